@@ -1,0 +1,120 @@
+//! The map ABI: which maps there are and how large their entries are, and a hash of all that.
+//!
+//! Pins live in a directory whose name bears the hash, so a program never adopts maps that it
+//! would read wrongly.
+
+use crate::{
+    address::{Address4, Address6, AddressTable},
+    limits::{COUNTER_COLUMNS, MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    port::PortEntry,
+    rate_limit::TokenBucket,
+    state::SharedState,
+    uplink::{HostEntry, UplinkEntry},
+};
+
+/// One map: its name and the sizes that both sides rely on, in bytes and entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapAbi {
+    /// The map's name in the object and in the pin directory.
+    pub name: &'static str,
+    /// Size of a key.
+    pub key: u32,
+    /// Size of a value.
+    pub value: u32,
+    /// Entries.
+    pub entries: u32,
+}
+
+/// Packets and bytes of one counter cell; each CPU has its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their frames, link header included, as they came in.
+    pub bytes: u64,
+}
+
+// SAFETY: `repr(C)`, two u64, no padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Count {}
+
+/// Name of the shared state's map.
+pub const STATE: &str = "STATE";
+/// Name of the port table's map.
+pub const PORTS: &str = "PORTS";
+/// Name of the IPv4 address tables' map.
+pub const ADDRESSES4: &str = "ADDRESSES4";
+/// Name of the IPv6 address tables' map.
+pub const ADDRESSES6: &str = "ADDRESSES6";
+/// Name of the rank rows' map.
+pub const ROWS: &str = "ROWS";
+/// Name of the uplinks' map.
+pub const UPLINKS: &str = "UPLINKS";
+/// Name of the IPv4 LAN hosts' map.
+pub const HOSTS4: &str = "HOSTS4";
+/// Name of the IPv6 LAN hosts' map.
+pub const HOSTS6: &str = "HOSTS6";
+/// Name of the devices' map, by slot.
+pub const DEVICES: &str = "DEVICES";
+/// Name of the counters' map.
+pub const COUNTERS: &str = "COUNTERS";
+/// Name of the rate limit's map.
+pub const REPLY_BUCKET: &str = "REPLY_BUCKET";
+/// Name of the map that keeps the names behind the slots for the next controller.
+pub const NAMES: &str = "NAMES";
+
+/// A slot's name, padded with zeroes: an uplink's name or a LAN port's device.
+pub type SlotName = [u8; 32];
+
+/// Every map.
+pub const MAPS: &[MapAbi] = &[
+    map::<u32, SharedState>(STATE, 1),
+    map::<u32, PortEntry>(PORTS, PORT_TABLE_SIZE),
+    map::<u32, AddressTable<Address4>>(ADDRESSES4, 2),
+    map::<u32, AddressTable<Address6>>(ADDRESSES6, 2),
+    map::<u32, u64>(ROWS, MAX_ROWS),
+    map::<u32, UplinkEntry>(UPLINKS, 2 * MAX_UPLINKS),
+    map::<[u8; 4], HostEntry>(HOSTS4, MAX_HOSTS),
+    map::<[u8; 16], HostEntry>(HOSTS6, MAX_HOSTS),
+    map::<u32, u64>(DEVICES, MAX_SLOTS),
+    map::<u32, Count>(COUNTERS, MAX_SLOTS * COUNTER_COLUMNS),
+    map::<u32, TokenBucket>(REPLY_BUCKET, 1),
+    map::<u32, SlotName>(NAMES, MAX_SLOTS),
+];
+
+const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {
+    MapAbi {
+        name,
+        key: size_of::<K>() as u32,
+        value: size_of::<V>() as u32,
+        entries: entries as u32,
+    }
+}
+
+/// Raised when the meaning of a map changes and its sizes do not.
+const REVISION: u32 = 1;
+
+/// The hash of [`MAPS`] (FNV-1a, 64 bits).
+pub const HASH: u64 = {
+    let mut hash = fnv(0xcbf2_9ce4_8422_2325, &REVISION.to_le_bytes());
+    let mut at = 0;
+    while at < MAPS.len() {
+        let map = MAPS[at];
+        hash = fnv(hash, map.name.as_bytes());
+        hash = fnv(hash, &map.key.to_le_bytes());
+        hash = fnv(hash, &map.value.to_le_bytes());
+        hash = fnv(hash, &map.entries.to_le_bytes());
+        at += 1;
+    }
+    hash
+};
+
+const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        at += 1;
+    }
+    hash
+}

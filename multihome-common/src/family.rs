@@ -1,0 +1,365 @@
+//! IPv4 and IPv6 as two types of one path: all that differs between the families stands here.
+
+use crate::{
+    address::{Address4, Address6, AddressTable},
+    checksum,
+    hash::{FlowHash, Seed},
+    limits::MAX_EXTENSION_HEADERS,
+    packet::Packet,
+    parse::{self, Network},
+    port::PortEntry,
+    state::{self, SharedState},
+    tables::Tables,
+    uplink::HostEntry,
+    verdict::Verdict,
+    wire::{icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, protocol},
+};
+
+/// An address family.
+pub trait Family {
+    /// An address.
+    type Address: Copy + Ord + Default;
+    /// The family's place in every pair of words.
+    const INDEX: usize;
+
+    /// Reads the header at `at`, checks it against itself and the frame, and finds the ports.
+    fn parse<P: Packet>(packet: &P, at: usize) -> Result<Network<Self::Address>, Verdict>;
+
+    /// The flow's hash. Fragments are hashed by addresses and protocol, because only the first has
+    /// ports; so are protocols without ports.
+    fn hash(seed: Seed, network: &Network<Self::Address>) -> FlowHash;
+
+    /// Whether this address can never be the source of a packet that is forwarded.
+    fn is_martian_source(address: Self::Address) -> bool;
+
+    /// Takes one from TTL or hop limit of the header at `at`.
+    fn decrement_hop_limit<P: Packet>(packet: &mut P, at: usize) -> Option<()>;
+
+    /// The address table in force.
+    fn addresses<'t, T: Tables>(
+        tables: &'t T,
+        state: &SharedState,
+    ) -> Option<&'t AddressTable<Self::Address>>;
+
+    /// The LAN host of this address.
+    fn host<T: Tables>(tables: &T, address: Self::Address) -> Option<&HostEntry>;
+
+    /// What the kernel's own tables say of the way to a LAN host.
+    fn kernel_route<T: Tables>(
+        tables: &T,
+        ingress: u32,
+        source: Self::Address,
+        destination: Self::Address,
+    ) -> Option<HostEntry>;
+
+    /// The source of ICMP errors sent from this port, if it has one.
+    fn port_address(port: &PortEntry) -> Option<Self::Address>;
+
+    /// Whether this packet may be answered with an ICMP error.
+    fn may_answer<P: Packet>(packet: &P, network: &Network<Self::Address>) -> bool;
+}
+
+/// IPv4.
+pub enum V4 {}
+/// IPv6.
+pub enum V6 {}
+
+impl Family for V4 {
+    type Address = Address4;
+    const INDEX: usize = state::IPV4;
+
+    #[inline(always)]
+    fn parse<P: Packet>(packet: &P, at: usize) -> Result<Network<Address4>, Verdict> {
+        let header = Ipv4::at(packet, at).ok_or(Verdict::DropTruncated)?;
+        let header_len = header.header_len();
+        let len = header.total_len();
+        if header.version() != 4 || header_len < ipv4::LEN || len < header_len {
+            return Err(Verdict::DropBadHeader);
+        }
+        // RFC 1812 section 5.2.2: a router verifies the checksum before it looks further.
+        let mut sum = checksum::sum_bytes(header.0);
+        for word in 0..10 {
+            let option_at = ipv4::LEN + word * 4;
+            if option_at >= header_len {
+                break;
+            }
+            let option = packet
+                .bytes::<4>(at + option_at)
+                .ok_or(Verdict::DropTruncated)?;
+            sum += checksum::sum_u32(u32::from_be_bytes(*option));
+        }
+        if checksum::fold(sum) != 0xffff {
+            return Err(Verdict::DropBadChecksum);
+        }
+        if packet.len() < at + len {
+            return Err(Verdict::DropTruncated);
+        }
+        let fragment_word = header.fragment_word();
+        let transport_at = at + header_len;
+        let mut network = Network {
+            source: header.source(),
+            destination: header.destination(),
+            protocol: header.protocol(),
+            hop_limit: header.ttl(),
+            fragment: fragment_word & ipv4::FRAGMENT_MASK != 0,
+            later_fragment: fragment_word & ipv4::OFFSET_MASK != 0,
+            len,
+            transport_at,
+            ports: 0,
+        };
+        if !network.fragment && has_ports(network.protocol) {
+            if len < header_len + 4 {
+                return Err(Verdict::DropTruncated);
+            }
+            network.ports = parse::ports(packet, transport_at)?;
+        }
+        Ok(network)
+    }
+
+    #[inline(always)]
+    fn hash(seed: Seed, network: &Network<Address4>) -> FlowHash {
+        FlowHash::new(
+            seed,
+            [
+                u64::from(network.source.0) << 32 | u64::from(network.destination.0),
+                u64::from(network.ports) | u64::from(network.protocol) << 32,
+            ],
+        )
+    }
+
+    #[inline(always)]
+    fn is_martian_source(address: Address4) -> bool {
+        // RFC 1812 section 5.3.7 and RFC 3927 section 2.7: "this network", loopback, link-local,
+        // multicast and reserved.
+        let first = address.0 >> 24;
+        first == 0 || first == 127 || first >= 224 || address.0 >> 16 == 0xa9fe
+    }
+
+    #[inline(always)]
+    fn decrement_hop_limit<P: Packet>(packet: &mut P, at: usize) -> Option<()> {
+        let bytes = packet.bytes_mut::<4>(at + ipv4::TTL_AT)?;
+        let old = u16::from_be_bytes([bytes[0], bytes[1]]);
+        let new = old.wrapping_sub(0x0100);
+        let sum = u16::from_be_bytes([bytes[2], bytes[3]]);
+        let sum = checksum::replace(sum, old, new).to_be_bytes();
+        let new = new.to_be_bytes();
+        *bytes = [new[0], new[1], sum[0], sum[1]];
+        Some(())
+    }
+
+    #[inline(always)]
+    fn addresses<'t, T: Tables>(
+        tables: &'t T,
+        state: &SharedState,
+    ) -> Option<&'t AddressTable<Address4>> {
+        tables.addresses4(state.address_copy(Self::INDEX))
+    }
+
+    #[inline(always)]
+    fn host<T: Tables>(tables: &T, address: Address4) -> Option<&HostEntry> {
+        tables.host4(&address.bytes())
+    }
+
+    #[inline(always)]
+    fn kernel_route<T: Tables>(
+        tables: &T,
+        ingress: u32,
+        source: Address4,
+        destination: Address4,
+    ) -> Option<HostEntry> {
+        tables.kernel_route4(ingress, source.bytes(), destination.bytes())
+    }
+
+    #[inline(always)]
+    fn port_address(port: &PortEntry) -> Option<Address4> {
+        let address = Address4::from_bytes(port.address4);
+        (address.0 != 0).then_some(address)
+    }
+
+    #[inline(always)]
+    fn may_answer<P: Packet>(packet: &P, network: &Network<Address4>) -> bool {
+        // RFC 1122 section 3.2.2: never about an ICMP error or a later fragment. Broadcast and
+        // multicast never come this far.
+        if network.later_fragment {
+            return false;
+        }
+        if network.protocol != protocol::ICMP {
+            return true;
+        }
+        packet
+            .bytes::<1>(network.transport_at)
+            .is_some_and(|kind| icmp::v4_is_query(kind[0]))
+    }
+}
+
+impl Family for V6 {
+    type Address = Address6;
+    const INDEX: usize = state::IPV6;
+
+    #[inline(always)]
+    fn parse<P: Packet>(packet: &P, at: usize) -> Result<Network<Address6>, Verdict> {
+        let header = Ipv6::at(packet, at).ok_or(Verdict::DropTruncated)?;
+        if header.version() != 6 {
+            return Err(Verdict::DropBadHeader);
+        }
+        let len = ipv6::LEN + header.payload_len();
+        if packet.len() < at + len {
+            return Err(Verdict::DropTruncated);
+        }
+        let mut network = Network {
+            source: header.source(),
+            destination: header.destination(),
+            protocol: header.next_header(),
+            hop_limit: header.hop_limit(),
+            fragment: false,
+            later_fragment: false,
+            len,
+            transport_at: at + ipv6::LEN,
+            ports: 0,
+        };
+        let end = at + len;
+        walk_extension_headers(packet, &mut network, end)?;
+        if !network.fragment && has_ports(network.protocol) {
+            if end < network.transport_at + 4 {
+                return Err(Verdict::DropTruncated);
+            }
+            network.ports = parse::ports(packet, network.transport_at)?;
+        }
+        Ok(network)
+    }
+
+    #[inline(always)]
+    fn hash(seed: Seed, network: &Network<Address6>) -> FlowHash {
+        FlowHash::new(
+            seed,
+            [
+                network.source.high,
+                network.source.low,
+                network.destination.high,
+                network.destination.low,
+                u64::from(network.ports) | u64::from(network.protocol) << 32,
+            ],
+        )
+    }
+
+    #[inline(always)]
+    fn is_martian_source(address: Address6) -> bool {
+        // RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7: unspecified and loopback, link-local,
+        // multicast.
+        (address.high == 0 && address.low <= 1)
+            || address.high >> 54 == 0xfe80 >> 6
+            || address.high >> 56 == 0xff
+    }
+
+    #[inline(always)]
+    fn decrement_hop_limit<P: Packet>(packet: &mut P, at: usize) -> Option<()> {
+        let hop_limit = packet.bytes_mut::<1>(at + ipv6::HOP_LIMIT_AT)?;
+        hop_limit[0] = hop_limit[0].wrapping_sub(1);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn addresses<'t, T: Tables>(
+        tables: &'t T,
+        state: &SharedState,
+    ) -> Option<&'t AddressTable<Address6>> {
+        tables.addresses6(state.address_copy(Self::INDEX))
+    }
+
+    #[inline(always)]
+    fn host<T: Tables>(tables: &T, address: Address6) -> Option<&HostEntry> {
+        tables.host6(&address.bytes())
+    }
+
+    #[inline(always)]
+    fn kernel_route<T: Tables>(
+        tables: &T,
+        ingress: u32,
+        source: Address6,
+        destination: Address6,
+    ) -> Option<HostEntry> {
+        tables.kernel_route6(ingress, source.bytes(), destination.bytes())
+    }
+
+    #[inline(always)]
+    fn port_address(port: &PortEntry) -> Option<Address6> {
+        let address = Address6::from_bytes(port.address6);
+        (address != Address6::default()).then_some(address)
+    }
+
+    #[inline(always)]
+    fn may_answer<P: Packet>(packet: &P, network: &Network<Address6>) -> bool {
+        // RFC 4443 section 2.4 (e): never about an ICMPv6 error. About a later fragment it may,
+        // but then nobody can tell whether it belongs to an error.
+        if network.later_fragment {
+            return false;
+        }
+        if network.protocol != protocol::ICMP6 {
+            return true;
+        }
+        packet
+            .bytes::<1>(network.transport_at)
+            .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+    }
+}
+
+/// Whether flows of this protocol are told apart by ports.
+#[inline(always)]
+const fn has_ports(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::UDP)
+}
+
+/// Moves `network` behind the extension headers, up to the transport, the fragment header of a
+/// fragment, or the limit.
+///
+/// The number in the fragment header is the same in every fragment of a datagram, and what follows
+/// it is not, so the walk ends there: all fragments hash alike.
+#[inline(always)]
+fn walk_extension_headers<P: Packet>(
+    packet: &P,
+    network: &mut Network<Address6>,
+    end: usize,
+) -> Result<(), Verdict> {
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let len = match network.protocol {
+            protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::DESTINATION_OPTIONS
+            | protocol::MOBILITY => {
+                let head = packet
+                    .bytes::<2>(network.transport_at)
+                    .ok_or(Verdict::DropTruncated)?;
+                network.protocol = head[0];
+                (usize::from(head[1]) + 1) * 8
+            }
+            // RFC 4302 section 2.2: in units of four bytes, less two.
+            protocol::AUTHENTICATION => {
+                let head = packet
+                    .bytes::<2>(network.transport_at)
+                    .ok_or(Verdict::DropTruncated)?;
+                network.protocol = head[0];
+                (usize::from(head[1]) + 2) * 4
+            }
+            protocol::FRAGMENT => {
+                let head = packet
+                    .bytes::<4>(network.transport_at)
+                    .ok_or(Verdict::DropTruncated)?;
+                let word = u16::from_be_bytes([head[2], head[3]]);
+                network.protocol = head[0];
+                // An atomic fragment (RFC 6946) is a whole datagram: offset 0, nothing follows.
+                network.fragment = word & 0xfff9 != 0;
+                network.later_fragment = word & 0xfff8 != 0;
+                ipv6::FRAGMENT_LEN
+            }
+            _ => return Ok(()),
+        };
+        network.transport_at += len;
+        if network.transport_at > end {
+            return Err(Verdict::DropTruncated);
+        }
+        if network.fragment {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! ICMP errors that the program itself answers with: time exceeded, too big, unreachable.
+//!
+//! The frame that caused the error becomes the answer: its head grows by an IP and an ICMP header,
+//! its tail is cut to what may be quoted, and it leaves by the port it came in on.
+
+use crate::{
+    address::{Address4, Address6},
+    checksum,
+    family::{Family, V4, V6},
+    limits::{ICMP4_ERROR_MAX, ICMP6_ERROR_MAX},
+    packet::Packet,
+    parse::Network,
+    port::PortEntry,
+    tables::Tables,
+    verdict::Verdict,
+    wire::{ethernet, icmp, ipv4, ipv6, protocol},
+};
+
+/// What the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// TTL or hop limit used up here.
+    TimeExceeded,
+    /// The packet is larger than the way out, whose MTU this is.
+    TooBig(u32),
+    /// No uplink serves this family.
+    Unreachable,
+}
+
+impl Problem {
+    /// The verdict when the sender is answered.
+    const fn answered(self) -> Verdict {
+        match self {
+            Self::TimeExceeded => Verdict::ReplyTimeExceeded,
+            Self::TooBig(_) => Verdict::ReplyTooBig,
+            Self::Unreachable => Verdict::ReplyUnreachable,
+        }
+    }
+
+    /// The verdict when the sender must not be answered, or not now.
+    const fn silent(self) -> Verdict {
+        match self {
+            Self::TimeExceeded => Verdict::DropHopLimit,
+            Self::TooBig(_) => Verdict::DropTooBig,
+            Self::Unreachable => Verdict::DropNoUplink,
+        }
+    }
+}
+
+/// The part of an ICMP error that differs between the families.
+pub trait ErrorFormat: Family {
+    /// Bytes of the IP and ICMP headers that are put before the quoted packet.
+    const HEADERS: usize;
+    /// Bytes of the whole answer, from its IP header on, at most.
+    const MAX: usize;
+
+    /// Writes both headers at `at`, the quoted packet of `quoted` bytes standing behind.
+    fn write<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        problem: Problem,
+        from: Self::Address,
+        to: Self::Address,
+        quoted: usize,
+    ) -> Option<()>;
+}
+
+/// Turns the packet into the answer to its sender, if one is allowed; the verdict says which.
+#[inline(always)]
+pub fn answer<F: ErrorFormat, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &mut T,
+    port: &PortEntry,
+    network_at: usize,
+    network: &Network<F::Address>,
+    problem: Problem,
+) -> Verdict {
+    let Some(from) = F::port_address(port) else {
+        return problem.silent();
+    };
+    if !F::may_answer(packet, network) || !tables.may_reply() {
+        return problem.silent();
+    }
+    match build::<F, P>(packet, network_at, network, problem, from) {
+        Some(()) => problem.answered(),
+        None => Verdict::DropInternal,
+    }
+}
+
+#[inline(always)]
+fn build<F: ErrorFormat, P: Packet>(
+    packet: &mut P,
+    network_at: usize,
+    network: &Network<F::Address>,
+    problem: Problem,
+    from: F::Address,
+) -> Option<()> {
+    let quoted = if network.len < F::MAX - F::HEADERS {
+        network.len
+    } else {
+        F::MAX - F::HEADERS
+    };
+    packet.grow_front(F::HEADERS)?;
+    move_link_header(packet, network_at, F::HEADERS)?;
+    packet.truncate(network_at + F::HEADERS + quoted)?;
+    F::write(packet, network_at, problem, from, network.source, quoted)
+}
+
+/// Moves the link header of `len` bytes forward by `by`, its MACs exchanged: the answer goes back
+/// to the station that the packet came from.
+#[inline(always)]
+fn move_link_header<P: Packet>(packet: &mut P, len: usize, by: usize) -> Option<()> {
+    let old = *packet.bytes::<12>(by)?;
+    let mut tail = [0u8; 4 * 2 + 2];
+    // Type first, then what tags there are before it: 14, 18 or 22 bytes in all.
+    let words = (len - ethernet::TYPE_AT) / 4;
+    let mut kept = 0;
+    for word in 0..2 {
+        if word < words {
+            let bytes = packet.bytes::<4>(by + ethernet::TYPE_AT + word * 4)?;
+            tail[word * 4..word * 4 + 4].copy_from_slice(bytes);
+            kept = word + 1;
+        }
+    }
+    let ethertype = *packet.bytes::<2>(by + ethernet::TYPE_AT + kept * 4)?;
+
+    let macs = packet.bytes_mut::<12>(0)?;
+    macs[..6].copy_from_slice(&old[6..]);
+    macs[6..].copy_from_slice(&old[..6]);
+    for word in 0..2 {
+        if word < kept {
+            let to = packet.bytes_mut::<4>(ethernet::TYPE_AT + word * 4)?;
+            to.copy_from_slice(&tail[word * 4..word * 4 + 4]);
+        }
+    }
+    *packet.bytes_mut::<2>(ethernet::TYPE_AT + kept * 4)? = ethertype;
+    Some(())
+}
+
+/// Adds up all bytes from `at` to the frame's end, of which there are at most `4 * WORDS + 3`.
+#[inline(always)]
+fn sum_to_end<const WORDS: usize, P: Packet>(packet: &P, mut at: usize) -> u64 {
+    let mut sum = 0;
+    for _ in 0..WORDS {
+        let Some(word) = packet.bytes::<4>(at) else {
+            break;
+        };
+        sum += checksum::sum_u32(u32::from_be_bytes(*word));
+        at += 4;
+    }
+    // RFC 1071: an odd end is padded with zero.
+    for shift in [24, 16, 8] {
+        let Some(byte) = packet.bytes::<1>(at) else {
+            break;
+        };
+        sum += checksum::sum_u32(u32::from(byte[0]) << shift);
+        at += 1;
+    }
+    sum
+}
+
+impl ErrorFormat for V4 {
+    const HEADERS: usize = ipv4::LEN + icmp::LEN;
+    const MAX: usize = ICMP4_ERROR_MAX;
+
+    #[inline(always)]
+    fn write<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        problem: Problem,
+        from: Address4,
+        to: Address4,
+        quoted: usize,
+    ) -> Option<()> {
+        let (kind, code, rest) = match problem {
+            Problem::TimeExceeded => (icmp::V4_TIME_EXCEEDED, 0, 0),
+            Problem::TooBig(mtu) => (
+                icmp::V4_UNREACHABLE,
+                icmp::V4_FRAGMENTATION_NEEDED,
+                mtu & 0xffff,
+            ),
+            Problem::Unreachable => (icmp::V4_UNREACHABLE, icmp::V4_NET, 0),
+        };
+        let len = ((Self::HEADERS + quoted) as u16).to_be_bytes();
+        let (from, to) = (from.bytes(), to.bytes());
+        // RFC 1812 section 4.3.2.5: precedence 6, internetwork control. DF makes the datagram
+        // atomic, so its identification may be 0 (RFC 6864).
+        let mut header = [
+            0x45,
+            0xc0,
+            len[0],
+            len[1],
+            0,
+            0,
+            0x40,
+            0,
+            64,
+            protocol::ICMP,
+            0,
+            0,
+            from[0],
+            from[1],
+            from[2],
+            from[3],
+            to[0],
+            to[1],
+            to[2],
+            to[3],
+        ];
+        let sum = checksum::finish(checksum::sum_bytes(&header)).to_be_bytes();
+        header[ipv4::CHECKSUM_AT] = sum[0];
+        header[ipv4::CHECKSUM_AT + 1] = sum[1];
+        *packet.bytes_mut(at)? = header;
+        write_icmp::<{ ICMP4_ERROR_MAX / 4 }, P>(packet, at + ipv4::LEN, kind, code, rest, 0)
+    }
+}
+
+impl ErrorFormat for V6 {
+    const HEADERS: usize = ipv6::LEN + icmp::LEN;
+    const MAX: usize = ICMP6_ERROR_MAX;
+
+    #[inline(always)]
+    fn write<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        problem: Problem,
+        from: Address6,
+        to: Address6,
+        quoted: usize,
+    ) -> Option<()> {
+        let (kind, rest) = match problem {
+            Problem::TimeExceeded => (icmp::V6_TIME_EXCEEDED, 0),
+            Problem::TooBig(mtu) => (icmp::V6_TOO_BIG, mtu),
+            Problem::Unreachable => (icmp::V6_UNREACHABLE, 0),
+        };
+        let payload_len = (icmp::LEN + quoted) as u16;
+        let len = payload_len.to_be_bytes();
+        let first = [0x60, 0, 0, 0, len[0], len[1], protocol::ICMP6, 64];
+        let (from, to) = (from.bytes(), to.bytes());
+        *packet.bytes_mut(at)? = first;
+        *packet.bytes_mut(at + 8)? = from;
+        *packet.bytes_mut(at + 24)? = to;
+        // RFC 8200 section 8.1: addresses, length and protocol count in.
+        let pseudo = checksum::sum_bytes(&from)
+            + checksum::sum_bytes(&to)
+            + u64::from(payload_len)
+            + u64::from(protocol::ICMP6);
+        write_icmp::<{ ICMP6_ERROR_MAX / 4 }, P>(packet, at + ipv6::LEN, kind, 0, rest, pseudo)
+    }
+}
+
+/// Writes the ICMP header at `at`, its checksum over all that follows and `pseudo`.
+#[inline(always)]
+fn write_icmp<const WORDS: usize, P: Packet>(
+    packet: &mut P,
+    at: usize,
+    kind: u8,
+    code: u8,
+    rest: u32,
+    pseudo: u64,
+) -> Option<()> {
+    let rest = rest.to_be_bytes();
+    let mut header = [kind, code, 0, 0, rest[0], rest[1], rest[2], rest[3]];
+    let sum =
+        pseudo + checksum::sum_bytes(&header) + sum_to_end::<WORDS, P>(packet, at + icmp::LEN);
+    let sum = checksum::finish(sum).to_be_bytes();
+    header[2] = sum[0];
+    header[3] = sum[1];
+    *packet.bytes_mut(at)? = header;
+    Some(())
+}

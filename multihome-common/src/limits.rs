@@ -1,0 +1,49 @@
+//! How much of everything there may be: the sizes that kernel and user share.
+
+/// Uplinks of one gateway; an uplink's id is a bit number in the alive and eligible words.
+pub const MAX_UPLINKS: usize = 64;
+/// Groups of uplinks.
+pub const MAX_GROUPS: usize = 64;
+/// LAN ports of one gateway.
+pub const MAX_LAN_PORTS: usize = 64;
+/// Slots of all devices: uplinks first (slot = uplink id), then LAN ports.
+pub const MAX_SLOTS: usize = MAX_UPLINKS + MAX_LAN_PORTS;
+/// Size of the open-addressed table that finds a device's slot by its ifindex.
+pub const PORT_TABLE_SIZE: usize = 256;
+/// How many places after its home a device may stand in that table.
+pub const PORT_TABLE_PROBES: usize = 8;
+
+/// Hash buckets of a group, as a power of two. With 2^14 buckets the share that rendezvous hashing
+/// gives a member of weight one half is within 0.4 percentage points (one standard deviation).
+pub const BUCKET_BITS: u32 = 14;
+/// Hash buckets of a group.
+pub const BUCKETS: usize = 1 << BUCKET_BITS;
+/// Uplink ids in one rank row.
+pub const RANKED: usize = 8;
+/// Rank rows that the map holds: two copies of every group's, one in force and one to fill.
+pub const MAX_ROWS: usize = MAX_GROUPS * BUCKETS * 2;
+
+/// Segments of one address table: how many times the class may change between the lowest address
+/// of a family and the highest.
+pub const MAX_SEGMENTS: usize = 1024;
+/// LAN hosts of one family whose MAC is known.
+pub const MAX_HOSTS: usize = 65_536;
+
+/// 802.1Q and 802.1ad tags that are parsed; a frame with more is not looked into.
+pub const MAX_VLAN_TAGS: usize = 2;
+/// IPv6 extension headers that are walked through; behind more the transport counts as unknown.
+pub const MAX_EXTENSION_HEADERS: usize = 6;
+
+/// Columns of the counter table for one ingress slot: the verdicts, then one for each uplink that
+/// a packet was forwarded to.
+pub const COUNTER_COLUMNS: usize = 64 + MAX_UPLINKS;
+
+/// Largest IPv4 packet that an ICMP error may be (RFC 1812 section 4.3.2.3).
+pub const ICMP4_ERROR_MAX: usize = 576;
+/// Largest IPv6 packet that an ICMPv6 error may be: the minimum MTU (RFC 4443 section 2.4 c).
+pub const ICMP6_ERROR_MAX: usize = 1280;
+
+/// ICMP errors that each CPU may send in one second.
+pub const REPLIES_PER_SECOND: u64 = 1000;
+/// ICMP errors that each CPU may send at once after a pause.
+pub const REPLY_BURST: u64 = 100;

@@ -1,0 +1,51 @@
+//! The token bucket that bounds what the gateway itself sends in answer to packets.
+
+use crate::limits::{REPLIES_PER_SECOND, REPLY_BURST};
+
+/// Nanoseconds that one token takes to come back.
+const NANOS_PER_TOKEN: u64 = 1_000_000_000 / REPLIES_PER_SECOND;
+
+/// One token bucket, kept as the time at which it would be full again.
+///
+/// A bucket of zeroes is full.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokenBucket {
+    /// When the bucket is full again, in nanoseconds of the caller's clock.
+    full_at: u64,
+}
+
+impl TokenBucket {
+    /// Takes one token at time `now` (nanoseconds); `false` when none is left.
+    #[inline(always)]
+    pub fn take(&mut self, now: u64) -> bool {
+        let full_at = if self.full_at > now {
+            self.full_at
+        } else {
+            now
+        };
+        let next = full_at.wrapping_add(NANOS_PER_TOKEN);
+        if next.wrapping_sub(now) > REPLY_BURST * NANOS_PER_TOKEN {
+            return false;
+        }
+        self.full_at = next;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let mut bucket = TokenBucket::default();
+        let start = 5_000_000_000;
+        let burst = (0..1000).filter(|_| bucket.take(start)).count() as u64;
+        assert_eq!(burst, REPLY_BURST);
+        let second = (1..=1_000_000_000u64 / 100_000)
+            .filter(|n| bucket.take(start + n * 100_000))
+            .count() as u64;
+        assert_eq!(second, REPLIES_PER_SECOND);
+    }
+}

@@ -1,0 +1,105 @@
+//! The shared state: every word that the controller changes while packets flow.
+//!
+//! It is one value of a memory-mappable array, so that the controller changes a word by one atomic
+//! 8-byte store and the programs see all of it through one lookup. Tables too large for one store
+//! have two copies, and a bit here says which copy is in force.
+
+use crate::{hash::Seed, limits::MAX_GROUPS};
+
+/// Index of IPv4 in every pair of words.
+pub const IPV4: usize = 0;
+/// Index of IPv6 in every pair of words.
+pub const IPV6: usize = 1;
+
+/// The words of one group; one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct GroupWords {
+    /// Eligible word for each family: bit n = uplink n may take new flows.
+    pub eligible: [u64; 2],
+    /// The last eligible word for each family that was not zero: what serves when every probe
+    /// fails at once.
+    pub last_good: [u64; 2],
+    /// Index of the rank row of this group's bucket 0.
+    pub rows: u64,
+    /// Room for later words; zero.
+    pub reserved: [u64; 3],
+}
+
+impl GroupWords {
+    /// A group without uplinks.
+    pub const ZERO: Self = Self {
+        eligible: [0; 2],
+        last_good: [0; 2],
+        rows: 0,
+        reserved: [0; 3],
+    };
+
+    /// The eligible word of a family, read once.
+    #[inline(always)]
+    pub fn eligible(&self, family: usize) -> u64 {
+        // SAFETY: a reference is valid for a read; volatile because the controller stores to the
+        // word while a program runs, and it must not be read twice with two results.
+        unsafe { core::ptr::read_volatile(&self.eligible[family & 1]) }
+    }
+
+    /// The last known good uplinks of a family, read once.
+    #[inline(always)]
+    pub fn last_good(&self, family: usize) -> u64 {
+        // SAFETY: as in `eligible`.
+        unsafe { core::ptr::read_volatile(&self.last_good[family & 1]) }
+    }
+
+    /// Index of the rank row of this group's bucket 0, read once.
+    #[inline(always)]
+    pub fn rows(&self) -> u64 {
+        // SAFETY: as in `eligible`.
+        unsafe { core::ptr::read_volatile(&self.rows) }
+    }
+}
+
+/// Everything that the controller changes by single stores.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct SharedState {
+    /// The flow hash's seed; set before the programs are attached, then constant.
+    pub seed: Seed,
+    /// When the controller last looked after the maps, in nanoseconds of CLOCK_MONOTONIC; 0 =
+    /// never.
+    pub heartbeat: u64,
+    /// Bit 0: which copy of the IPv4 address table is in force; bit 1: of the IPv6 one.
+    pub address_copies: u64,
+    /// Bit n: which copy of uplink n's entry is in force.
+    pub uplink_copies: u64,
+    /// Alive word for each family: bit n = uplink n can carry packets at all.
+    pub alive: [u64; 2],
+    /// Room for a later word; zero.
+    pub reserved: u64,
+    /// The groups' words, by group number.
+    pub groups: [GroupWords; MAX_GROUPS],
+}
+
+impl SharedState {
+    /// Which copy of the address table of `family` is in force: 0 or 1.
+    #[inline(always)]
+    pub fn address_copy(&self, family: usize) -> u32 {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let copies = unsafe { core::ptr::read_volatile(&self.address_copies) };
+        (copies >> family) as u32 & 1
+    }
+
+    /// Which copy of uplink `id`'s entry is in force: 0 or 1.
+    #[inline(always)]
+    pub fn uplink_copy(&self, id: u8) -> u32 {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let copies = unsafe { core::ptr::read_volatile(&self.uplink_copies) };
+        (copies >> (id & 63)) as u32 & 1
+    }
+}
+
+const _: () = assert!(size_of::<GroupWords>() == 64);
+const _: () = assert!(size_of::<SharedState>() == 64 + 64 * MAX_GROUPS);
+
+// SAFETY: `repr(C)`, only u64 fields, no padding: any bytes are a valid value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for SharedState {}

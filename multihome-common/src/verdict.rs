@@ -1,0 +1,150 @@
+//! What was done with a packet and why: one numbered list for kernel, metrics and tests.
+//!
+//! Numbers are append-only, because pinned counters outlive the program that wrote them: a verdict
+//! that is no longer given keeps its number.
+
+/// What happens to the frame; several verdicts share one disposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Sent out of another device.
+    Forward,
+    /// Left to the kernel's stack.
+    Pass,
+    /// Answered with an ICMP error, out of the device it came in on.
+    Reply,
+    /// Dropped.
+    Drop,
+}
+
+macro_rules! verdicts {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $disposition:ident;)+) => {
+        /// What was done with a packet and why.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Verdict {
+            $($(#[doc = $doc])+ $variant = $number,)+
+        }
+
+        const DISPOSITIONS: &[Disposition] = &[$(Disposition::$disposition),+];
+
+        impl Verdict {
+            /// Every verdict there is, in the order of their numbers.
+            pub const ALL: &'static [Verdict] = &[$(Verdict::$variant),+];
+
+            /// The name in metrics, status and logs: snake case, never changed once released.
+            pub const fn name(self) -> &'static str {
+                match self { $(Verdict::$variant => $name,)+ }
+            }
+
+            /// One sentence that says what the verdict means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Verdict::$variant => concat!($($doc),+),)+ }
+            }
+
+            /// The verdict of this number.
+            pub const fn from_number(number: u8) -> Option<Verdict> {
+                match number { $($number => Some(Verdict::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Steered to an uplink, or sent to its LAN host.
+    Forwarded = 0, "forwarded", Forward;
+    /// Not IPv4 or IPv6, such as ARP: the kernel's.
+    PassNotIp = 1, "pass_not_ip", Pass;
+    /// The frame is addressed to another station's MAC, or to a group of stations.
+    PassOtherHost = 2, "pass_other_host", Pass;
+    /// For an address of the gateway itself.
+    PassGateway = 3, "pass_gateway", Pass;
+    /// For a directly connected prefix, which the kernel routes.
+    PassOnLink = 4, "pass_on_link", Pass;
+    /// Multicast, broadcast, link-local or another destination that is never steered.
+    PassSpecial = 5, "pass_special", Pass;
+    /// Came in on an uplink for an address that is not behind this gateway.
+    PassNotOurs = 6, "pass_not_ours", Pass;
+    /// For a LAN host whose MAC is not known yet: the kernel resolves it and delivers.
+    PassNoNeighbour = 7, "pass_no_neighbour", Pass;
+    /// Tagged for a VLAN device that stands on this port.
+    PassVlanDevice = 8, "pass_vlan_device", Pass;
+    /// The controller has not filled the tables for this device yet.
+    PassNotReady = 9, "pass_not_ready", Pass;
+    /// Answered with time exceeded.
+    ReplyTimeExceeded = 16, "reply_time_exceeded", Reply;
+    /// Answered with fragmentation needed (IPv4) or packet too big (IPv6).
+    ReplyTooBig = 17, "reply_too_big", Reply;
+    /// Answered with network unreachable (IPv4) or no route (IPv6): no uplink serves this family.
+    ReplyUnreachable = 18, "reply_unreachable", Reply;
+    /// The frame ends inside a header, or before the length that its IP header states.
+    DropTruncated = 32, "drop_truncated", Drop;
+    /// A header that contradicts itself: version, header length, total length.
+    DropBadHeader = 33, "drop_bad_header", Drop;
+    /// The IPv4 header's checksum is wrong.
+    DropBadChecksum = 34, "drop_bad_checksum", Drop;
+    /// A source address that must not be forwarded from this side.
+    DropMartianSource = 35, "drop_martian_source", Drop;
+    /// TTL or hop limit used up, and no answer was allowed or left to the rate limit.
+    DropHopLimit = 36, "drop_hop_limit", Drop;
+    /// Larger than the way out, and no answer was allowed or left to the rate limit.
+    DropTooBig = 37, "drop_too_big", Drop;
+    /// No uplink serves this family, and no answer was allowed or left to the rate limit.
+    DropNoUplink = 38, "drop_no_uplink", Drop;
+    /// A table lookup that cannot fail did; a defect of multihome.
+    DropInternal = 39, "drop_internal", Drop;
+}
+
+// The table above states each disposition; the kernel tells it by the number's range alone.
+const _: () = {
+    let mut at = 0;
+    while at < Verdict::ALL.len() {
+        assert!(Verdict::ALL[at].disposition() as u8 == DISPOSITIONS[at] as u8);
+        at += 1;
+    }
+};
+
+impl Verdict {
+    /// The number that kernel and user share.
+    #[inline(always)]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// What happens to the frame, from the number's range.
+    #[inline(always)]
+    pub const fn disposition(self) -> Disposition {
+        match self.number() {
+            0 => Disposition::Forward,
+            1..16 => Disposition::Pass,
+            16..32 => Disposition::Reply,
+            _ => Disposition::Drop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn numbers_are_distinct_and_fit_the_counter_table() {
+        let numbers: BTreeSet<u8> = Verdict::ALL.iter().map(|v| v.number()).collect();
+        assert_eq!(numbers.len(), Verdict::ALL.len());
+        assert!(numbers.iter().all(|&n| usize::from(n) < 64));
+    }
+
+    #[test]
+    fn names_say_the_disposition() {
+        for verdict in Verdict::ALL {
+            let prefix = match verdict.disposition() {
+                Disposition::Forward => "forward",
+                Disposition::Pass => "pass_",
+                Disposition::Reply => "reply_",
+                Disposition::Drop => "drop_",
+            };
+            assert!(verdict.name().starts_with(prefix), "{}", verdict.name());
+            assert_eq!(Verdict::from_number(verdict.number()), Some(*verdict));
+        }
+    }
+}
