@@ -11,9 +11,16 @@ pub const VERSION: &str = "0.13.0";
 /// `None` when neither `XDG_CACHE_HOME` nor `HOME` says where that is.
 pub fn cache_dir() -> Option<PathBuf> {
     // The XDG base directory specification: a relative path is invalid and must be ignored.
-    let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    xdg.or_else(|| Some(home()?.join(".cache"))).map(|dir| dir.join("multihome"))
+    let xdg = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute());
+    let home = || {
+        env::var_os("HOME")
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from)
+    };
+    xdg.or_else(|| Some(home()?.join(".cache")))
+        .map(|dir| dir.join("multihome"))
 }
 
 /// The root that `cargo xtask setup` installs bpf-linker under, whether it is there or not.
@@ -24,6 +31,12 @@ pub fn cached_root() -> Option<PathBuf> {
 /// The bpf-linker to use: setup's own, else one in the directories of `path`, a value of `PATH`.
 pub fn find(path: Option<&OsStr>) -> Option<PathBuf> {
     let cached = cached_root().map(|root| root.join("bin/bpf-linker"));
-    let on_path = path.into_iter().flat_map(env::split_paths).map(|dir| dir.join("bpf-linker"));
-    cached.into_iter().chain(on_path).find(|linker| linker.is_file())
+    let on_path = path
+        .into_iter()
+        .flat_map(env::split_paths)
+        .map(|dir| dir.join("bpf-linker"));
+    cached
+        .into_iter()
+        .chain(on_path)
+        .find(|linker| linker.is_file())
 }

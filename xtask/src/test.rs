@@ -1,0 +1,204 @@
+//! `cargo xtask test`: lint, unit, golden, e2e and vm, in this order, or those that are named.
+//!
+//! Cargo's output goes through as it is. The first kind that fails ends the run, so what broke is
+//! the last thing on the screen.
+
+use std::{
+    ffi::OsString,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    build, privilege, run,
+    setup::{self, Need},
+    vm,
+};
+
+/// Options of `cargo xtask test`.
+#[derive(Args)]
+pub struct Options {
+    /// Which tests; all of them by default
+    #[arg(value_enum)]
+    kinds: Vec<Kind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Formatting, and clippy with warnings denied, for the host and for the XDP programs
+    Lint,
+    /// Unit and property tests; they need no privilege
+    Unit,
+    /// Golden tables: the XDP programs in this machine's kernel, packet by packet
+    Golden,
+    /// The real gateway with real clients, in labs of network namespaces
+    E2e,
+    /// The golden tables on the oldest supported kernel, in a virtual machine
+    Vm,
+}
+
+impl Kind {
+    fn needs(self) -> Need {
+        match self {
+            Self::Lint | Self::Unit => Need::Build,
+            Self::Golden | Self::E2e => Need::Lab,
+            Self::Vm => Need::Vm,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lint => "lint",
+            Self::Unit => "unit",
+            Self::Golden => "golden",
+            Self::E2e => "e2e",
+            Self::Vm => "vm",
+        }
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Lint => lint(),
+            Self::Unit => unit(),
+            Self::Golden => as_root("golden*"),
+            Self::E2e => as_root("e2e*"),
+            Self::Vm => vm::run_oldest(),
+        }
+    }
+}
+
+/// Runs `cargo xtask test`.
+pub fn run(options: &Options) -> Result<()> {
+    let all = Kind::value_variants();
+    let kinds: Vec<Kind> = all
+        .iter()
+        .filter(|k| options.kinds.is_empty() || options.kinds.contains(k))
+        .copied()
+        .collect();
+    // Before anything is built: a run that cannot be completed should not take minutes to say so.
+    if kinds
+        .iter()
+        .any(|kind| matches!(kind, Kind::Golden | Kind::E2e))
+    {
+        privilege::check_for_xdp().context(
+            "the golden tables and the end-to-end tests cannot run (without privilege, \
+             `cargo xtask test lint unit` can)",
+        )?;
+    }
+    if let Some(need) = kinds.iter().map(|kind| kind.needs()).max() {
+        setup::ensure(need)?;
+    }
+    let mut passed: Vec<(Kind, Duration)> = Vec::new();
+    for kind in kinds {
+        println!("\ntest: {}", kind.name());
+        let started = Instant::now();
+        kind.run()
+            .with_context(|| format!("cargo xtask test {}", kind.name()))?;
+        passed.push((kind, started.elapsed()));
+    }
+    println!();
+    for (kind, took) in passed {
+        println!("test: {:6} passed in {} s", kind.name(), took.as_secs());
+    }
+    Ok(())
+}
+
+fn lint() -> Result<()> {
+    run::step(run::cargo("fmt").args(["--all", "--check"]))?;
+    run::step(
+        run::cargo("clippy")
+            .args([
+                "--locked",
+                "--workspace",
+                "--exclude",
+                "multihome-ebpf",
+                "--all-targets",
+            ])
+            .args(["--", "--deny", "warnings"]),
+    )?;
+    // As the controller's build script builds it. A target directory of its own: with
+    // RUSTC_BOOTSTRAP set, build scripts of shared dependencies decide otherwise, and would be
+    // run again at each turn.
+    run::step(
+        run::cargo("clippy")
+            .args([
+                "--locked",
+                "--package",
+                "multihome-ebpf",
+                "--profile",
+                "ebpf",
+            ])
+            .args([
+                "--target",
+                "bpfel-unknown-none",
+                "-Z",
+                "build-std=core",
+                "--target-dir",
+            ])
+            .arg(run::target_dir().join("ebpf-lint"))
+            .args(["--", "--deny", "warnings"])
+            .env("RUSTC_BOOTSTRAP", "1"),
+    )
+}
+
+fn unit() -> Result<()> {
+    run::step(run::cargo("test").args([
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "multihome-ebpf",
+        "--exclude",
+        "multihome-tests",
+    ]))?;
+    // The integration tests of this package need root; its library and programs do not.
+    run::step(run::cargo("test").args([
+        "--locked",
+        "--package",
+        "multihome-tests",
+        "--lib",
+        "--bins",
+    ]))
+}
+
+/// Runs the integration tests that match, built as this user and run as root, with the gateway's
+/// real binary in `MULTIHOME_BINARY`.
+fn as_root(tests: &str) -> Result<()> {
+    let gateway = build::compile("multihome", "multihome", true)?;
+    let mut cargo: Command = run::cargo("test");
+    cargo.args(["--locked", "--package", "multihome-tests", "--test", tests]);
+    let become_root = privilege::as_root()?;
+    if !become_root.is_empty() {
+        cargo.arg("--config").arg(runner(&become_root)?);
+    }
+    run::step(cargo.env("MULTIHOME_BINARY", gateway))
+}
+
+/// The setting that makes cargo start test binaries through these words.
+fn runner(words: &[OsString]) -> Result<String> {
+    let quoted = words.iter().map(|word| {
+        let word = word
+            .to_str()
+            .with_context(|| format!("{word:?} is not UTF-8"))?;
+        // A TOML string in single quotes has no escapes.
+        Ok(format!("'{word}'"))
+    });
+    let words = quoted.collect::<Result<Vec<String>>>()?.join(", ");
+    Ok(format!("target.'cfg(unix)'.runner = [{words}]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_binaries_are_started_through_sudo() {
+        let words = ["sudo", "env", "PATH=/a b:/c"].map(OsString::from);
+        assert_eq!(
+            runner(&words).expect("the words are UTF-8"),
+            "target.'cfg(unix)'.runner = ['sudo', 'env', 'PATH=/a b:/c']"
+        );
+    }
+}
