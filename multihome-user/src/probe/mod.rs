@@ -1,0 +1,99 @@
+//! Asks next hops and remote targets whether they still answer: what is asked, what comes back,
+//! and the parts that do it.
+//!
+//! ICMP echo requests leave over packet sockets bound to the uplink's device, with the next hop's
+//! MAC address already in place, so neither routing tables nor `rp_filter` have a say in where a
+//! probe goes. [`schedule`] decides what to send and when a probe is lost, without I/O;
+//! [`socket`] is the edge; [`prober`] runs both.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+pub mod echo;
+pub mod filter;
+pub mod prober;
+pub mod rtt;
+pub mod schedule;
+pub mod socket;
+
+pub use prober::{ProbePlan, ProbeReport, ProbeTarget, Prober};
+pub use rtt::SmoothedRtt;
+pub use schedule::{ProbeAction, ProbeSchedule, ProbeSettings};
+pub use socket::{EchoSocket, ProbeError};
+
+/// An address family that can be probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4, probed by ICMP.
+    Ipv4,
+    /// IPv6, probed by ICMPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// What a target stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetKind {
+    /// The uplink's next hop: the first hop is reachable.
+    NextHop,
+    /// An address beyond it: the path behind the first hop works.
+    Remote,
+}
+
+/// One address probed over one uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId {
+    /// The uplink's number, 0..=63.
+    pub uplink: u8,
+    /// The probed address.
+    pub target: IpAddr,
+    /// What it stands for.
+    pub kind: TargetKind,
+}
+
+/// What became of one probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered in time.
+    Reply {
+        /// From sending to the kernel's receive timestamp.
+        rtt: Duration,
+    },
+    /// Not answered in time.
+    Lost,
+}
+
+/// The outcome of one probe of one target. A target's outcomes come in the order of sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeEvent {
+    /// Who was asked.
+    pub id: TargetId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// How long ago something happened, zero for the future: clocks of two CPUs may differ slightly.
+fn since(then: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(then)
+}

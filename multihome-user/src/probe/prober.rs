@@ -1,0 +1,312 @@
+//! Runs a [`ProbeSchedule`] over the sockets of all uplinks, as a task of its own, so that what
+//! else the controller does never delays a probe or the reading of a reply.
+
+use std::{
+    collections::BTreeMap,
+    future::{pending, poll_fn},
+    net::IpAddr,
+    task::Poll,
+    time::Instant,
+};
+
+use rand::{TryRng, rngs::SysRng};
+use tokio::sync::mpsc;
+
+use super::{
+    Family, ProbeAction, ProbeError, ProbeEvent, ProbeSchedule, ProbeSettings, TargetId,
+    schedule::STALL,
+    socket::{EchoReply, EchoRequest, EchoSocket},
+};
+
+/// The most replies read from one socket before the others and the schedule get their turn, so
+/// that a flood on one uplink cannot hold up the rest.
+const REPLIES_AT_ONCE: usize = 64;
+/// Reports that may wait for the controller. When it does not fetch them, probing pauses.
+const MAX_REPORTS: usize = 4096;
+
+/// All that is probed over one uplink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbePlan {
+    /// The uplink's number, 0..=63.
+    pub uplink: u8,
+    /// Its device.
+    pub ifindex: u32,
+    /// Whom to ask.
+    pub targets: Vec<ProbeTarget>,
+}
+
+/// One target of an uplink and how to reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeTarget {
+    /// The target; its `uplink` is that of the plan.
+    pub id: TargetId,
+    /// Our address on the device, of the target's family.
+    pub source: IpAddr,
+    /// The next hop's MAC address; `None` on devices without MAC addresses.
+    pub next_hop_mac: Option<[u8; 6]>,
+}
+
+/// What the prober tells.
+#[derive(Debug)]
+pub enum ProbeReport {
+    /// A probe was sent (for counting).
+    Sent(TargetId),
+    /// A probe's fate.
+    Event(ProbeEvent),
+    /// A socket could not be opened or used. The prober goes on, and tries again with the next
+    /// plan or probe; probes that could not be sent count as lost, except when only a local queue
+    /// was full.
+    Error {
+        /// The uplink.
+        uplink: u8,
+        /// What happened.
+        error: ProbeError,
+    },
+}
+
+/// A handle to the probing task; dropping it ends the task.
+#[derive(Debug)]
+pub struct Prober {
+    plans: mpsc::UnboundedSender<Vec<ProbePlan>>,
+    reports: mpsc::Receiver<ProbeReport>,
+}
+
+impl Prober {
+    /// Starts probing, with no targets yet. Sockets are opened in the network namespace of the
+    /// thread that runs the task: start it on a runtime all of whose threads are in one namespace.
+    ///
+    /// # Errors
+    /// When the operating system has no random numbers.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(settings: ProbeSettings) -> Result<Self, ProbeError> {
+        let mut seed = [0; 32];
+        let random = |error: rand::rngs::SysError| ProbeError::Random(error.to_string());
+        SysRng.try_fill_bytes(&mut seed).map_err(random)?;
+        let ident = SysRng.try_next_u32().map_err(random)? as u16;
+        let (plans, plan_queue) = mpsc::unbounded_channel();
+        let (report_queue, reports) = mpsc::channel(MAX_REPORTS);
+        let task = Task {
+            schedule: ProbeSchedule::new(settings, seed),
+            ident,
+            sockets: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            reports: Vec::new(),
+        };
+        tokio::spawn(task.run(plan_queue, report_queue));
+        Ok(Self { plans, reports })
+    }
+
+    /// Makes these the plans. What is unchanged goes on undisturbed; see
+    /// [`ProbeSchedule::set_targets`].
+    pub fn set_plans(&self, plans: Vec<ProbePlan>) {
+        // The task only ends when this handle is gone.
+        let _ = self.plans.send(plans);
+    }
+
+    /// The next report; `None` when the task has ended. Cancel-safe.
+    pub async fn next(&mut self) -> Option<ProbeReport> {
+        self.reports.recv().await
+    }
+}
+
+/// What is needed to send to a target.
+struct Way {
+    ifindex: u32,
+    source: IpAddr,
+    next_hop_mac: Option<[u8; 6]>,
+}
+
+struct Task {
+    schedule: ProbeSchedule,
+    ident: u16,
+    /// By device and family; the uplink is that of the device's plan.
+    sockets: BTreeMap<(u32, Family), (u8, EchoSocket)>,
+    targets: BTreeMap<TargetId, Way>,
+    /// What to report at the end of this round.
+    reports: Vec<ProbeReport>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut plans: mpsc::UnboundedReceiver<Vec<ProbePlan>>,
+        reports: mpsc::Sender<ProbeReport>,
+    ) {
+        loop {
+            let deadline = self.schedule.next_deadline();
+            tokio::select! {
+                plan = plans.recv() => match plan {
+                    Some(plan) => self.set_plans(plan),
+                    None => return,
+                },
+                () = self.readable() => {}
+                () = sleep_until(deadline) => {}
+            }
+            let now = Instant::now();
+            let held_up = deadline.is_some_and(|deadline| now > deadline + STALL / 2);
+            self.drain(held_up);
+            self.carry_out(now);
+            for report in self.reports.drain(..) {
+                if reports.send(report).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn set_plans(&mut self, plans: Vec<ProbePlan>) {
+        let mut devices = BTreeMap::new();
+        self.targets.clear();
+        for ProbePlan {
+            uplink,
+            ifindex,
+            targets,
+        } in plans
+        {
+            for ProbeTarget {
+                id,
+                source,
+                next_hop_mac,
+            } in targets
+            {
+                devices.insert((ifindex, Family::of(id.target)), uplink);
+                self.targets.insert(
+                    id,
+                    Way {
+                        ifindex,
+                        source,
+                        next_hop_mac,
+                    },
+                );
+            }
+        }
+        self.sockets
+            .retain(|key, (uplink, _)| devices.get(key) == Some(uplink));
+        self.schedule
+            .set_targets(self.targets.keys().copied(), Instant::now());
+        for ((ifindex, family), uplink) in devices {
+            self.open(uplink, ifindex, family);
+        }
+    }
+
+    fn open(&mut self, uplink: u8, ifindex: u32, family: Family) {
+        if self.sockets.contains_key(&(ifindex, family)) {
+            return;
+        }
+        match EchoSocket::open(ifindex, family, self.ident) {
+            Ok(socket) => {
+                self.sockets.insert((ifindex, family), (uplink, socket));
+            }
+            Err(error) => self.report(ProbeReport::Error { uplink, error }),
+        }
+    }
+
+    /// Waits until a socket has something to read.
+    async fn readable(&self) {
+        poll_fn(|context| {
+            // Every socket must be asked, or its readiness would wake nobody.
+            let ready = self
+                .sockets
+                .values()
+                .filter(|(_, socket)| socket.poll_readable(context).is_ready())
+                .count();
+            if ready > 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Reads what came in on all sockets.
+    fn drain(&mut self, held_up: bool) {
+        let mut failed = Vec::new();
+        for (&key, (uplink, socket)) in &self.sockets {
+            for _ in 0..REPLIES_AT_ONCE {
+                let reply = if held_up {
+                    socket.try_recv_now()
+                } else {
+                    socket.try_recv()
+                };
+                match reply {
+                    Ok(Some(EchoReply {
+                        from,
+                        seq,
+                        cookie,
+                        received,
+                        ..
+                    })) => {
+                        self.schedule.reply(*uplink, from, seq, cookie, received);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        failed.push((key, *uplink, error));
+                        break;
+                    }
+                }
+            }
+        }
+        for (key, uplink, error) in failed {
+            self.sockets.remove(&key);
+            self.report(ProbeReport::Error { uplink, error });
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant) {
+        for action in self.schedule.poll(now) {
+            match action {
+                ProbeAction::Send { id, seq, cookie } => self.send(id, seq, cookie),
+                ProbeAction::Outcome(event) => self.report(ProbeReport::Event(event)),
+            }
+        }
+    }
+
+    fn send(&mut self, id: TargetId, seq: u16, cookie: u64) {
+        let Some(way) = self.targets.get(&id) else {
+            return;
+        };
+        let key = (way.ifindex, Family::of(id.target));
+        let (request, next_hop_mac) = (
+            EchoRequest {
+                source: way.source,
+                target: id.target,
+                seq,
+                cookie,
+            },
+            way.next_hop_mac,
+        );
+        self.open(id.uplink, key.0, key.1);
+        let Some((_, socket)) = self.sockets.get(&key) else {
+            return;
+        };
+        match socket.send(&request, next_hop_mac) {
+            Ok(()) => self.report(ProbeReport::Sent(id)),
+            Err(error) => {
+                if error.is_local_congestion() {
+                    self.schedule.unsent(id, seq);
+                }
+                if error.is_device_gone() {
+                    self.sockets.remove(&key);
+                }
+                self.report(ProbeReport::Error {
+                    uplink: id.uplink,
+                    error,
+                });
+            }
+        }
+    }
+
+    fn report(&mut self, report: ProbeReport) {
+        self.reports.push(report);
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,216 @@
+//! When to probe whom, and when a probe is lost: no I/O, and the clock is passed in.
+//!
+//! Every target has a phase of its own and every interval is shortened by up to a tenth at random,
+//! so probes of many uplinks do not beat together. Jitter never lengthens an interval: a target
+//! that falls silent is found `fall` losses down after at most `fall` intervals and one timeout.
+//!
+//! The caller's loop: drain the sockets into [`ProbeSchedule::reply`], call
+//! [`ProbeSchedule::poll`], carry out what it returns, sleep until
+//! [`ProbeSchedule::next_deadline`]. When that loop itself was held up, probes that timed out
+//! meanwhile get a short grace, so that answers which were ready all along are read first, and
+//! rounds that were missed are not made up for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
+
+mod target;
+
+use target::Target;
+
+/// The timeout as long as nothing is known of a target's round-trip time (RFC 6298 section 2.1).
+pub const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest timeout that adapts itself.
+pub const MAX_ADAPTIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A poll later than this after its deadline means that this process was held up.
+pub const STALL: Duration = Duration::from_millis(50);
+/// What a probe that timed out during a stall gets, for its reply to be read.
+pub const GRACE: Duration = Duration::from_millis(25);
+
+/// How often to probe, and how long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// The longest time between two probes of one target.
+    pub interval: Duration,
+    /// Used as it is when given; otherwise a target's timeout is its smoothed round-trip time and
+    /// four times its variation, at least the interval, at most [`MAX_ADAPTIVE_TIMEOUT`].
+    pub timeout: Option<Duration>,
+}
+
+impl ProbeSettings {
+    /// The timeout for the next probe of a target with this round-trip time.
+    pub fn timeout(&self, rtt: Option<&SmoothedRtt>) -> Duration {
+        self.timeout.unwrap_or_else(|| {
+            let expected = rtt.map_or(INITIAL_TIMEOUT, SmoothedRtt::upper_bound);
+            expected.max(self.interval).min(MAX_ADAPTIVE_TIMEOUT)
+        })
+    }
+}
+
+/// What the caller of [`ProbeSchedule::poll`] has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAction {
+    /// Send an echo request. If that fails for a reason that says nothing about the path, tell
+    /// [`ProbeSchedule::unsent`].
+    Send {
+        /// Whom to ask.
+        id: TargetId,
+        /// The echo's sequence number.
+        seq: u16,
+        /// The echo's data.
+        cookie: u64,
+    },
+    /// A probe's fate is known.
+    Outcome(ProbeEvent),
+}
+
+/// All targets, and what is on its way to them.
+pub struct ProbeSchedule {
+    settings: ProbeSettings,
+    random: StdRng,
+    targets: BTreeMap<TargetId, Target>,
+    /// When each target wants attention next; one entry per target.
+    agenda: BTreeSet<(Instant, TargetId)>,
+}
+
+impl ProbeSchedule {
+    /// A schedule without targets. Phases, jitter and cookies come from `seed`, which must be
+    /// unguessable (a key from the operating system) or a stranger could forge replies.
+    pub fn new(settings: ProbeSettings, seed: [u8; 32]) -> Self {
+        Self {
+            settings,
+            random: StdRng::from_seed(seed),
+            targets: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+        }
+    }
+
+    /// Makes these the targets. Those that were there before keep their phase, their probes on
+    /// the way and their round-trip time; of those that are gone no outcome comes any more. A new
+    /// one is probed first within an interval.
+    pub fn set_targets(&mut self, targets: impl IntoIterator<Item = TargetId>, now: Instant) {
+        let wanted: BTreeSet<TargetId> = targets.into_iter().collect();
+        self.targets.retain(|id, _| wanted.contains(id));
+        self.agenda.retain(|(_, id)| wanted.contains(id));
+        for id in wanted {
+            if !self.targets.contains_key(&id) {
+                let phase = self
+                    .settings
+                    .interval
+                    .mul_f64(self.random.random_range(0.0..1.0));
+                let target = Target::new(now + phase);
+                self.agenda.insert((target.wake(), id));
+                self.targets.insert(id, target);
+            }
+        }
+    }
+
+    /// Takes an echo reply that came in over `uplink`, with the kernel's receive time. Returns
+    /// whether it answers a probe of ours; anything else (forged, repeated, far too late, of a
+    /// target that is gone) changes nothing.
+    ///
+    /// A reply after its probe's timeout does not save the probe, but counts for the round-trip
+    /// time, so a path that became slower than the timeout is not called dead for ever.
+    pub fn reply(
+        &mut self,
+        uplink: u8,
+        from: IpAddr,
+        seq: u16,
+        cookie: u64,
+        received: Instant,
+    ) -> bool {
+        // The same address may be both next hop and remote target; the cookie tells which.
+        [TargetKind::NextHop, TargetKind::Remote]
+            .into_iter()
+            .any(|kind| {
+                let id = TargetId {
+                    uplink,
+                    target: from,
+                    kind,
+                };
+                self.change(id, |target| target.reply(seq, cookie, received))
+                    .unwrap_or(false)
+            })
+    }
+
+    /// Forgets a probe that never left for a local reason, such as a full queue. It counts neither
+    /// as answered nor as lost.
+    pub fn unsent(&mut self, id: TargetId, seq: u16) {
+        self.change(id, |target| target.unsent(seq));
+    }
+
+    /// Everything that is due. Drain the sockets into [`Self::reply`] right before.
+    pub fn poll(&mut self, now: Instant) -> Vec<ProbeAction> {
+        let mut actions = Vec::new();
+        let Some(due) = self.next_deadline() else {
+            return actions;
+        };
+        if now.saturating_duration_since(due) > STALL {
+            self.grant_grace(now);
+        }
+        while let Some(&(at, id)) = self.agenda.first()
+            && at <= now
+        {
+            let Self {
+                settings, random, ..
+            } = self;
+            let settings = *settings;
+            let step = settings.interval.mul_f64(random.random_range(0.9..=1.0));
+            let cookie = random.random();
+            self.change(id, |target| {
+                while let Some(outcome) = target.next_outcome(now) {
+                    actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome }));
+                }
+                if let Some(seq) = target.next_probe(now, step, cookie, &settings) {
+                    actions.push(ProbeAction::Send { id, seq, cookie });
+                }
+            });
+        }
+        actions
+    }
+
+    /// When [`Self::poll`] has something to do next; in the past if it has already.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.agenda.first().map(|&(at, _)| at)
+    }
+
+    /// The smoothed round-trip time of one target, late replies included.
+    pub fn rtt(&self, id: TargetId) -> Option<SmoothedRtt> {
+        self.targets.get(&id)?.rtt()
+    }
+
+    /// The present targets, in order.
+    pub fn targets(&self) -> impl Iterator<Item = TargetId> {
+        self.targets.keys().copied()
+    }
+
+    /// Postpones the judgement on every probe that timed out while this process slept.
+    fn grant_grace(&mut self, now: Instant) {
+        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
+        for id in ids {
+            self.change(id, |target| target.grant_grace(now, GRACE));
+        }
+    }
+
+    /// Changes one target and keeps its entry in the agenda true.
+    fn change<R>(&mut self, id: TargetId, change: impl FnOnce(&mut Target) -> R) -> Option<R> {
+        let target = self.targets.get_mut(&id)?;
+        let before = target.wake();
+        let result = change(target);
+        let after = target.wake();
+        if before != after {
+            self.agenda.remove(&(before, id));
+            self.agenda.insert((after, id));
+        }
+        Some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests;

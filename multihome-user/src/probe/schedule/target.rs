@@ -1,0 +1,210 @@
+//! One probed address: its next sending time, and its probes on the way.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{Outcome, ProbeSettings, SmoothedRtt};
+use crate::probe::since;
+
+/// The most probes of one target on their way; the oldest is lost when one more is sent. Reached
+/// only by a given timeout of more than a thousand intervals.
+const MAX_IN_FLIGHT: usize = 1024;
+/// How long after sending a reply to a lost probe is still recognized.
+const LATE: Duration = Duration::from_secs(3);
+/// The most lost probes whose replies are still recognized.
+const MAX_LOST: usize = 512;
+/// The shortest time between two probes of one target.
+const MIN_STEP: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Target {
+    next_send: Instant,
+    next_seq: u16,
+    rtt: Option<SmoothedRtt>,
+    /// In order of sending, with consecutive numbers. Outcomes are taken from the front only, so
+    /// that they come in the order of sending and "three in a row" means just that.
+    in_flight: VecDeque<Probe>,
+    /// Probes judged lost, in order of sending.
+    lost: VecDeque<Lost>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    seq: u16,
+    cookie: u64,
+    sent: Instant,
+    deadline: Instant,
+    /// Its deadline was put off because of a stall; this happens once.
+    graced: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Answered {
+        rtt: Duration,
+        received: Instant,
+    },
+    /// Answered after the deadline, before anybody looked.
+    Late {
+        received: Instant,
+    },
+    Unsent,
+}
+
+#[derive(Debug)]
+struct Lost {
+    seq: u16,
+    cookie: u64,
+    sent: Instant,
+}
+
+impl Target {
+    pub fn new(first_send: Instant) -> Self {
+        Self {
+            next_send: first_send,
+            next_seq: 0,
+            rtt: None,
+            in_flight: VecDeque::new(),
+            lost: VecDeque::new(),
+        }
+    }
+
+    pub fn rtt(&self) -> Option<SmoothedRtt> {
+        self.rtt
+    }
+
+    /// When there is something to do next.
+    pub fn wake(&self) -> Instant {
+        let judged = self.in_flight.front().map(|probe| match probe.state {
+            State::Waiting => probe.deadline,
+            State::Answered { received, .. } | State::Late { received } => received,
+            State::Unsent => probe.sent,
+        });
+        judged.map_or(self.next_send, |at| at.min(self.next_send))
+    }
+
+    /// Takes a reply; returns whether it belongs to a probe that had none yet.
+    pub fn reply(&mut self, seq: u16, cookie: u64, received: Instant) -> bool {
+        let place = self
+            .in_flight
+            .front()
+            .map(|front| usize::from(seq.wrapping_sub(front.seq)));
+        if let Some(probe) = place.and_then(|place| self.in_flight.get_mut(place)) {
+            if probe.cookie != cookie || probe.state != State::Waiting {
+                return false;
+            }
+            let rtt = since(probe.sent, received);
+            probe.state = if received <= probe.deadline {
+                State::Answered { rtt, received }
+            } else {
+                State::Late { received }
+            };
+            SmoothedRtt::update(&mut self.rtt, rtt);
+            return true;
+        }
+        let Some(place) = self.lost.iter().rposition(|lost| lost.seq == seq) else {
+            return false;
+        };
+        let lost = &self.lost[place];
+        let rtt = since(lost.sent, received);
+        if lost.cookie != cookie || rtt > LATE {
+            return false;
+        }
+        SmoothedRtt::update(&mut self.rtt, rtt);
+        self.lost.remove(place);
+        true
+    }
+
+    pub fn unsent(&mut self, seq: u16) {
+        if let Some(probe) = self.in_flight.iter_mut().rfind(|probe| probe.seq == seq)
+            && probe.state == State::Waiting
+        {
+            probe.state = State::Unsent;
+        }
+    }
+
+    /// The outcome of the oldest probe if it is known by now. Call until there is none.
+    pub fn next_outcome(&mut self, now: Instant) -> Option<Outcome> {
+        loop {
+            let front = self.in_flight.front()?;
+            if front.state == State::Waiting && front.deadline > now {
+                return None;
+            }
+            let probe = self.in_flight.pop_front()?;
+            match probe.state {
+                State::Waiting => {
+                    self.remember_lost(&probe, now);
+                    return Some(Outcome::Lost);
+                }
+                State::Late { .. } => return Some(Outcome::Lost),
+                State::Answered { rtt, .. } => return Some(Outcome::Reply { rtt }),
+                State::Unsent => {}
+            }
+        }
+    }
+
+    /// The number of the probe to send, if one is due; the next is due within `step`.
+    pub fn next_probe(
+        &mut self,
+        now: Instant,
+        step: Duration,
+        cookie: u64,
+        settings: &ProbeSettings,
+    ) -> Option<u16> {
+        if self.next_send > now {
+            return None;
+        }
+        let step = step.max(MIN_STEP);
+        // Rounds that were missed are skipped, and the phase is kept: after a stall the targets
+        // must not march in step. The next probe comes half an interval after this one at least.
+        let missed = since(self.next_send, now).as_nanos() / step.as_nanos();
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        self.next_send = (self.next_send + step * missed + step).max(now + step / 2);
+
+        if self.in_flight.len() >= MAX_IN_FLIGHT
+            && let Some(oldest) = self.in_flight.front_mut()
+        {
+            oldest.deadline = oldest.deadline.min(now);
+        }
+        let seq = self.next_seq;
+        self.next_seq = seq.wrapping_add(1);
+        self.in_flight.push_back(Probe {
+            seq,
+            cookie,
+            sent: now,
+            deadline: now + settings.timeout(self.rtt.as_ref()),
+            graced: false,
+            state: State::Waiting,
+        });
+        Some(seq)
+    }
+
+    /// Lets probes that are about to be judged wait for `grace` more, but each only once.
+    pub fn grant_grace(&mut self, now: Instant, grace: Duration) {
+        for probe in &mut self.in_flight {
+            if !probe.graced && probe.deadline < now + grace {
+                probe.deadline = now + grace;
+                probe.graced = true;
+            }
+        }
+    }
+
+    fn remember_lost(&mut self, probe: &Probe, now: Instant) {
+        while self
+            .lost
+            .front()
+            .is_some_and(|oldest| since(oldest.sent, now) > LATE || self.lost.len() >= MAX_LOST)
+        {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(Lost {
+            seq: probe.seq,
+            cookie: probe.cookie,
+            sent: probe.sent,
+        });
+    }
+}
