@@ -36,7 +36,24 @@ impl Address4 {
     }
 }
 
+impl Address4 {
+    /// As the key of a map: the address's bytes, as one word.
+    ///
+    /// Keys are words because they stand on the programs' stack, where the verifier wants
+    /// alignment.
+    #[inline(always)]
+    pub const fn key(self) -> u32 {
+        self.0.to_be()
+    }
+}
+
 impl Address6 {
+    /// As the key of a map: the address's bytes, as two words.
+    #[inline(always)]
+    pub const fn key(self) -> [u64; 2] {
+        [self.high.to_be(), self.low.to_be()]
+    }
+
     /// From the bytes of a header.
     #[inline(always)]
     pub const fn from_bytes(b: [u8; 16]) -> Self {
@@ -178,7 +195,7 @@ mod tests {
         let classes: Vec<Class> = [0, 9, 10, 12, 13, 19, 20, u32::MAX]
             .map(|a| table.class(Address4(a)))
             .to_vec();
-        
+
         assert_eq!(
             classes,
             [

@@ -157,7 +157,7 @@ impl Family for V4 {
 
     #[inline(always)]
     fn host<T: Tables>(tables: &T, address: Address4) -> Option<&HostEntry> {
-        tables.host4(&address.bytes())
+        tables.host4(address)
     }
 
     #[inline(always)]
@@ -167,7 +167,7 @@ impl Family for V4 {
         source: Address4,
         destination: Address4,
     ) -> Option<HostEntry> {
-        tables.kernel_route4(ingress, source.bytes(), destination.bytes())
+        tables.kernel_route4(ingress, source, destination)
     }
 
     #[inline(always)]
@@ -268,7 +268,7 @@ impl Family for V6 {
 
     #[inline(always)]
     fn host<T: Tables>(tables: &T, address: Address6) -> Option<&HostEntry> {
-        tables.host6(&address.bytes())
+        tables.host6(address)
     }
 
     #[inline(always)]
@@ -278,7 +278,7 @@ impl Family for V6 {
         source: Address6,
         destination: Address6,
     ) -> Option<HostEntry> {
-        tables.kernel_route6(ingress, source.bytes(), destination.bytes())
+        tables.kernel_route6(ingress, source, destination)
     }
 
     #[inline(always)]

@@ -9,41 +9,23 @@ use crate::{
     family::{Family, V4, V6},
     limits::{ICMP4_ERROR_MAX, ICMP6_ERROR_MAX},
     packet::Packet,
-    parse::Network,
+    parse::{self, Network},
     port::PortEntry,
     tables::Tables,
     verdict::Verdict,
+    way::Decision,
     wire::{ethernet, icmp, ipv4, ipv6, protocol},
 };
 
-/// What the sender is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// TTL or hop limit used up here.
-    TimeExceeded,
-    /// The packet is larger than the way out, whose MTU this is.
-    TooBig(u32),
-    /// No uplink serves this family.
-    Unreachable,
-}
-
-impl Problem {
-    /// The verdict when the sender is answered.
-    const fn answered(self) -> Verdict {
-        match self {
-            Self::TimeExceeded => Verdict::ReplyTimeExceeded,
-            Self::TooBig(_) => Verdict::ReplyTooBig,
-            Self::Unreachable => Verdict::ReplyUnreachable,
-        }
-    }
-
-    /// The verdict when the sender must not be answered, or not now.
-    const fn silent(self) -> Verdict {
-        match self {
-            Self::TimeExceeded => Verdict::DropHopLimit,
-            Self::TooBig(_) => Verdict::DropTooBig,
-            Self::Unreachable => Verdict::DropNoUplink,
-        }
+/// The verdict when the sender that `decision` would answer must not be answered, or not now.
+#[inline(always)]
+const fn silent(decision: Decision) -> Verdict {
+    if decision.verdict_number() == Verdict::ReplyTimeExceeded as u8 {
+        Verdict::DropHopLimit
+    } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
+        Verdict::DropTooBig
+    } else {
+        Verdict::DropNoUplink
     }
 }
 
@@ -58,33 +40,49 @@ pub trait ErrorFormat: Family {
     fn write<P: Packet>(
         packet: &mut P,
         at: usize,
-        problem: Problem,
+        decision: Decision,
         from: Self::Address,
         to: Self::Address,
         quoted: usize,
     ) -> Option<()>;
 }
 
-/// Turns the packet into the answer to its sender, if one is allowed; the verdict says which.
+/// Turns the packet into the answer that `decision` calls for, if one is allowed: then the decision
+/// stands, else it becomes a drop.
 #[inline(always)]
-pub fn answer<F: ErrorFormat, P: Packet, T: Tables>(
+pub fn answer<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &mut T,
+    port: &PortEntry,
+    decision: Decision,
+) -> Decision {
+    let answered = match parse::link(packet) {
+        Ok(link) if link.ethertype == ethernet::IPV4 => {
+            try_answer::<V4, P, T>(packet, tables, port, link.len, decision)
+        }
+        Ok(link) => try_answer::<V6, P, T>(packet, tables, port, link.len, decision),
+        Err(verdict) => Err(verdict),
+    };
+    match answered {
+        Ok(()) => decision,
+        Err(verdict) => verdict.into(),
+    }
+}
+
+#[inline(always)]
+fn try_answer<F: ErrorFormat, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &mut T,
     port: &PortEntry,
     network_at: usize,
-    network: &Network<F::Address>,
-    problem: Problem,
-) -> Verdict {
-    let Some(from) = F::port_address(port) else {
-        return problem.silent();
-    };
-    if !F::may_answer(packet, network) || !tables.may_reply() {
-        return problem.silent();
+    decision: Decision,
+) -> Result<(), Verdict> {
+    let network = F::parse(packet, network_at)?;
+    let from = F::port_address(port).ok_or(silent(decision))?;
+    if !F::may_answer(packet, &network) || !tables.may_reply() {
+        return Err(silent(decision));
     }
-    match build::<F, P>(packet, network_at, network, problem, from) {
-        Some(()) => problem.answered(),
-        None => Verdict::DropInternal,
-    }
+    build::<F, P>(packet, network_at, &network, decision, from).ok_or(Verdict::DropInternal)
 }
 
 #[inline(always)]
@@ -92,7 +90,7 @@ fn build<F: ErrorFormat, P: Packet>(
     packet: &mut P,
     network_at: usize,
     network: &Network<F::Address>,
-    problem: Problem,
+    decision: Decision,
     from: F::Address,
 ) -> Option<()> {
     let quoted = if network.len < F::MAX - F::HEADERS {
@@ -103,7 +101,7 @@ fn build<F: ErrorFormat, P: Packet>(
     packet.grow_front(F::HEADERS)?;
     move_link_header(packet, network_at, F::HEADERS)?;
     packet.truncate(network_at + F::HEADERS + quoted)?;
-    F::write(packet, network_at, problem, from, network.source, quoted)
+    F::write(packet, network_at, decision, from, network.source, quoted)
 }
 
 /// Moves the link header of `len` bytes forward by `by`, its MACs exchanged: the answer goes back
@@ -137,28 +135,6 @@ fn move_link_header<P: Packet>(packet: &mut P, len: usize, by: usize) -> Option<
     Some(())
 }
 
-/// Adds up all bytes from `at` to the frame's end, of which there are at most `4 * WORDS + 3`.
-#[inline(always)]
-fn sum_to_end<const WORDS: usize, P: Packet>(packet: &P, mut at: usize) -> u64 {
-    let mut sum = 0;
-    for _ in 0..WORDS {
-        let Some(word) = packet.bytes::<4>(at) else {
-            break;
-        };
-        sum += checksum::sum_u32(u32::from_be_bytes(*word));
-        at += 4;
-    }
-    // RFC 1071: an odd end is padded with zero.
-    for shift in [24, 16, 8] {
-        let Some(byte) = packet.bytes::<1>(at) else {
-            break;
-        };
-        sum += checksum::sum_u32(u32::from(byte[0]) << shift);
-        at += 1;
-    }
-    sum
-}
-
 impl ErrorFormat for V4 {
     const HEADERS: usize = ipv4::LEN + icmp::LEN;
     const MAX: usize = ICMP4_ERROR_MAX;
@@ -167,20 +143,20 @@ impl ErrorFormat for V4 {
     fn write<P: Packet>(
         packet: &mut P,
         at: usize,
-        problem: Problem,
+        decision: Decision,
         from: Address4,
         to: Address4,
         quoted: usize,
     ) -> Option<()> {
-        let (kind, code, rest) = match problem {
-            Problem::TimeExceeded => (icmp::V4_TIME_EXCEEDED, 0, 0),
-            Problem::TooBig(mtu) => (
-                icmp::V4_UNREACHABLE,
-                icmp::V4_FRAGMENTATION_NEEDED,
-                mtu & 0xffff,
-            ),
-            Problem::Unreachable => (icmp::V4_UNREACHABLE, icmp::V4_NET, 0),
+        let (kind, code) = if decision.verdict_number() == Verdict::ReplyTimeExceeded as u8 {
+            (icmp::V4_TIME_EXCEEDED, 0)
+        } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
+            (icmp::V4_UNREACHABLE, icmp::V4_FRAGMENTATION_NEEDED)
+        } else {
+            (icmp::V4_UNREACHABLE, icmp::V4_NET)
         };
+        // RFC 1191: the low 16 bits; zero in the other messages.
+        let rest = decision.mtu() & 0xffff;
         let len = ((Self::HEADERS + quoted) as u16).to_be_bytes();
         let (from, to) = (from.bytes(), to.bytes());
         // RFC 1812 section 4.3.2.5: precedence 6, internetwork control. DF makes the datagram
@@ -211,7 +187,7 @@ impl ErrorFormat for V4 {
         header[ipv4::CHECKSUM_AT] = sum[0];
         header[ipv4::CHECKSUM_AT + 1] = sum[1];
         *packet.bytes_mut(at)? = header;
-        write_icmp::<{ ICMP4_ERROR_MAX / 4 }, P>(packet, at + ipv4::LEN, kind, code, rest, 0)
+        write_icmp(packet, at + ipv4::LEN, kind, code, rest, 0)
     }
 }
 
@@ -223,16 +199,20 @@ impl ErrorFormat for V6 {
     fn write<P: Packet>(
         packet: &mut P,
         at: usize,
-        problem: Problem,
+        decision: Decision,
         from: Address6,
         to: Address6,
         quoted: usize,
     ) -> Option<()> {
-        let (kind, rest) = match problem {
-            Problem::TimeExceeded => (icmp::V6_TIME_EXCEEDED, 0),
-            Problem::TooBig(mtu) => (icmp::V6_TOO_BIG, mtu),
-            Problem::Unreachable => (icmp::V6_UNREACHABLE, 0),
+        let kind = if decision.verdict_number() == Verdict::ReplyTimeExceeded as u8 {
+            icmp::V6_TIME_EXCEEDED
+        } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
+            icmp::V6_TOO_BIG
+        } else {
+            icmp::V6_UNREACHABLE
         };
+        // Zero in all but packet too big.
+        let rest = decision.mtu();
         let payload_len = (icmp::LEN + quoted) as u16;
         let len = payload_len.to_be_bytes();
         let first = [0x60, 0, 0, 0, len[0], len[1], protocol::ICMP6, 64];
@@ -245,13 +225,13 @@ impl ErrorFormat for V6 {
             + checksum::sum_bytes(&to)
             + u64::from(payload_len)
             + u64::from(protocol::ICMP6);
-        write_icmp::<{ ICMP6_ERROR_MAX / 4 }, P>(packet, at + ipv6::LEN, kind, 0, rest, pseudo)
+        write_icmp(packet, at + ipv6::LEN, kind, 0, rest, pseudo)
     }
 }
 
 /// Writes the ICMP header at `at`, its checksum over all that follows and `pseudo`.
 #[inline(always)]
-fn write_icmp<const WORDS: usize, P: Packet>(
+fn write_icmp<P: Packet>(
     packet: &mut P,
     at: usize,
     kind: u8,
@@ -261,8 +241,7 @@ fn write_icmp<const WORDS: usize, P: Packet>(
 ) -> Option<()> {
     let rest = rest.to_be_bytes();
     let mut header = [kind, code, 0, 0, rest[0], rest[1], rest[2], rest[3]];
-    let sum =
-        pseudo + checksum::sum_bytes(&header) + sum_to_end::<WORDS, P>(packet, at + icmp::LEN);
+    let sum = pseudo + checksum::sum_bytes(&header) + packet.sum_from(at + icmp::LEN);
     let sum = checksum::finish(sum).to_be_bytes();
     header[2] = sum[0];
     header[3] = sum[1];

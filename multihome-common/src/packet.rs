@@ -1,5 +1,10 @@
 //! The bytes of one frame behind bounds-checked reads and writes, over XDP memory or over a buffer.
 
+use crate::{checksum, limits::ICMP6_ERROR_MAX};
+
+/// The most bytes that [`Packet::sum_from`] adds up: an ICMP error's.
+pub const SUM_MAX: usize = ICMP6_ERROR_MAX;
+
 /// A frame that the packet path reads and rewrites.
 ///
 /// Offsets count from the first byte of the Ethernet header. Every access is checked against the
@@ -20,8 +25,35 @@ pub trait Packet {
     /// Cuts the frame down to `len` bytes.
     fn truncate(&mut self, len: usize) -> Option<()>;
 
+    /// Adds up all bytes from `at` to the frame's end as big-endian 32-bit words, an odd end padded
+    /// with zeroes (RFC 1071); at most [`SUM_MAX`] bytes.
+    fn sum_from(&self, at: usize) -> u64 {
+        sum_from(self, at)
+    }
+
     /// Whether the frame has no bytes at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The loop behind [`Packet::sum_from`].
+#[inline(always)]
+pub fn sum_from<P: Packet + ?Sized>(packet: &P, mut at: usize) -> u64 {
+    let mut sum = 0;
+    for _ in 0..SUM_MAX / 4 {
+        let Some(word) = packet.bytes::<4>(at) else {
+            break;
+        };
+        sum += checksum::sum_u32(u32::from_be_bytes(*word));
+        at += 4;
+    }
+    for shift in [24, 16, 8] {
+        let Some(byte) = packet.bytes::<1>(at) else {
+            break;
+        };
+        sum += checksum::sum_u32(u32::from(byte[0]) << shift);
+        at += 1;
+    }
+    sum
 }

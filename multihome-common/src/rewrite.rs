@@ -7,7 +7,8 @@ use crate::{family::Family, packet::Packet, uplink::Hop};
 pub fn forward<F: Family, P: Packet>(packet: &mut P, network_at: usize, hop: &Hop) -> Option<()> {
     F::decrement_hop_limit(packet, network_at)?;
     let macs = packet.bytes_mut::<12>(0)?;
-    macs[..6].copy_from_slice(&hop.destination);
-    macs[6..].copy_from_slice(&hop.source);
+    for (place, piece) in macs.as_chunks_mut::<4>().0.iter_mut().zip(hop.pieces()) {
+        *place = piece;
+    }
     Some(())
 }

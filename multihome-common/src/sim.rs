@@ -82,9 +82,9 @@ pub struct SimTables {
     /// Uplink entries: index = 2 x id + copy.
     pub uplinks: Vec<UplinkEntry>,
     /// LAN hosts.
-    pub hosts4: HashMap<[u8; 4], HostEntry>,
+    pub hosts4: HashMap<Address4, HostEntry>,
     /// LAN hosts.
-    pub hosts6: HashMap<[u8; 16], HostEntry>,
+    pub hosts6: HashMap<Address6, HostEntry>,
     /// What [`Tables::may_reply`] answers.
     pub may_reply: bool,
 }
@@ -154,19 +154,19 @@ impl Tables for SimTables {
         self.uplinks.get(index as usize)
     }
 
-    fn host4(&self, address: &[u8; 4]) -> Option<&HostEntry> {
-        self.hosts4.get(address)
+    fn host4(&self, address: Address4) -> Option<&HostEntry> {
+        self.hosts4.get(&address)
     }
 
-    fn host6(&self, address: &[u8; 16]) -> Option<&HostEntry> {
-        self.hosts6.get(address)
+    fn host6(&self, address: Address6) -> Option<&HostEntry> {
+        self.hosts6.get(&address)
     }
 
-    fn kernel_route4(&self, _: u32, _: [u8; 4], _: [u8; 4]) -> Option<HostEntry> {
+    fn kernel_route4(&self, _: u32, _: Address4, _: Address4) -> Option<HostEntry> {
         None
     }
 
-    fn kernel_route6(&self, _: u32, _: [u8; 16], _: [u8; 16]) -> Option<HostEntry> {
+    fn kernel_route6(&self, _: u32, _: Address6, _: Address6) -> Option<HostEntry> {
         None
     }
 

@@ -26,22 +26,22 @@ pub trait Tables {
     /// An uplink's entry: index = 2 x id + copy.
     fn uplink(&self, index: u32) -> Option<&UplinkEntry>;
     /// The LAN host of this address.
-    fn host4(&self, address: &[u8; 4]) -> Option<&HostEntry>;
+    fn host4(&self, address: Address4) -> Option<&HostEntry>;
     /// The LAN host of this address.
-    fn host6(&self, address: &[u8; 16]) -> Option<&HostEntry>;
+    fn host6(&self, address: Address6) -> Option<&HostEntry>;
     /// What the kernel's own routes and neighbours say of the way to a LAN host.
     fn kernel_route4(
         &self,
         ingress: u32,
-        source: [u8; 4],
-        destination: [u8; 4],
+        source: Address4,
+        destination: Address4,
     ) -> Option<HostEntry>;
     /// What the kernel's own routes and neighbours say of the way to a LAN host.
     fn kernel_route6(
         &self,
         ingress: u32,
-        source: [u8; 16],
-        destination: [u8; 16],
+        source: Address6,
+        destination: Address6,
     ) -> Option<HostEntry>;
     /// Takes one token of the rate limit for packets that the gateway makes itself.
     fn may_reply(&mut self) -> bool;

@@ -1,13 +1,45 @@
 //! Uplinks and LAN hosts: where a packet goes next on the link.
 
 /// The two MACs of a frame to the next station on a link; 12 bytes, as they stand in the frame.
-#[repr(C)]
+///
+/// Kept as words, not as bytes, so that the kernel's copy lives in registers.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Hop {
+pub struct Hop([u32; 3]);
+
+impl Hop {
+    /// To the station `destination`, from the device whose MAC is `source`.
+    #[inline(always)]
+    pub const fn new(destination: [u8; 6], source: [u8; 6]) -> Self {
+        let (d, s) = (destination, source);
+        Self([
+            u32::from_ne_bytes([d[0], d[1], d[2], d[3]]),
+            u32::from_ne_bytes([d[4], d[5], s[0], s[1]]),
+            u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
+        ])
+    }
+
+    /// The frame's first 12 bytes, as three pieces.
+    #[inline(always)]
+    pub const fn pieces(&self) -> [[u8; 4]; 3] {
+        [
+            self.0[0].to_ne_bytes(),
+            self.0[1].to_ne_bytes(),
+            self.0[2].to_ne_bytes(),
+        ]
+    }
+
     /// The next station's MAC.
-    pub destination: [u8; 6],
-    /// The MAC of the device that sends.
-    pub source: [u8; 6],
+    pub const fn destination(&self) -> [u8; 6] {
+        let [a, b, _] = self.pieces();
+        [a[0], a[1], a[2], a[3], b[0], b[1]]
+    }
+
+    /// The sending device's MAC.
+    pub const fn source(&self) -> [u8; 6] {
+        let [_, b, c] = self.pieces();
+        [b[2], b[3], c[0], c[1], c[2], c[3]]
+    }
 }
 
 /// What a packet to an uplink needs; 32 bytes, two to a cache line.

@@ -16,6 +16,19 @@ pub enum Disposition {
     Drop,
 }
 
+impl Disposition {
+    /// What happens to the frame, from the range that the verdict's number is in.
+    #[inline(always)]
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            0 => Self::Forward,
+            1..16 => Self::Pass,
+            16..32 => Self::Reply,
+            _ => Self::Drop,
+        }
+    }
+}
+
 macro_rules! verdicts {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $disposition:ident;)+) => {
         /// What was done with a packet and why.
@@ -110,15 +123,10 @@ impl Verdict {
         self as u8
     }
 
-    /// What happens to the frame, from the number's range.
+    /// What happens to the frame.
     #[inline(always)]
     pub const fn disposition(self) -> Disposition {
-        match self.number() {
-            0 => Disposition::Forward,
-            1..16 => Disposition::Pass,
-            16..32 => Disposition::Reply,
-            _ => Disposition::Drop,
-        }
+        Disposition::of_number(self.number())
     }
 }
 

@@ -1,23 +1,110 @@
-//! Placeholder: a program that passes everything.
+//! The XDP programs: one for LAN ports, one for uplinks. Each turns the decision of the shared
+//! packet path into an XDP verdict, and counts it.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
+mod counters;
+mod maps;
+mod packet;
+mod route;
 
-/// Passes every packet.
+use aya_ebpf::{
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_md,
+    },
+    macros::xdp,
+    programs::XdpContext,
+};
+use aya_log_ebpf::error;
+use multihome_common::{
+    icmp_error,
+    packet::Packet as _,
+    port::{self, PortEntry},
+    verdict::{Disposition, Verdict},
+    way::{self, Decision},
+};
+
+use crate::{maps::Maps, packet::XdpPacket};
+
+/// Packets that LAN hosts send.
 #[xdp]
-pub fn multihome_lan(_context: XdpContext) -> u32 {
-    XDP_PASS
+pub fn multihome_lan(context: XdpContext) -> u32 {
+    run(&context, way::lan::decide)
 }
 
-/// Passes every packet.
+/// Packets that come back from the internet.
 #[xdp]
-pub fn multihome_uplink(_context: XdpContext) -> u32 {
-    XDP_PASS
+pub fn multihome_uplink(context: XdpContext) -> u32 {
+    run(&context, way::uplink::decide)
+}
+
+#[inline(always)]
+fn run(
+    context: &XdpContext,
+    decide: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry) -> Decision,
+) -> u32 {
+    let maps = Maps::new(context);
+    // No entry: the controller is just about to write it, or has given the device up.
+    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
+        return XDP_PASS;
+    };
+    let mut packet = XdpPacket::new(context);
+    let bytes = packet.len() as u64;
+    let mut decision = decide(&mut packet, &maps, port);
+    if let Disposition::Reply = decision.disposition() {
+        decision = Decision::from_word(multihome_answer(context.ctx, decision.word()));
+    }
+    counters::count(port.slot, decision.counter_column(), bytes);
+    match decision.disposition() {
+        Disposition::Forward => maps::redirect(decision.egress()),
+        Disposition::Pass => XDP_PASS,
+        Disposition::Reply => XDP_TX,
+        Disposition::Drop => {
+            if decision.verdict_number() == Verdict::DropInternal.number() {
+                report_internal(context, port.slot);
+            }
+            XDP_DROP
+        }
+    }
+}
+
+/// Answers the packet: the second half of its way.
+///
+/// A global function: it has a stack of its own, and the verifier walks it once, on its own, and
+/// not once for each way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_answer(context: *mut xdp_md, decision: u64) -> u64 {
+    let internal = Decision::from(Verdict::DropInternal).word();
+    if context.is_null() {
+        return internal;
+    }
+    let context = XdpContext::new(context);
+    let mut maps = Maps::new(&context);
+    let ports = Maps::new(&context);
+    let Some(port) = port::find(&ports, context.ingress_ifindex() as u32) else {
+        return internal;
+    };
+    let mut packet = XdpPacket::new(&context);
+    icmp_error::answer(&mut packet, &mut maps, port, Decision::from_word(decision)).word()
+}
+
+/// Tells the controller of a defect; off the way, because a log record needs much stack.
+#[inline(never)]
+fn report_internal(context: &XdpContext, slot: u32) {
+    error!(context, "a lookup that cannot fail did, on slot {}", slot);
 }
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Panics cannot be reached: the verifier would have to see this loop end.
     loop {}
 }
+
+/// The kernel lets only programs of a GPL-compatible licence call the routing helper; the
+/// project's MIT licence is one, under the name that the kernel knows.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

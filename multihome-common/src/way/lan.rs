@@ -4,8 +4,7 @@
 use super::{Decision, accept};
 use crate::{
     address::Class,
-    family::{V4, V6},
-    icmp_error::{self, ErrorFormat, Problem},
+    family::{Family, V4, V6},
     packet::Packet,
     parse,
     port::PortEntry,
@@ -19,32 +18,33 @@ use crate::{
 /// Until rules name others, all traffic belongs to this group.
 pub const DEFAULT_GROUP: usize = 0;
 
-/// Decides about a packet that came in on the LAN port `port`, and rewrites it to match.
+/// Decides about a packet that came in on the LAN port `port`; rewrites what is forwarded.
+///
+/// What is to be answered is left as it came in: see [`super::finish`].
 #[inline(always)]
-pub fn handle<P: Packet, T: Tables>(packet: &mut P, tables: &mut T, port: &PortEntry) -> Decision {
-    decide(packet, tables, port).unwrap_or_else(Decision::from)
+pub fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T, port: &PortEntry) -> Decision {
+    dispatch(packet, tables, port).unwrap_or_else(Decision::from)
 }
 
 #[inline(always)]
-fn decide<P: Packet, T: Tables>(
+fn dispatch<P: Packet, T: Tables>(
     packet: &mut P,
-    tables: &mut T,
+    tables: &T,
     port: &PortEntry,
 ) -> Result<Decision, Verdict> {
     let link = parse::link(packet)?;
     accept(&link, port)?;
     match link.ethertype {
-        ethernet::IPV4 => steer::<V4, P, T>(packet, tables, port, link.len),
-        ethernet::IPV6 => steer::<V6, P, T>(packet, tables, port, link.len),
+        ethernet::IPV4 => steer::<V4, P, T>(packet, tables, link.len),
+        ethernet::IPV6 => steer::<V6, P, T>(packet, tables, link.len),
         _ => Err(Verdict::PassNotIp),
     }
 }
 
 #[inline(always)]
-fn steer<F: ErrorFormat, P: Packet, T: Tables>(
+fn steer<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
-    tables: &mut T,
-    port: &PortEntry,
+    tables: &T,
     network_at: usize,
 ) -> Result<Decision, Verdict> {
     let network = F::parse(packet, network_at)?;
@@ -59,39 +59,31 @@ fn steer<F: ErrorFormat, P: Packet, T: Tables>(
     if F::is_martian_source(network.source) {
         return Err(Verdict::DropMartianSource);
     }
-    let problem = if network.hop_limit <= 1 {
-        Problem::TimeExceeded
-    } else {
-        match choose::<F, T>(tables, state, &network)? {
-            None => Problem::Unreachable,
-            Some(id) => {
-                let entry = u32::from(id) * 2 + state.uplink_copy(id);
-                let uplink = tables.uplink(entry).ok_or(Verdict::DropInternal)?;
-                if network.len <= uplink.mtu as usize {
-                    rewrite::forward::<F, P>(packet, network_at, &uplink.next_hop[F::INDEX])
-                        .ok_or(Verdict::DropInternal)?;
-                    return Ok(Decision::forward(id));
-                }
-                Problem::TooBig(uplink.mtu)
-            }
-        }
-    };
-    Err(icmp_error::answer::<F, P, T>(
-        packet, tables, port, network_at, &network, problem,
-    ))
+    if network.hop_limit <= 1 {
+        return Err(Verdict::ReplyTimeExceeded);
+    }
+    let id = choose::<F, T>(tables, state, &network)?;
+    let entry = u32::from(id) * 2 + state.uplink_copy(id);
+    let uplink = tables.uplink(entry).ok_or(Verdict::DropInternal)?;
+    if network.len > uplink.mtu as usize {
+        return Ok(Decision::too_big(uplink.mtu));
+    }
+    rewrite::forward::<F, P>(packet, network_at, &uplink.next_hop[F::INDEX])
+        .ok_or(Verdict::DropInternal)?;
+    Ok(Decision::forward(id))
 }
 
-/// The uplink for this packet's flow; `None` when no uplink serves its family.
+/// The uplink for this packet's flow.
 #[inline(always)]
-fn choose<F: ErrorFormat, T: Tables>(
+fn choose<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     network: &parse::Network<F::Address>,
-) -> Result<Option<u8>, Verdict> {
+) -> Result<u8, Verdict> {
     let group = &state.groups[DEFAULT_GROUP];
     let hash = F::hash(state.seed, network);
     let row = tables
         .row(group.rows() as u32 + hash.bucket())
         .ok_or(Verdict::DropInternal)?;
-    Ok(rank::choose(row, group, F::INDEX, hash))
+    rank::choose(row, group, F::INDEX, hash).ok_or(Verdict::ReplyUnreachable)
 }

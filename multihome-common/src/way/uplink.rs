@@ -3,8 +3,7 @@
 use super::{Decision, accept};
 use crate::{
     address::Class,
-    family::{V4, V6},
-    icmp_error::{self, ErrorFormat, Problem},
+    family::{Family, V4, V6},
     packet::Packet,
     parse,
     port::PortEntry,
@@ -14,16 +13,18 @@ use crate::{
     wire::ethernet,
 };
 
-/// Decides about a packet that came in on the uplink `port`, and rewrites it to match.
+/// Decides about a packet that came in on the uplink `port`; rewrites what is forwarded.
+///
+/// What is to be answered is left as it came in: see [`super::finish`].
 #[inline(always)]
-pub fn handle<P: Packet, T: Tables>(packet: &mut P, tables: &mut T, port: &PortEntry) -> Decision {
-    decide(packet, tables, port).unwrap_or_else(Decision::from)
+pub fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T, port: &PortEntry) -> Decision {
+    dispatch(packet, tables, port).unwrap_or_else(Decision::from)
 }
 
 #[inline(always)]
-fn decide<P: Packet, T: Tables>(
+fn dispatch<P: Packet, T: Tables>(
     packet: &mut P,
-    tables: &mut T,
+    tables: &T,
     port: &PortEntry,
 ) -> Result<Decision, Verdict> {
     let link = parse::link(packet)?;
@@ -36,9 +37,9 @@ fn decide<P: Packet, T: Tables>(
 }
 
 #[inline(always)]
-fn deliver<F: ErrorFormat, P: Packet, T: Tables>(
+fn deliver<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
-    tables: &mut T,
+    tables: &T,
     port: &PortEntry,
     network_at: usize,
 ) -> Result<Decision, Verdict> {
@@ -57,22 +58,18 @@ fn deliver<F: ErrorFormat, P: Packet, T: Tables>(
     {
         return Err(Verdict::DropMartianSource);
     }
-    let problem = if network.hop_limit <= 1 {
-        Problem::TimeExceeded
-    } else {
-        let host = match F::host(tables, network.destination) {
-            Some(host) => *host,
-            // Hosts behind a router in the LAN, and those the controller has not seen yet.
-            None => F::kernel_route(tables, port.ifindex, network.source, network.destination)
-                .ok_or(Verdict::PassNoNeighbour)?,
-        };
-        if network.len <= usize::from(host.mtu) {
-            rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
-            return Ok(Decision::forward(host.slot as u8));
-        }
-        Problem::TooBig(u32::from(host.mtu))
+    if network.hop_limit <= 1 {
+        return Err(Verdict::ReplyTimeExceeded);
+    }
+    let host = match F::host(tables, network.destination) {
+        Some(host) => *host,
+        // Hosts behind a router in the LAN, and those the controller has not seen yet.
+        None => F::kernel_route(tables, port.ifindex, network.source, network.destination)
+            .ok_or(Verdict::PassNoNeighbour)?,
     };
-    Err(icmp_error::answer::<F, P, T>(
-        packet, tables, port, network_at, &network, problem,
-    ))
+    if network.len > usize::from(host.mtu) {
+        return Ok(Decision::too_big(u32::from(host.mtu)));
+    }
+    rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
+    Ok(Decision::forward(host.slot as u8))
 }
