@@ -1,7 +1,7 @@
 //! IPv4 and IPv6 as two types of one path: all that differs between the families stands here.
 
 use crate::{
-    address::{Address4, Address6, AddressTable},
+    address::{Address4, Address6, Class},
     checksum,
     hash::{FlowHash, Seed},
     limits::MAX_EXTENSION_HEADERS,
@@ -35,11 +35,8 @@ pub trait Family {
     /// Takes one from TTL or hop limit of the header at `at`.
     fn decrement_hop_limit<P: Packet>(packet: &mut P, at: usize) -> Option<()>;
 
-    /// The address table in force.
-    fn addresses<'t, T: Tables>(
-        tables: &'t T,
-        state: &SharedState,
-    ) -> Option<&'t AddressTable<Self::Address>>;
+    /// What an address means to this gateway, by the table in force.
+    fn class<T: Tables>(tables: &T, state: &SharedState, address: Self::Address) -> Option<Class>;
 
     /// The LAN host of this address.
     fn host<T: Tables>(tables: &T, address: Self::Address) -> Option<&HostEntry>;
@@ -148,11 +145,8 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn addresses<'t, T: Tables>(
-        tables: &'t T,
-        state: &SharedState,
-    ) -> Option<&'t AddressTable<Address4>> {
-        tables.addresses4(state.address_copy(Self::INDEX))
+    fn class<T: Tables>(tables: &T, state: &SharedState, address: Address4) -> Option<Class> {
+        tables.class4(state.address_copy(Self::INDEX), address)
     }
 
     #[inline(always)]
@@ -259,11 +253,8 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn addresses<'t, T: Tables>(
-        tables: &'t T,
-        state: &SharedState,
-    ) -> Option<&'t AddressTable<Address6>> {
-        tables.addresses6(state.address_copy(Self::INDEX))
+    fn class<T: Tables>(tables: &T, state: &SharedState, address: Address6) -> Option<Class> {
+        tables.class6(state.address_copy(Self::INDEX), address)
     }
 
     #[inline(always)]

@@ -138,12 +138,12 @@ impl Tables for SimTables {
         self.ports.get(place as usize)
     }
 
-    fn addresses4(&self, _copy: u32) -> Option<&AddressTable<Address4>> {
-        Some(&self.addresses4)
+    fn class4(&self, _copy: u32, address: Address4) -> Option<Class> {
+        Some(self.addresses4.class(address))
     }
 
-    fn addresses6(&self, _copy: u32) -> Option<&AddressTable<Address6>> {
-        Some(&self.addresses6)
+    fn class6(&self, _copy: u32, address: Address6) -> Option<Class> {
+        Some(self.addresses6.class(address))
     }
 
     fn row(&self, index: u32) -> Option<RankRow> {

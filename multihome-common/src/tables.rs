@@ -1,7 +1,7 @@
 //! What the packet path asks of the maps.
 
 use crate::{
-    address::{Address4, Address6, AddressTable},
+    address::{Address4, Address6, Class},
     port::PortEntry,
     rank::RankRow,
     state::SharedState,
@@ -17,10 +17,10 @@ pub trait Tables {
     fn state(&self) -> Option<&SharedState>;
     /// A place of the port table.
     fn port(&self, place: u32) -> Option<&PortEntry>;
-    /// A copy (0 or 1) of the IPv4 address table.
-    fn addresses4(&self, copy: u32) -> Option<&AddressTable<Address4>>;
-    /// A copy (0 or 1) of the IPv6 address table.
-    fn addresses6(&self, copy: u32) -> Option<&AddressTable<Address6>>;
+    /// The class of an address, by a copy (0 or 1) of the IPv4 address table.
+    fn class4(&self, copy: u32, address: Address4) -> Option<Class>;
+    /// The class of an address, by a copy (0 or 1) of the IPv6 address table.
+    fn class6(&self, copy: u32, address: Address6) -> Option<Class>;
     /// A rank row by its index.
     fn row(&self, index: u32) -> Option<RankRow>;
     /// An uplink's entry: index = 2 x id + copy.

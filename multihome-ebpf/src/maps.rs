@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use multihome_common::{
     abi::SlotName,
-    address::{Address4, Address6, AddressTable},
+    address::{Address4, Address6, AddressTable, Class},
     limits::{MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
     port::PortEntry,
     rank::RankRow,
@@ -80,6 +80,37 @@ pub fn redirect(slot: u8) -> u32 {
     }
 }
 
+/// What the functions below answer when there is no such table.
+const NO_TABLE: u64 = 0xff;
+
+/// The number of an IPv4 address's class.
+///
+/// A global function, like its sibling: the verifier walks the search once, on its own, and not
+/// once for each way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_class4(copy: u32, address: u32) -> u64 {
+    match ADDRESSES4.get(copy) {
+        Some(table) => table.class(Address4(address)) as u64,
+        None => NO_TABLE,
+    }
+}
+
+/// The number of an IPv6 address's class.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_class6(copy: u32, high: u64, low: u64) -> u64 {
+    match ADDRESSES6.get(copy) {
+        Some(table) => table.class(Address6 { high, low }) as u64,
+        None => NO_TABLE,
+    }
+}
+
+#[inline(always)]
+fn class_of(number: u64) -> Option<Class> {
+    (number != NO_TABLE).then_some(Class::from_number(number as u8))
+}
+
 /// The maps as the packet path sees them.
 pub struct Maps {
     context: *mut xdp_md,
@@ -111,13 +142,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn addresses4(&self, copy: u32) -> Option<&AddressTable<Address4>> {
-        ADDRESSES4.get(copy)
+    fn class4(&self, copy: u32, address: Address4) -> Option<Class> {
+        class_of(multihome_class4(copy, address.0))
     }
 
     #[inline(always)]
-    fn addresses6(&self, copy: u32) -> Option<&AddressTable<Address6>> {
-        ADDRESSES6.get(copy)
+    fn class6(&self, copy: u32, address: Address6) -> Option<Class> {
+        class_of(multihome_class6(copy, address.high, address.low))
     }
 
     #[inline(always)]

@@ -49,8 +49,7 @@ fn steer<F: Family, P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = F::parse(packet, network_at)?;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let addresses = F::addresses(tables, state).ok_or(Verdict::DropInternal)?;
-    match addresses.class(network.destination) {
+    match F::class(tables, state, network.destination).ok_or(Verdict::DropInternal)? {
         Class::Internet => {}
         Class::Gateway => return Err(Verdict::PassGateway),
         Class::OnLink | Class::Lan => return Err(Verdict::PassOnLink),

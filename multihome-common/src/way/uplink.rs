@@ -45,8 +45,8 @@ fn deliver<F: Family, P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = F::parse(packet, network_at)?;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let addresses = F::addresses(tables, state).ok_or(Verdict::DropInternal)?;
-    match addresses.class(network.destination) {
+    let class = |address| F::class(tables, state, address).ok_or(Verdict::DropInternal);
+    match class(network.destination)? {
         Class::Lan => {}
         Class::Gateway => return Err(Verdict::PassGateway),
         Class::OnLink | Class::Internet => return Err(Verdict::PassNotOurs),
@@ -54,7 +54,7 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     }
     // BCP 38, seen from inside: nobody out there speaks with a LAN's or the gateway's address.
     if F::is_martian_source(network.source)
-        || matches!(addresses.class(network.source), Class::Lan | Class::Gateway)
+        || matches!(class(network.source)?, Class::Lan | Class::Gateway)
     {
         return Err(Verdict::DropMartianSource);
     }
