@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests, the demo and the measurements of multihome are built from.
+
+pub mod lab;
+pub mod traffic;

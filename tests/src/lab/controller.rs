@@ -1,0 +1,258 @@
+//! The real gateway program in a lab: started, asked and stopped by its command line, as an
+//! operator does it.
+
+use std::{
+    env,
+    path::PathBuf,
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::{Process, topology::GatewayLab};
+use crate::traffic::flows::Family;
+
+/// The port of metrics and health.
+pub const METRICS: &str = "127.0.0.1:9750";
+
+/// How a gateway is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program.
+    pub binary: PathBuf,
+    /// More options of `multihome run`.
+    pub options: Vec<String>,
+    /// Addresses that each uplink probes, beyond its next hop.
+    pub probe: Vec<String>,
+}
+
+impl Settings {
+    /// Probes that notice a silent loss in three tenths of a second, as the demo has them: to the
+    /// server, by both families.
+    pub fn new(binary: PathBuf) -> Self {
+        Self {
+            binary,
+            options: ["--probe-interval", "100ms", "--fall", "3"]
+                .map(String::from)
+                .into(),
+            probe: [Family::V4, Family::V6]
+                .map(|family| family.server().to_string())
+                .into(),
+        }
+    }
+
+    /// As [`Settings::new`], with the program that `MULTIHOME_BINARY` names.
+    pub fn from_environment() -> Result<Self> {
+        let binary = env::var_os("MULTIHOME_BINARY").context(
+            "MULTIHOME_BINARY does not name the gateway's program; `cargo xtask test e2e` builds \
+             it and sets it",
+        )?;
+        let binary = PathBuf::from(binary);
+        ensure!(
+            binary.is_file(),
+            "MULTIHOME_BINARY: {} is no file",
+            binary.display()
+        );
+        Ok(Self::new(binary))
+    }
+}
+
+/// The gateway of a lab, running or not.
+pub struct Gateway<'lab> {
+    lab: &'lab GatewayLab,
+    settings: Settings,
+    process: Option<Process>,
+}
+
+/// What `multihome status --json` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// 1
+    pub schema_version: u32,
+    /// The controller's process id.
+    pub pid: u32,
+    /// The uplinks, in the order of the configuration.
+    pub uplinks: Vec<UplinkStatus>,
+}
+
+/// What `multihome status --json` says of an uplink.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UplinkStatus {
+    /// The configured name.
+    pub name: String,
+    /// The device.
+    pub device: String,
+    /// `up` or `down`
+    pub state: String,
+    /// When that state began, as RFC 3339 has it.
+    pub since: String,
+    /// The smoothed round-trip time of its probes.
+    pub rtt_ms: Option<f64>,
+    /// The share of its last probes that were lost, 0 to 1.
+    pub loss: f64,
+    /// The share of the traffic that it carries, 0 to 1.
+    pub share: f64,
+    /// Packets since the start, both ways.
+    pub packets: u64,
+    /// Bytes since the start, both ways.
+    pub bytes: u64,
+    /// The router that it sends to.
+    pub next_hop: Option<String>,
+}
+
+impl Status {
+    /// True when each uplink has this state, in order.
+    pub fn is(&self, states: &[&str]) -> bool {
+        self.uplinks
+            .iter()
+            .map(|uplink| uplink.state.as_str())
+            .eq(states.iter().copied())
+    }
+}
+
+impl<'lab> Gateway<'lab> {
+    /// Starts the program, and waits until all uplinks are up.
+    pub fn start(lab: &'lab GatewayLab, settings: Settings) -> Result<Self> {
+        let mut gateway = Self {
+            lab,
+            settings,
+            process: None,
+        };
+        gateway.launch()?;
+        gateway.wait_until_all_up()?;
+        Ok(gateway)
+    }
+
+    /// Starts the program again, after it has ended, and waits until it answers.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut command = self.command("run");
+        command.arg("--lan").args(self.lab.ports());
+        for uplink in &self.lab.uplinks {
+            let mut value = format!(
+                "{}={},weight={}",
+                uplink.plan.name, uplink.device, uplink.plan.weight
+            );
+            for address in &self.settings.probe {
+                value += &format!(",probe={address}");
+            }
+            command.args(["--uplink", &value]);
+        }
+        command
+            .args(["--metrics-listen", METRICS])
+            .args(&self.settings.options);
+        let mut process = self.lab.lab.spawn("multihome", command)?;
+        process.wait_until("answering", Duration::from_secs(15), |_| {
+            self.status().is_ok()
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// A command of the program in the gateway's namespace, with the same run directory.
+    pub fn command(&self, subcommand: &str) -> std::process::Command {
+        let mut command = self.lab.gateway.command(&self.settings.binary);
+        command
+            .arg(subcommand)
+            .arg("--run-dir")
+            .arg(self.lab.lab.dir().join("run"));
+        command
+    }
+
+    /// Runs a command of the program to its end.
+    pub fn run(&self, subcommand: &str, options: &[&str]) -> Result<Output> {
+        let mut command = self.command(subcommand);
+        command
+            .args(options)
+            .output()
+            .with_context(|| format!("multihome {subcommand}"))
+    }
+
+    /// What `multihome status --json` says.
+    pub fn status(&self) -> Result<Status> {
+        let output = self.run("status", &["--json"])?;
+        if !output.status.success() {
+            bail!(
+                "multihome status: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "multihome status: {}",
+                String::from_utf8_lossy(&output.stdout)
+            )
+        })
+    }
+
+    /// Waits until the status is as wanted, and returns how long that took.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        at_most: Duration,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> Result<Duration> {
+        let start = Instant::now();
+        loop {
+            let status = self.status()?;
+            if wanted(&status) {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() > at_most {
+                bail!("not {what} within {at_most:?}: {status:#?}");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until all uplinks are up.
+    pub fn wait_until_all_up(&self) -> Result<Duration> {
+        self.wait_for("all uplinks up", Duration::from_secs(15), |status| {
+            status.uplinks.iter().all(|uplink| uplink.state == "up")
+        })
+    }
+
+    /// Waits until one uplink has a state.
+    pub fn wait_for_state(&self, uplink: usize, state: &str) -> Result<Duration> {
+        let name = self.lab.uplinks[uplink].plan.name;
+        self.wait_for(
+            &format!("{name} {state}"),
+            Duration::from_secs(15),
+            |status| {
+                status
+                    .uplinks
+                    .get(uplink)
+                    .is_some_and(|uplink| uplink.state == state)
+            },
+        )
+    }
+
+    /// Fetches a path from the listener of metrics and health: the HTTP status and the body.
+    pub fn fetch(&self, path: &str) -> Result<(u16, String)> {
+        let url = format!("http://{METRICS}{path}");
+        let output = self.lab.gateway.output(&[
+            "curl",
+            "--silent",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "5",
+            "--write-out",
+            "\n%{http_code}",
+            &url,
+        ])?;
+        let (body, code) = output
+            .rsplit_once('\n')
+            .context("curl has printed no code")?;
+        Ok((code.parse()?, body.to_owned()))
+    }
+
+    /// The running program.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process
+            .as_mut()
+            .context("the gateway's program does not run")
+    }
+}

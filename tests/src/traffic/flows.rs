@@ -1,0 +1,167 @@
+//! Flows, told apart by their source port, and which uplink each of them takes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use anyhow::{Context as _, Result, ensure};
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    capture::{Capture, Point, Seen},
+    clock,
+    payload::Stamp,
+};
+use crate::lab::topology::{GatewayLab, SERVER4, SERVER6};
+
+/// The server's port to which packets go that nobody answers.
+pub const DISCARD_PORT: u16 = 9000;
+
+/// The first source port.
+const FIRST_PORT: u16 = 10_000;
+
+/// How many flows are opened in a millisecond. More, and a slow machine's device queues overflow.
+const PER_MILLISECOND: u32 = 30;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Family {
+    /// The server's address.
+    pub const fn server(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(SERVER4),
+            Self::V6 => IpAddr::V6(SERVER6),
+        }
+    }
+
+    /// The address that stands for all of a host's own.
+    pub const fn any(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Self::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+}
+
+/// A UDP flow from a LAN host to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The index of the host that it starts at.
+    pub host: usize,
+    /// Its address family.
+    pub family: Family,
+    /// Its source port.
+    pub port: u16,
+}
+
+/// That many flows, spread over that many hosts. The same numbers give the same flows.
+pub fn many(count: u16, hosts: usize, family: Family) -> Vec<Flow> {
+    (0..usize::from(count))
+        .map(|n| Flow {
+            host: n % hosts,
+            family,
+            port: FIRST_PORT + u16::try_from(n / hosts).expect("no more than count"),
+        })
+        .collect()
+}
+
+/// Opens flows, with one packet each to [`DISCARD_PORT`], and returns the index of the uplink that
+/// each one took; none if the packet did not arrive. Fails if a packet arrived twice.
+pub fn uplinks_of(lab: &GatewayLab, flows: &[Flow]) -> Result<Vec<Option<usize>>> {
+    let _open = discard(lab)?;
+    let capture = at_internet(lab, DISCARD_PORT)?;
+    for host in 0..lab.hosts.len() {
+        let own: Vec<(u32, Flow)> = (0..)
+            .zip(flows.iter().copied())
+            .filter(|(_, flow)| flow.host == host)
+            .collect();
+        lab.hosts[host].namespace.enter(|| open_all(&own))??;
+    }
+    let mut taken = vec![None; flows.len()];
+    for Seen { point, what, .. } in capture.stop()? {
+        let flow = taken
+            .get_mut(usize::try_from(what.flow)?)
+            .context("an unknown flow")?;
+        ensure!(
+            flow.is_none(),
+            "the packet of flow {} arrived twice",
+            what.flow
+        );
+        *flow = Some(point);
+    }
+    Ok(taken)
+}
+
+/// The share of the flows, 0 to 1, that each uplink has. What was lost counts for none.
+pub fn shares(taken: &[Option<usize>], uplinks: usize) -> Vec<f64> {
+    (0..uplinks)
+        .map(|uplink| {
+            let own = taken.iter().filter(|taken| **taken == Some(uplink)).count();
+            own as f64 / taken.len() as f64
+        })
+        .collect()
+}
+
+/// Watches stamped packets arrive from the ISPs; the points are the uplinks' indexes.
+pub fn at_internet(lab: &GatewayLab, port: u16) -> Result<Capture<Stamp>> {
+    let devices: Vec<String> = (0..lab.uplinks.len()).map(|n| format!("isp{n}")).collect();
+    let points: Vec<Point<'_>> = devices
+        .iter()
+        .map(|device| Point {
+            namespace: &lab.internet,
+            device,
+        })
+        .collect();
+    Capture::start(&points, &[17], move |packet| Stamp::in_packet(packet, port))
+}
+
+/// A socket bound to a flow's source port, in the namespace that the caller is in.
+pub(super) fn socket(flow: Flow) -> Result<UdpSocket> {
+    let address = SocketAddr::new(flow.family.any(), flow.port);
+    let open = || -> Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        if flow.family == Family::V6 {
+            // The same port may be used by an IPv4 flow.
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    open()
+        .map(UdpSocket::from)
+        .with_context(|| format!("opening {flow:?}"))
+}
+
+/// A socket of the server for both families.
+pub(super) fn server_socket(lab: &GatewayLab, port: u16) -> Result<Socket> {
+    lab.server.enter(|| {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+        socket.set_only_v6(false)?;
+        socket.bind(&SocketAddr::new(Family::V6.any(), port).into())?;
+        Ok(socket)
+    })?
+}
+
+/// A socket that takes packets and does nothing: without it the server would answer that nobody
+/// is there.
+fn discard(lab: &GatewayLab) -> Result<Socket> {
+    server_socket(lab, DISCARD_PORT)
+}
+
+/// Sends one packet for each flow, of one host.
+fn open_all(flows: &[(u32, Flow)]) -> Result<()> {
+    let start = clock::now();
+    for (sent, (number, flow)) in (0..).zip(flows) {
+        if sent % PER_MILLISECOND == 0 {
+            clock::sleep_until(start + u64::from(sent / PER_MILLISECOND) * (clock::SECOND / 1000));
+        }
+        let stamp = Stamp::now(*number, 0).to_bytes(DISCARD_PORT);
+        socket(*flow)?.send_to(&stamp, (flow.family.server(), DISCARD_PORT))?;
+    }
+    Ok(())
+}
