@@ -1,1 +1,12 @@
-//! placeholder
+//! The controller of a multihome gateway, as a library: configuration, the kernel side, probes,
+//! health, and the loop that ties them together.
+
+pub mod cli;
+pub mod config;
+pub mod dataplane;
+pub mod exit;
+pub mod health;
+pub mod logging;
+pub mod netlink;
+pub mod privilege;
+pub mod probe;

@@ -1,0 +1,209 @@
+//! Loading the programs over new maps, or over those that an earlier controller left.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, HashMap, MapData, xdp::DevMap},
+    programs::Xdp,
+};
+use multihome_common::{
+    abi::{self, SlotName},
+    address::{Address4, Address6, AddressTable},
+    limits::MAX_SLOTS,
+    port::PortEntry,
+    state::SharedState,
+    uplink::{HostEntry, UplinkEntry},
+};
+
+use super::{
+    CounterReader, DataplaneError,
+    attach::{self, Attached, LINK_PREFIX},
+    pins,
+    shared::SharedArray,
+};
+use crate::config::XdpMode;
+
+/// The object with the programs, as the kernel's loader takes it.
+pub static OBJECT: &[u8] = include_bytes_aligned!(env!("MULTIHOME_OBJECT"));
+
+/// Name of the program for LAN ports.
+pub const PROGRAM_LAN: &str = "multihome_lan";
+/// Name of the program for uplinks.
+pub const PROGRAM_UPLINK: &str = "multihome_uplink";
+
+/// The loaded programs and their maps.
+///
+/// Dropping it leaves all that is attached and pinned as it is: see [`super::detach`].
+pub struct Dataplane {
+    ebpf: Ebpf,
+    pins: PathBuf,
+    mode: XdpMode,
+    adopted: bool,
+    pub(super) state: SharedArray<SharedState>,
+    pub(super) rows: SharedArray<u64>,
+    pub(super) ports: Array<MapData, PortEntry>,
+    pub(super) addresses4: Array<MapData, AddressTable<Address4>>,
+    pub(super) addresses6: Array<MapData, AddressTable<Address6>>,
+    pub(super) uplinks: Array<MapData, UplinkEntry>,
+    pub(super) hosts4: HashMap<MapData, u32, HostEntry>,
+    pub(super) hosts6: HashMap<MapData, [u64; 2], HostEntry>,
+    pub(super) devices: DevMap<MapData>,
+    pub(super) names: Array<MapData, SlotName>,
+    /// Copies that were in force until a moment ago, which a program may still be reading.
+    pub(super) in_use: bool,
+}
+
+impl Dataplane {
+    /// Loads the programs. Maps that an earlier controller pinned below `run_dir` are adopted,
+    /// with all that they say. Nothing is attached yet.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the run directory cannot be used.
+    pub fn open(run_dir: &Path, mode: XdpMode) -> Result<Self, DataplaneError> {
+        let pins = pins::open(run_dir)?;
+        let adopted = pins.join(abi::STATE).exists();
+        let mut loader = EbpfLoader::new();
+        for map in abi::MAPS {
+            loader.map_pin_path(map.name, pins.join(map.name));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(DataplaneError::Load)?;
+        for program in [PROGRAM_LAN, PROGRAM_UPLINK] {
+            xdp(&mut ebpf, program)?
+                .load()
+                .map_err(|source| DataplaneError::Program { program, source })?;
+        }
+        Ok(Self {
+            state: SharedArray::map(&take(&mut ebpf, abi::STATE)?, abi::STATE)?,
+            rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
+            ports: typed(&mut ebpf, abi::PORTS)?,
+            addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,
+            addresses6: typed(&mut ebpf, abi::ADDRESSES6)?,
+            uplinks: typed(&mut ebpf, abi::UPLINKS)?,
+            hosts4: typed(&mut ebpf, abi::HOSTS4)?,
+            hosts6: typed(&mut ebpf, abi::HOSTS6)?,
+            devices: typed(&mut ebpf, abi::DEVICES)?,
+            names: typed(&mut ebpf, abi::NAMES)?,
+            ebpf,
+            pins,
+            mode,
+            adopted,
+            in_use: true,
+        })
+    }
+
+    /// Whether an earlier controller's maps were adopted.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// A reader of the counters; may be called once.
+    ///
+    /// # Errors
+    /// When the object has no counters.
+    pub fn counters(&mut self) -> Result<CounterReader, DataplaneError> {
+        Ok(CounterReader::new(typed(&mut self.ebpf, abi::COUNTERS)?))
+    }
+
+    /// Takes the programs' log, for [`aya_log::EbpfLogger`].
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Makes a device run the program of a LAN port or of an uplink.
+    ///
+    /// # Errors
+    /// When the driver has no native XDP, something else is attached, or the kernel refuses.
+    pub fn attach(
+        &mut self,
+        device: &str,
+        ifindex: u32,
+        lan: bool,
+    ) -> Result<Attached, DataplaneError> {
+        let program = if lan { PROGRAM_LAN } else { PROGRAM_UPLINK };
+        attach::attach(
+            xdp(&mut self.ebpf, program)?,
+            &self.pins,
+            device,
+            ifindex,
+            self.mode,
+        )
+    }
+
+    /// Takes the program off a device. A device that is gone took its program along.
+    ///
+    /// # Errors
+    /// When the kernel or the file system refuses.
+    pub fn release(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+        let path = attach::link_path(&self.pins, ifindex);
+        if path.exists() {
+            attach::detach(&path)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The devices whose links are pinned, by ifindex.
+    ///
+    /// # Errors
+    /// When the pin directory cannot be read.
+    pub fn attached(&self) -> Result<Vec<u32>, DataplaneError> {
+        let unreadable = |source: io::Error| DataplaneError::Path {
+            action: "read",
+            path: self.pins.clone(),
+            source,
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.pins).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(LINK_PREFIX));
+            found.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+        Ok(found)
+    }
+
+    /// The names behind the slots, as an earlier controller left them.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn names(&self) -> Result<Vec<Option<String>>, DataplaneError> {
+        (0..MAX_SLOTS as u32)
+            .map(|slot| {
+                let name = self.names.get(&slot, 0).map_err(refused(abi::NAMES))?;
+                let end = name
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .unwrap_or(name.len());
+                Ok((end > 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned()))
+            })
+            .collect()
+    }
+}
+
+/// Turns a map's error into one that names the map.
+pub(super) fn refused(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> DataplaneError {
+    move |source| DataplaneError::Map { map, source }
+}
+
+fn xdp<'e>(ebpf: &'e mut Ebpf, program: &'static str) -> Result<&'e mut Xdp, DataplaneError> {
+    ebpf.program_mut(program)
+        .ok_or(DataplaneError::Missing(program))?
+        .try_into()
+        .map_err(|source| DataplaneError::Program { program, source })
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, DataplaneError> {
+    ebpf.take_map(name).ok_or(DataplaneError::Missing(name))
+}
+
+fn typed<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, DataplaneError> {
+    take(ebpf, name)?.try_into().map_err(refused(name))
+}

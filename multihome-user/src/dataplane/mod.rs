@@ -1,0 +1,16 @@
+//! The kernel side as the controller sees it: load or adopt the programs, attach them, and typed
+//! handles to every map.
+
+mod attach;
+mod counters;
+mod detach;
+mod error;
+mod load;
+mod pins;
+mod shared;
+mod tables;
+
+pub use counters::{CounterReader, PortCounters};
+pub use detach::{Detached, detach};
+pub use error::DataplaneError;
+pub use load::{Dataplane, OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};

@@ -1,0 +1,198 @@
+//! Where maps and links are pinned: a BPF file system of the gateway's own below its run directory.
+//!
+//! What is pinned outlives the process, but a mount lives only as long as its mount namespace. A
+//! controller in a namespace of its own (`ip netns exec`, a container, a hardened service) therefore
+//! mounts in the namespace of PID 1 as well, and shares that very mount.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, MetadataExt},
+        },
+    },
+    path::{Path, PathBuf},
+    thread,
+};
+
+use multihome_common::abi;
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::DataplaneError;
+
+/// Opens the run directory's BPF file system, mounted if need be, and the pin directory of this
+/// ABI and network namespace in it.
+pub fn open(run_dir: &Path) -> Result<PathBuf, DataplaneError> {
+    create_private(run_dir)?;
+    let root = root(run_dir);
+    create_private(&root)?;
+    if !is_bpf_fs(&root) {
+        mount_everywhere(&root)?;
+    }
+    let pins = root.join(pin_directory_name()?);
+    create_private(&pins)?;
+    Ok(pins)
+}
+
+/// The BPF file system's place in a run directory.
+pub fn root(run_dir: &Path) -> PathBuf {
+    run_dir.join("bpf")
+}
+
+/// Whether a BPF file system is mounted here.
+pub fn is_bpf_fs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Unmounts the BPF file system here and in PID 1's namespace; what was pinned must be gone.
+pub fn unmount_everywhere(root: &Path) {
+    // Not being mounted there is no error: the other namespace may have been left long ago.
+    let unmount = |root: &Path| umount2(root, MntFlags::MNT_DETACH).map_err(io::Error::from);
+    let _ = in_namespace_of_init(root, move |root| {
+        if is_bpf_fs(root) {
+            unmount(root)
+        } else {
+            Ok(())
+        }
+    });
+    if is_bpf_fs(root) {
+        let _ = unmount(root);
+    }
+}
+
+/// Another network namespace's devices are other devices: its pins are left alone.
+fn pin_directory_name() -> Result<String, DataplaneError> {
+    let path = Path::new("/proc/thread-self/ns/net");
+    let inode = fs::metadata(path)
+        .map_err(|source| DataplaneError::Path {
+            action: "read",
+            path: path.into(),
+            source,
+        })?
+        .ino();
+    Ok(format!("abi-{:016x}-net-{inode}", abi::HASH))
+}
+
+fn create_private(path: &Path) -> Result<(), DataplaneError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| DataplaneError::Path {
+            action: "create",
+            path: path.into(),
+            source,
+        })
+}
+
+fn mount_everywhere(root: &Path) -> Result<(), DataplaneError> {
+    let shared = in_namespace_of_init(root, |root| {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)?;
+        if !is_bpf_fs(root) {
+            mount_bpf(root)?;
+        }
+        open_tree(root)
+    });
+    let mounted = match shared {
+        Some(Ok(tree)) => move_mount(&tree, root),
+        Some(Err(error)) => {
+            tracing::warn!(
+                "cannot mount {} for the whole system ({error}): should this process end, so does \
+                 the dataplane's keeping",
+                root.display()
+            );
+            mount_bpf(root)
+        }
+        None => mount_bpf(root),
+    };
+    mounted.map_err(|source| DataplaneError::Path {
+        action: "mount a BPF file system on",
+        path: root.into(),
+        source,
+    })
+}
+
+fn mount_bpf(root: &Path) -> io::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("bpf"), root, Some("bpf"), flags, Some("mode=0700")).map_err(io::Error::from)
+}
+
+/// Runs `work` in PID 1's mount namespace; `None` when this process is in it already.
+fn in_namespace_of_init<R: Send + 'static>(
+    root: &Path,
+    work: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
+) -> Option<io::Result<R>> {
+    let own = fs::metadata("/proc/self/ns/mnt").ok()?;
+    let init = match fs::metadata("/proc/1/ns/mnt") {
+        Ok(init) => init,
+        Err(error) => return Some(Err(error)),
+    };
+    if (own.dev(), own.ino()) == (init.dev(), init.ino()) {
+        return None;
+    }
+    let root = root.to_path_buf();
+    // A thread of its own, because it cannot come back.
+    let worker = thread::spawn(move || {
+        let namespace = fs::File::open("/proc/1/ns/mnt")?;
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(namespace, CloneFlags::CLONE_NEWNS)?;
+        work(&root)
+    });
+    Some(
+        worker
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the mounting thread panicked"))),
+    )
+}
+
+/// A detached copy of the mount at `path`, to be moved into another namespace (linux/mount.h).
+fn open_tree(path: &Path) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: libc::c_uint = 1;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a string that ends in zero and outlives the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Attaches a detached mount at `path`.
+fn move_mount(tree: &OwnedFd, path: &Path) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: both paths are strings that end in zero and outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Writing the tables: single entries where an entry may change alone, and the copy not in force
+//! where it must change as a whole.
+
+use std::{
+    net::IpAddr,
+    sync::atomic::Ordering::{Relaxed, Release, SeqCst},
+};
+
+use aya::maps::MapError;
+use multihome_common::{
+    abi,
+    address::{Address4, Address6, AddressTable},
+    limits::{BUCKETS, MAX_GROUPS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    port::{self, PortEntry},
+    rank::RankRow,
+    state::{IPV4, IPV6},
+    uplink::{HostEntry, UplinkEntry},
+};
+
+use super::{Dataplane, DataplaneError, load::refused};
+
+impl Dataplane {
+    /// The flow hash's seed; zeroes when none was set yet.
+    pub fn seed(&self) -> [u64; 2] {
+        self.state.seed()
+    }
+
+    /// Sets the flow hash's seed. Done under traffic, all flows are assigned anew.
+    pub fn set_seed(&self, seed: [u64; 2]) {
+        self.state.set_seed(seed);
+    }
+
+    /// A group's eligible word for a family.
+    pub fn eligible(&self, group: usize, family: usize) -> u64 {
+        self.state.eligible(group, family).load(Relaxed)
+    }
+
+    /// Stores a group's eligible word for a family: this is what moves flows.
+    pub fn set_eligible(&self, group: usize, family: usize, word: u64) {
+        self.state.eligible(group, family).store(word, SeqCst);
+    }
+
+    /// Stores which uplinks serve a group when none is eligible.
+    pub fn set_last_good(&self, group: usize, family: usize, word: u64) {
+        self.state.last_good(group, family).store(word, SeqCst);
+    }
+
+    /// Stores which uplinks can carry packets of a family at all.
+    pub fn set_alive(&self, family: usize, word: u64) {
+        self.state.alive(family).store(word, SeqCst);
+    }
+
+    /// Notes that the controller looked after the maps at this time of CLOCK_MONOTONIC.
+    pub fn set_heartbeat(&self, nanoseconds: u64) {
+        self.state.heartbeat().store(nanoseconds, Relaxed);
+    }
+
+    /// Replaces all rank rows of a group as one.
+    ///
+    /// # Panics
+    /// When there are not exactly [`BUCKETS`] rows, or no such group.
+    pub fn set_rows(&mut self, group: usize, rows: &[RankRow]) {
+        assert!(
+            rows.len() == BUCKETS && group < MAX_GROUPS,
+            "one row for each bucket of a group"
+        );
+        let first = (group * BUCKETS) as u64;
+        let other = first + (MAX_GROUPS * BUCKETS) as u64;
+        let in_force = self.state.rows(group).load(Relaxed);
+        let spare = if in_force == first { other } else { first };
+        self.wait_for_readers();
+        for (bucket, row) in rows.iter().enumerate() {
+            self.rows.store(spare as usize + bucket, row.0);
+        }
+        self.state.rows(group).store(spare, Release);
+        self.in_use = true;
+    }
+
+    /// Replaces an uplink's entry as one.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_uplink(&mut self, id: u8, entry: UplinkEntry) -> Result<(), DataplaneError> {
+        let bit = 1u64 << id;
+        let spare = u32::from(self.state.uplink_copies().load(Relaxed) & bit == 0);
+        self.wait_for_readers();
+        self.uplinks
+            .set(u32::from(id) * 2 + spare, entry, 0)
+            .map_err(refused(abi::UPLINKS))?;
+        self.state.uplink_copies().fetch_xor(bit, SeqCst);
+        self.in_use = true;
+        Ok(())
+    }
+
+    /// Replaces the IPv4 address classes as one.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_addresses4(&mut self, table: &AddressTable<Address4>) -> Result<(), DataplaneError> {
+        let spare = self.spare_addresses(IPV4);
+        self.addresses4
+            .set(spare, table, 0)
+            .map_err(refused(abi::ADDRESSES4))?;
+        self.flip_addresses(IPV4);
+        Ok(())
+    }
+
+    /// Replaces the IPv6 address classes as one.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_addresses6(&mut self, table: &AddressTable<Address6>) -> Result<(), DataplaneError> {
+        let spare = self.spare_addresses(IPV6);
+        self.addresses6
+            .set(spare, table, 0)
+            .map_err(refused(abi::ADDRESSES6))?;
+        self.flip_addresses(IPV6);
+        Ok(())
+    }
+
+    fn spare_addresses(&mut self, family: usize) -> u32 {
+        self.wait_for_readers();
+        u32::from(self.state.address_copies().load(Relaxed) >> family & 1 == 0)
+    }
+
+    fn flip_addresses(&mut self, family: usize) {
+        self.state.address_copies().fetch_xor(1 << family, SeqCst);
+        self.in_use = true;
+    }
+
+    /// Waits until no program can still be reading a copy that is no longer in force.
+    fn wait_for_readers(&mut self) {
+        if !self.in_use {
+            return;
+        }
+        const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+        // The command waits for an RCU grace period, and a program runs inside one (membarrier(2)).
+        // SAFETY: the call takes no memory.
+        unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+        self.in_use = false;
+    }
+
+    /// Enters a device into the port table, or replaces its entry.
+    ///
+    /// # Errors
+    /// When all places where the device may stand are taken by others.
+    pub fn set_port(&mut self, device: &str, entry: PortEntry) -> Result<(), DataplaneError> {
+        let mut free = None;
+        for place in port::places(entry.ifindex) {
+            let found = self.ports.get(&place, 0).map_err(refused(abi::PORTS))?;
+            if found.ifindex == entry.ifindex {
+                free = Some(place);
+                break;
+            }
+            if found.ifindex == 0 && free.is_none() {
+                free = Some(place);
+            }
+        }
+        let place = free.ok_or_else(|| DataplaneError::PortTable {
+            device: device.to_owned(),
+            ifindex: entry.ifindex,
+        })?;
+        self.ports.set(place, entry, 0).map_err(refused(abi::PORTS))
+    }
+
+    /// Removes devices from the port table, all but those that `keep` wants.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn retain_ports(&mut self, keep: impl Fn(u32) -> bool) -> Result<(), DataplaneError> {
+        for place in 0..PORT_TABLE_SIZE as u32 {
+            let found = self.ports.get(&place, 0).map_err(refused(abi::PORTS))?;
+            if found.ifindex != 0 && !keep(found.ifindex) {
+                self.ports
+                    .set(place, PortEntry::default(), 0)
+                    .map_err(refused(abi::PORTS))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which device the programs send to for a slot.
+    ///
+    /// # Errors
+    /// When the kernel has no such device.
+    pub fn set_device(&mut self, slot: u32, ifindex: u32) -> Result<(), DataplaneError> {
+        self.devices
+            .set(slot, ifindex, None, 0)
+            .map_err(|source| DataplaneError::Device {
+                slot,
+                ifindex,
+                source,
+            })
+    }
+
+    /// Notes the name behind a slot, for the next controller; the empty name frees it.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_name(&mut self, slot: u32, name: &str) -> Result<(), DataplaneError> {
+        let mut padded = [0; 32];
+        for (place, byte) in padded.iter_mut().zip(name.bytes()) {
+            *place = byte;
+        }
+        self.names.set(slot, padded, 0).map_err(refused(abi::NAMES))
+    }
+
+    /// Enters a LAN host, or removes it.
+    ///
+    /// # Errors
+    /// When the table is full: the host is then found by the kernel's own tables.
+    pub fn set_host(
+        &mut self,
+        address: IpAddr,
+        entry: Option<HostEntry>,
+    ) -> Result<(), DataplaneError> {
+        let result = match (address, entry) {
+            (IpAddr::V4(a), Some(entry)) => {
+                self.hosts4
+                    .insert(Address4::from_bytes(a.octets()).key(), entry, 0)
+            }
+            (IpAddr::V4(a), None) => self.hosts4.remove(&Address4::from_bytes(a.octets()).key()),
+            (IpAddr::V6(a), Some(entry)) => {
+                self.hosts6
+                    .insert(Address6::from_bytes(a.octets()).key(), entry, 0)
+            }
+            (IpAddr::V6(a), None) => self.hosts6.remove(&Address6::from_bytes(a.octets()).key()),
+        };
+        match result {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            // A delete of what is not there comes back as the system call's own error.
+            Err(MapError::SyscallError(error))
+                if entry.is_none() && error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(())
+            }
+            Err(source) => {
+                let map = if address.is_ipv4() {
+                    abi::HOSTS4
+                } else {
+                    abi::HOSTS6
+                };
+                Err(DataplaneError::Map { map, source })
+            }
+        }
+    }
+
+    /// The LAN hosts that are entered.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn hosts(&self) -> Result<Vec<IpAddr>, DataplaneError> {
+        let mut hosts = Vec::new();
+        for key in self.hosts4.keys() {
+            hosts.push(IpAddr::from(
+                key.map_err(refused(abi::HOSTS4))?.to_ne_bytes(),
+            ));
+        }
+        for key in self.hosts6.keys() {
+            let [high, low] = key.map_err(refused(abi::HOSTS6))?;
+            let address = u128::from(u64::from_be(high)) << 64 | u128::from(u64::from_be(low));
+            hosts.push(IpAddr::from(address.to_be_bytes()));
+        }
+        Ok(hosts)
+    }
+}
+
+const _: () = assert!(MAX_UPLINKS <= 64, "an uplink is a bit of a word");
