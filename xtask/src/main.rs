@@ -3,7 +3,8 @@
 //! This package depends on as little as possible, so that `cargo xtask setup` starts within seconds
 //! on a fresh machine.
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod bench;
@@ -44,8 +45,8 @@ enum Command {
     Ci(ci::Options),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options).map(drop),
         Command::Test(options) => test::run(&options),
@@ -53,5 +54,16 @@ fn main() -> Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Vm(options) => vm::run(&options),
         Command::Ci(options) => ci::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not anyhow's own form, which adds a backtrace where RUST_BACKTRACE is set.
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::{
     ffi::OsString,
-    process::Command,
+    fs,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     setup::{self, Need},
     vm,
 };
+
+/// Where the tests lie that need root. Those whose names start with "golden" are the golden tables.
+const INTEGRATION_TESTS: &str = "tests/tests";
 
 /// Options of `cargo xtask test`.
 #[derive(Args)]
@@ -63,8 +66,8 @@ impl Kind {
         match self {
             Self::Lint => lint(),
             Self::Unit => unit(),
-            Self::Golden => as_root("golden*"),
-            Self::E2e => as_root("e2e*"),
+            Self::Golden => as_root(|name| name.starts_with("golden")),
+            Self::E2e => as_root(|name| !name.starts_with("golden")),
             Self::Vm => vm::run_oldest(),
         }
     }
@@ -163,17 +166,47 @@ fn unit() -> Result<()> {
     ]))
 }
 
-/// Runs the integration tests that match, built as this user and run as root, with the gateway's
-/// real binary in `MULTIHOME_BINARY`.
-fn as_root(tests: &str) -> Result<()> {
+/// Runs those integration tests whose names are chosen, built as this user and run as root, with
+/// the gateway's real binary in `MULTIHOME_BINARY`.
+fn as_root(chosen: impl Fn(&str) -> bool) -> Result<()> {
+    let mut names = integration_tests()?;
+    names.retain(|name| chosen(name));
+    ensure!(
+        !names.is_empty(),
+        "there is no such test in {INTEGRATION_TESTS}"
+    );
     let gateway = build::compile("multihome", "multihome", true)?;
-    let mut cargo: Command = run::cargo("test");
-    cargo.args(["--locked", "--package", "multihome-tests", "--test", tests]);
+    let mut cargo = run::cargo("test");
+    cargo.args(["--locked", "--package", "multihome-tests"]);
+    for name in names {
+        cargo.args(["--test", &name]);
+    }
     let become_root = privilege::as_root()?;
     if !become_root.is_empty() {
         cargo.arg("--config").arg(runner(&become_root)?);
     }
     run::step(cargo.env("MULTIHOME_BINARY", gateway))
+}
+
+/// The names of all integration tests, so that each is run by one kind or the other.
+fn integration_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let files = fs::read_dir(run::workspace().join(INTEGRATION_TESTS));
+    for file in files.context(INTEGRATION_TESTS)? {
+        let path = file.context(INTEGRATION_TESTS)?.path();
+        // As cargo finds them: each file, and each directory with a main.rs.
+        let is_test =
+            path.extension().is_some_and(|kind| kind == "rs") || path.join("main.rs").is_file();
+        if let Some(name) = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .filter(|_| is_test)
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The setting that makes cargo start test binaries through these words.

@@ -1,7 +1,8 @@
 //! `cargo xtask vm`: the kernel matrix. Debian's kernels boot in qemu, take both XDP programs and
 //! run their golden tables; the result is a small table.
 //!
-//! No KVM is needed: a kernel with an initramfs of a few megabytes boots in seconds without it.
+//! KVM is not used: a kernel with an initramfs of a few megabytes boots in seconds without it, and
+//! the same way on every machine.
 
 use std::{path::Path, time::Duration};
 
@@ -22,8 +23,8 @@ mod report;
 
 use kernels::{Kernel, Series};
 
-/// A machine that has said nothing of its end by then has hung. Without KVM the verifier takes
-/// tens of seconds for the largest programs on the slowest machines.
+/// A machine that has said nothing of its end by then has hung. Emulated, the verifier may
+/// take tens of seconds over a large program.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// Options of `cargo xtask vm`.
@@ -47,7 +48,7 @@ enum Choice {
     /// Debian 13's
     #[value(name = "6.12")]
     V6_12,
-    /// The newest that Debian has
+    /// The newest of Debian 13's backports
     Newest,
     /// All of these
     All,

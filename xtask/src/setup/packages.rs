@@ -62,7 +62,12 @@ fn install(thing: &str, tools: &[(&str, &'static str)]) -> Result<()> {
             .args(&packages);
         run::step(&mut apt)
     });
-    installed.with_context(|| format!("By hand: install {}", packages.join(" ")))?;
+    installed.with_context(|| {
+        format!(
+            "{thing} could not be installed. By hand: install {}",
+            packages.join(" ")
+        )
+    })?;
     let still = missing();
     if !still.is_empty() {
         bail!(
@@ -80,7 +85,8 @@ fn ensure_promtool() -> Result<()> {
         say("promtool", &format!("already there ({})", tool.display()));
         return Ok(());
     }
-    let by_hand = "By hand: put promtool, from the package prometheus, on PATH";
+    let by_hand = "promtool could not be had. By hand: put it on PATH; Debian has it in the package \
+                   prometheus";
     let cache = bpf_linker::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
     say(
         "promtool",

@@ -3,7 +3,7 @@
 //! The "cloud" build boots fastest and is the smallest; its XDP and BPF are those of the others.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,7 @@ pub enum Series {
     V6_1,
     /// The long-term kernel of Debian 13.
     V6_12,
-    /// The newest that Debian has.
+    /// The newest that Debian offers to users of its stable release.
     Newest,
 }
 
@@ -40,16 +40,17 @@ impl Series {
         match self {
             Self::V6_1 => &["bookworm"],
             Self::V6_12 => &["trixie", "bookworm-backports"],
-            Self::Newest => &["sid", "forky", "trixie-backports"],
+            Self::Newest => &["trixie-backports", "sid"],
         }
     }
 
     /// The names of its packages, as an extended regular expression.
     fn pattern(self) -> &'static str {
         match self {
-            Self::V6_1 => r"^linux-image-6\.1\.[^-]*-([0-9]+-)?cloud-amd64-unsigned$",
-            Self::V6_12 => r"^linux-image-6\.12\.[^-]*-([0-9]+-)?cloud-amd64-unsigned$",
-            Self::Newest => r"^linux-image-[0-9][^-]*-([0-9]+-)?cloud-amd64-unsigned$",
+            Self::V6_1 => r"^linux-image-6\.1\.[^-]*-([0-9]+-)?cloud-amd64(-unsigned)?$",
+            Self::V6_12 => r"^linux-image-6\.12\.[^-]*-([0-9]+-)?cloud-amd64(-unsigned)?$",
+            // From 6.19 on the image has a package of its own.
+            Self::Newest => r"^linux-binary-[0-9][^-]*-([0-9]+-)?cloud-amd64$",
         }
     }
 }
@@ -94,16 +95,21 @@ impl Kernel {
         Err(anyhow!("no suite of this machine's mirror has it{tried}"))
     }
 
-    /// The kernel that was unpacked there, if one was.
+    /// The kernel that was unpacked there, if one was: boot/vmlinuz-RELEASE, or from 6.19 on
+    /// usr/lib/modules/RELEASE/vmlinuz.
     fn in_dir(series: Series, dir: &Path) -> Result<Option<Self>> {
-        let boot = dir.join("boot");
-        if !boot.is_dir() {
-            return Ok(None);
+        for file in entries(&dir.join("boot"))? {
+            if let Some(release) = name(&file).and_then(|name| name.strip_prefix("vmlinuz-")) {
+                return Ok(Some(Self {
+                    series,
+                    release: release.to_owned(),
+                    image: file,
+                }));
+            }
         }
-        for file in fs::read_dir(&boot).with_context(|| boot.display().to_string())? {
-            let image = file?.path();
-            let name = image.file_name().and_then(|name| name.to_str());
-            if let Some(release) = name.and_then(|name| name.strip_prefix("vmlinuz-")) {
+        for modules in entries(&dir.join("usr/lib/modules"))? {
+            let image = modules.join("vmlinuz");
+            if let Some(release) = name(&modules).filter(|_| image.is_file()) {
                 return Ok(Some(Self {
                     series,
                     release: release.to_owned(),
@@ -113,6 +119,23 @@ impl Kernel {
         }
         Ok(None)
     }
+}
+
+/// What is in a directory; nothing when it does not exist.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+    });
+    entries.with_context(|| dir.display().to_string())
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// Downloads the newest package of the series that the suite has.

@@ -24,10 +24,7 @@ pub fn boot(
     let qemu = run::find_tool("qemu-system-x86_64").context("qemu-system-x86_64 is not on PATH")?;
     let mut machine = Machine(
         Command::new(qemu)
-            // KVM where it may be used, else emulation.
-            .args([
-                "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-m", "1024",
-            ])
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024"])
             .args([
                 "-nodefaults",
                 "-display",
