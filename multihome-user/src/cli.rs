@@ -1,0 +1,243 @@
+//! The command line: subcommands, flags and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{
+    DEFAULT_RUN_DIR, Device, Flags, Interval, Listen, ProbeCount, SeedValue, Timeout, UplinkArg,
+    XdpMode,
+};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "multihome",
+    version,
+    about = "Steers a LAN's traffic over several uplinks with XDP, and around those that fail",
+    after_help = "\
+Exit codes: 0 done, 1 failed while running, 2 asked for what cannot be done (nothing was changed).",
+    max_term_width = 100,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach the programs, follow the uplinks' health and steer traffic, until stopped
+    Run(Box<RunArgs>),
+    /// Show every uplink: state, since when, round-trip time, loss, share of traffic, next hop
+    Status(StatusArgs),
+    /// Take everything off the devices and end the controller, if one runs
+    Detach(DetachArgs),
+}
+
+/// `multihome run`.
+#[derive(Debug, Args)]
+#[command(after_long_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// A device whose hosts are served; several may follow, and the flag may be repeated
+    ///
+    /// Given at all, it replaces the list of the file.
+    #[arg(long, value_name = "DEV", num_args = 1.., help_heading = "Devices")]
+    pub lan: Vec<Device>,
+
+    /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=routed][,probe=ADDR]
+    ///
+    /// weight (1 to 1000000, default 1) is its share relative to the others of its tier. tier (1
+    /// to 16, default 1): a higher one carries traffic only when none of the lower can. gateway is
+    /// the next hop, one of each family at most; without it the routing table is asked. probe is a
+    /// remote address that answers pings, up to 8 of either family; with none the next hop alone
+    /// says whether the uplink is up.
+    ///
+    /// A name that the file has too replaces the keys given here; =DEV may then be left out.
+    #[arg(long = "uplink", value_name = "UPLINK", num_args = 1.., help_heading = "Devices")]
+    pub uplinks: Vec<UplinkArg>,
+
+    /// Read this TOML file; flags stand over it
+    #[arg(long, short = 'c', value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration, print it in full and stop; nothing is touched
+    #[arg(long)]
+    pub check: bool,
+
+    /// Time from one probe of a target to the next, 10ms to 60s [default: 500ms]
+    #[arg(long, value_name = "TIME", help_heading = "Probes")]
+    pub probe_interval: Option<Interval>,
+
+    /// Wait this long for an answer, 10ms to 60s [default: adapts to the round-trip time]
+    #[arg(long, value_name = "TIME", help_heading = "Probes")]
+    pub probe_timeout: Option<Timeout>,
+
+    /// Probes lost in a row after which a target is dead, 1 to 100 [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Probes")]
+    pub fall: Option<ProbeCount>,
+
+    /// Probes answered in a row after which it is alive again, 1 to 100 [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Probes")]
+    pub rise: Option<ProbeCount>,
+
+    /// Serve Prometheus metrics here, or "off" [default: 127.0.0.1:9750]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<Listen>,
+
+    /// Attach in the driver (native) or in the slow path that every driver has (generic)
+    /// [default: native]
+    #[arg(long, value_name = "native|generic")]
+    pub xdp_mode: Option<XdpMode>,
+
+    /// Seed of the flow hash; gateways with the same seed and uplinks choose alike [default:
+    /// random]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<SeedValue>,
+
+    /// Keep the control socket and what is pinned here; two gateways need two [default:
+    /// /run/multihome]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Take the programs off the devices when stopped; without it they go on as last told
+    #[arg(long)]
+    pub detach_on_exit: bool,
+
+    /// Log more; repeat for still more
+    #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Logging")]
+    pub verbose: u8,
+
+    /// Log what this filter lets through, such as "warn" or "info,multihome::probe=trace"
+    #[arg(
+        long,
+        visible_alias = "log-level",
+        value_name = "FILTER",
+        help_heading = "Logging"
+    )]
+    pub log: Option<String>,
+}
+
+impl RunArgs {
+    /// The part that is configuration.
+    pub fn flags(&self) -> Flags {
+        Flags {
+            lan: self.lan.clone(),
+            uplinks: self.uplinks.clone(),
+            probe_interval: self.probe_interval,
+            probe_timeout: self.probe_timeout,
+            fall: self.fall,
+            rise: self.rise,
+            metrics_listen: self.metrics_listen,
+            run_dir: self.run_dir.clone(),
+            xdp_mode: self.xdp_mode,
+            seed: self.seed,
+            detach_on_exit: self.detach_on_exit,
+        }
+    }
+}
+
+/// `multihome status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  multihome status
+  multihome status --json | jq '.uplinks[] | {name, state, share}'")]
+pub struct StatusArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// `multihome detach`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A running controller is asked to detach and to end. Without one, what an earlier one left pinned
+is removed. Traffic then takes the kernel's own way.")]
+pub struct DetachArgs {
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  Two uplinks, the first with three quarters of the traffic:
+    multihome run --lan lan0 \\
+      --uplink fibre=eth1,weight=3,probe=9.9.9.9 --uplink cable=eth2,probe=149.112.112.112
+
+  A mobile uplink that is used only when the fibre is down, noticed within half a second:
+    multihome run --lan lan0 --uplink fibre=eth1,probe=9.9.9.9 \\
+      --uplink mobile=wwan0,tier=2,probe=9.9.9.9 --probe-interval 100ms
+
+  From a file, with one change:
+    multihome run --config /etc/multihome/multihome.toml --uplink cable,weight=2
+
+  See whether a file is right, and what all the defaults are:
+    multihome run --config /etc/multihome/multihome.toml --check
+
+A stop (SIGTERM, Ctrl-C) ends the controller and leaves the programs steering as last told; the
+next run takes them over without losing a packet. `multihome detach` takes them off.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_the_defaults_in_force() {
+        let help = Cli::command()
+            .find_subcommand_mut("run")
+            .expect("there is a run subcommand")
+            .render_long_help()
+            .to_string();
+        let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for default in [
+            "[default: 500ms]".to_owned(),
+            "[default: 3]".to_owned(),
+            format!("[default: {DEFAULT_RUN_DIR}]"),
+            format!("[default: {}]", crate::config::DEFAULT_METRICS_LISTEN),
+            format!("[default: {}]", XdpMode::default().name()),
+        ] {
+            assert!(text.contains(&default), "{default} is not in: {text}");
+        }
+        let probe = crate::config::ProbeConfig::default();
+        assert_eq!(
+            (probe.interval.as_millis(), probe.fall, probe.rise),
+            (500, 3, 3)
+        );
+    }
+
+    #[test]
+    fn lists_and_repeats_are_one() {
+        let args = [
+            "multihome",
+            "run",
+            "--lan",
+            "a",
+            "b",
+            "--lan",
+            "c",
+            "--uplink",
+            "x=d",
+            "y=e",
+            "--uplink",
+            "z=f",
+        ];
+        let Command::Run(run) = Cli::try_parse_from(args).expect("valid flags").command else {
+            panic!("run was asked for")
+        };
+        assert_eq!((run.lan.len(), run.uplinks.len()), (3, 3));
+    }
+}

@@ -1,0 +1,171 @@
+//! The configuration: one validated type, made from a file and the command line's flags.
+//!
+//! Both are read into the same layer, the flags' layer is laid over the file's, and the result is
+//! checked as a whole. Every complaint names where the value was written.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+mod duration;
+mod error;
+mod file;
+mod layer;
+mod merge;
+mod origin;
+mod print;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod uplink_arg;
+mod value;
+
+pub use error::ConfigError;
+pub use layer::Flags;
+pub use origin::Origin;
+pub use uplink_arg::{UplinkArg, UplinkArgError};
+pub use value::{Device, Interval, Listen, ProbeCount, SeedValue, Timeout, ValueError};
+
+/// Where a gateway keeps its state unless told otherwise.
+pub const DEFAULT_RUN_DIR: &str = "/run/multihome";
+/// Where metrics are served unless told otherwise.
+pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:9750";
+/// The longest path of a run directory, in bytes: with the socket's name it must fit into the
+/// kernel's `sun_path`.
+pub const MAX_RUN_DIR: usize = 90;
+/// Remote targets of one uplink.
+pub const MAX_PROBES: usize = 8;
+
+/// What the gateway shall do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Names of the LAN's devices: 1 to 64, distinct.
+    pub lan: Vec<String>,
+    /// The uplinks: 1 to 64, with distinct names and devices, none of which is also in `lan`.
+    pub uplinks: Vec<UplinkConfig>,
+    /// How uplinks are probed.
+    pub probe: ProbeConfig,
+    /// Where metrics are served; `None` serves none.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The directory of the control socket and of what is pinned: absolute.
+    pub run_dir: PathBuf,
+    /// How the programs are attached.
+    pub xdp_mode: XdpMode,
+    /// The seed of the flow hash; `None` takes a random one, kept with the pinned state.
+    pub seed: Option<u64>,
+    /// Whether a stop also takes the programs off the devices.
+    pub detach_on_exit: bool,
+    /// Where each device was named, for errors that only show when the device is looked for.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// One uplink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkConfig {
+    /// Its name in status, metrics and logs, and its identity in the ranking.
+    pub name: String,
+    /// The network device.
+    pub device: String,
+    /// Its share relative to the other uplinks of its tier: 1 to 1 000 000.
+    pub weight: u32,
+    /// Failover priority, 1 (first) to 16.
+    pub tier: u8,
+    /// The IPv4 next hop; `None` takes it from the routing table.
+    pub gateway4: Option<Ipv4Addr>,
+    /// The IPv6 next hop; `None` takes it from the routing table.
+    pub gateway6: Option<Ipv6Addr>,
+    /// What is done with the addresses of its packets.
+    pub mode: Mode,
+    /// Remote probe targets, of either family: at most 8, distinct.
+    pub probe: Vec<IpAddr>,
+}
+
+/// How uplinks are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// The time from one probe of a target to the next: 10 ms to 60 s.
+    pub interval: Duration,
+    /// How long an answer is waited for, 10 ms to 60 s; `None` follows the measured RTT.
+    pub timeout: Option<Duration>,
+    /// Probes lost in a row after which a target is dead: 1 to 100.
+    pub fall: u32,
+    /// Probes answered in a row after which it is alive again: 1 to 100.
+    pub rise: u32,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(500),
+            timeout: None,
+            fall: 3,
+            rise: 3,
+        }
+    }
+}
+
+/// What an uplink does with the addresses of the packets it carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing: the LAN's addresses are routed to this gateway.
+    #[default]
+    Routed,
+}
+
+impl Mode {
+    /// The word for it in configuration, status and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Routed => "routed",
+        }
+    }
+}
+
+/// How XDP programs are attached to a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, before the kernel has allocated anything for the packet.
+    #[default]
+    Native,
+    /// In the kernel's generic receive path: slow, and works with every driver.
+    Generic,
+}
+
+impl XdpMode {
+    /// The word for it in configuration, status and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+impl Config {
+    /// Reads `file`, if there is one, lays the flags over it and checks the whole.
+    pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, ConfigError> {
+        let below = match file {
+            Some(path) => file::read(path)?,
+            None => layer::Layer::default(),
+        };
+        merge::merge(below, flags.into())
+    }
+
+    /// Reads the text of a configuration file; `path` only names it in errors.
+    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        merge::merge(file::parse(path, text)?, layer::Layer::default())
+    }
+
+    /// The configuration as a file that reads back to the same, defaults spelled out.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+
+    /// Where a device was named, as the beginning of an error about it.
+    pub fn device_origin(&self, device: &str) -> Origin {
+        self.origins.get(device).cloned().unwrap_or(Origin::Default)
+    }
+}

@@ -1,0 +1,266 @@
+//! The configuration file: TOML into a layer, with the place of everything that may be wrong.
+
+use std::{
+    fmt,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::{
+    Mode, XdpMode,
+    error::ConfigError,
+    layer::{Layer, ProbeLayer, UplinkLayer},
+    origin::{Located, Source},
+    suggest,
+    value::{
+        Device, Interval, Listen, ProbeCount, SeedValue, Tier, Timeout, UplinkName, ValueError,
+        Weight,
+    },
+};
+
+/// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
+const MAX_FILE: u64 = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConfig {
+    lan: Option<Spanned<OneOrMany>>,
+    #[serde(default)]
+    uplink: Uplinks,
+    #[serde(default)]
+    probe: FileProbe,
+    metrics_listen: Option<Listen>,
+    run_dir: Option<Spanned<PathBuf>>,
+    xdp_mode: Option<XdpMode>,
+    seed: Option<SeedValue>,
+    detach_on_exit: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileUplink {
+    name: Spanned<UplinkName>,
+    device: Option<Spanned<Device>>,
+    weight: Option<Weight>,
+    tier: Option<Tier>,
+    mode: Option<Mode>,
+    gateway: Option<Spanned<OneOrMany>>,
+    probe: Option<Spanned<OneOrMany>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileProbe {
+    interval: Option<Interval>,
+    timeout: Option<Timeout>,
+    fall: Option<ProbeCount>,
+    rise: Option<ProbeCount>,
+}
+
+/// Reads a file into a layer.
+pub fn read(path: &Path) -> Result<Layer, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.into(),
+        source,
+    };
+    let mut text = String::new();
+    // One byte more than is allowed tells a file that is too large, also where the size is not
+    // known beforehand, as with a pipe.
+    let read = File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
+        .map_err(failed)?;
+    if read as u64 > MAX_FILE {
+        return Err(ConfigError::TooLarge {
+            path: path.into(),
+            limit: MAX_FILE,
+        });
+    }
+    parse(path, &text)
+}
+
+/// Reads the text of a file into a layer.
+pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+    let source = Source::new(path, text);
+    let file: FileConfig = toml::from_str(text).map_err(|error| explain(&source, &error))?;
+    Ok(Layer {
+        lan: locate_all(&source, file.lan)?,
+        uplinks: file
+            .uplink
+            .0
+            .into_iter()
+            .map(|uplink| locate_uplink(&source, uplink))
+            .collect::<Result<_, _>>()?,
+        probe: ProbeLayer {
+            interval: file.probe.interval,
+            timeout: file.probe.timeout,
+            fall: file.probe.fall,
+            rise: file.probe.rise,
+        },
+        metrics_listen: file.metrics_listen,
+        run_dir: file.run_dir.map(|run_dir| locate(&source, run_dir)),
+        xdp_mode: file.xdp_mode,
+        seed: file.seed,
+        detach_on_exit: file.detach_on_exit,
+    })
+}
+
+fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer, ConfigError> {
+    Ok(UplinkLayer {
+        name: locate(source, uplink.name),
+        device: uplink.device.map(|device| locate(source, device)),
+        weight: uplink.weight,
+        tier: uplink.tier,
+        mode: uplink.mode,
+        gateways: locate_all(source, uplink.gateway)?,
+        probes: locate_all(source, uplink.probe)?,
+    })
+}
+
+fn locate<T>(source: &Source<'_>, value: Spanned<T>) -> Located<T> {
+    let origin = source.origin(value.span());
+    Located {
+        value: value.into_inner(),
+        origin,
+    }
+}
+
+/// Reads one text or a list of such.
+fn locate_all<T: FromStr<Err = ValueError>>(
+    source: &Source<'_>,
+    list: Option<Spanned<OneOrMany>>,
+) -> Result<Vec<Located<T>>, ConfigError> {
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
+    let span = list.span();
+    let texts = match list.into_inner() {
+        OneOrMany::One(text) => vec![Spanned::new(span, text)],
+        OneOrMany::Many(texts) => texts,
+    };
+    texts
+        .into_iter()
+        .map(|text| {
+            let Located { value, origin } = locate(source, text);
+            match value.parse::<T>() {
+                Ok(value) => Ok(Located { value, origin }),
+                Err(error) => Err(ConfigError::File {
+                    origin,
+                    message: error.to_string(),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// Says in the project's words what the TOML reader found.
+fn explain(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or(0..0);
+    let origin = source.origin(span.clone());
+    match unknown_field(error.message()) {
+        Some((key, known)) => {
+            // The file's own spelling, if the span is of the key.
+            let key = source
+                .slice(span)
+                .map_or(key, |text| text.trim_matches(['"', '\'']));
+            ConfigError::UnknownKey {
+                origin,
+                key: key.into(),
+                suggestion: suggest::closest(key, known.iter().copied()),
+                known: known.into_iter().map(str::to_owned).collect(),
+            }
+        }
+        None => ConfigError::File {
+            origin,
+            message: plain(error.message()),
+        },
+    }
+}
+
+/// A message of the TOML reader in the words that a file's writer knows.
+fn plain(message: &str) -> String {
+    match message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'))
+    {
+        Some(key) => format!("the key {key:?} is missing in this table"),
+        None => message.trim_end().into(),
+    }
+}
+
+/// Takes serde's message about an unknown field apart: the field, and the fields that are known.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let (key, expected) = message
+        .strip_prefix("unknown field `")?
+        .split_once("`, expected ")?;
+    // "one of `a`, `b`" has every second piece between backticks.
+    Some((key, expected.split('`').skip(1).step_by(2).collect()))
+}
+
+/// One text, or a list of such. What the texts mean is read later: the TOML reader gives an error
+/// in a list the place of the list, not of the element.
+enum OneOrMany {
+    One(String),
+    Many(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> de::Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(OneOrMany::One(text.into()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(OneOrMany::Many(values))
+    }
+}
+
+/// The `[[uplink]]` tables. A type of its own, because `[uplink]` is an easy mistake and serde
+/// would say "expected a sequence".
+#[derive(Default)]
+struct Uplinks(Vec<FileUplink>);
+
+impl<'de> Deserialize<'de> for Uplinks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UplinksVisitor).map(Self)
+    }
+}
+
+struct UplinksVisitor;
+
+impl<'de> de::Visitor<'de> for UplinksVisitor {
+    type Value = Vec<FileUplink>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one table for each uplink, under a line [[uplink]]")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut uplinks = Vec::new();
+        while let Some(uplink) = seq.next_element()? {
+            uplinks.push(uplink);
+        }
+        Ok(uplinks)
+    }
+}

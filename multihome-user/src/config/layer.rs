@@ -1,0 +1,149 @@
+//! One layer of the configuration, before layers are merged: the file, or the flags.
+
+use std::path::PathBuf;
+
+use super::{
+    Mode, XdpMode,
+    origin::{Located, Origin},
+    uplink_arg::UplinkArg,
+    value::{
+        Device, Gateway, Interval, Listen, ProbeCount, SeedValue, Target, Tier, Timeout,
+        UplinkName, Weight,
+    },
+};
+
+/// What one source says; what it leaves out is `None` or empty.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    pub lan: Vec<Located<Device>>,
+    pub uplinks: Vec<UplinkLayer>,
+    pub probe: ProbeLayer,
+    pub metrics_listen: Option<Listen>,
+    pub run_dir: Option<Located<PathBuf>>,
+    pub xdp_mode: Option<XdpMode>,
+    pub seed: Option<SeedValue>,
+    pub detach_on_exit: Option<bool>,
+}
+
+/// What one source says of an uplink.
+#[derive(Clone, Debug)]
+pub struct UplinkLayer {
+    pub name: Located<UplinkName>,
+    pub device: Option<Located<Device>>,
+    pub weight: Option<Weight>,
+    pub tier: Option<Tier>,
+    pub mode: Option<Mode>,
+    pub gateways: Vec<Located<Gateway>>,
+    pub probes: Vec<Located<Target>>,
+}
+
+/// What one source says of probing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProbeLayer {
+    pub interval: Option<Interval>,
+    pub timeout: Option<Timeout>,
+    pub fall: Option<ProbeCount>,
+    pub rise: Option<ProbeCount>,
+}
+
+/// What the command line says; what it leaves out is `None`, empty or false.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--lan`.
+    pub lan: Vec<Device>,
+    /// `--uplink`.
+    pub uplinks: Vec<UplinkArg>,
+    /// `--probe-interval`.
+    pub probe_interval: Option<Interval>,
+    /// `--probe-timeout`.
+    pub probe_timeout: Option<Timeout>,
+    /// `--fall`.
+    pub fall: Option<ProbeCount>,
+    /// `--rise`.
+    pub rise: Option<ProbeCount>,
+    /// `--metrics-listen`.
+    pub metrics_listen: Option<Listen>,
+    /// `--run-dir`.
+    pub run_dir: Option<PathBuf>,
+    /// `--xdp-mode`.
+    pub xdp_mode: Option<XdpMode>,
+    /// `--seed`.
+    pub seed: Option<SeedValue>,
+    /// `--detach-on-exit`.
+    pub detach_on_exit: bool,
+}
+
+impl From<Flags> for Layer {
+    fn from(flags: Flags) -> Self {
+        Self {
+            lan: flags
+                .lan
+                .into_iter()
+                .map(|value| {
+                    let origin = Origin::Flag {
+                        flag: "--lan",
+                        value: value.0.as_str().into(),
+                    };
+                    Located { value, origin }
+                })
+                .collect(),
+            uplinks: flags.uplinks.into_iter().map(UplinkLayer::from).collect(),
+            probe: ProbeLayer {
+                interval: flags.probe_interval,
+                timeout: flags.probe_timeout,
+                fall: flags.fall,
+                rise: flags.rise,
+            },
+            metrics_listen: flags.metrics_listen,
+            run_dir: flags.run_dir.map(|value| {
+                let origin = Origin::Flag {
+                    flag: "--run-dir",
+                    value: value.to_string_lossy().into(),
+                };
+                Located { value, origin }
+            }),
+            xdp_mode: flags.xdp_mode,
+            seed: flags.seed,
+            detach_on_exit: flags.detach_on_exit.then_some(true),
+        }
+    }
+}
+
+impl From<UplinkArg> for UplinkLayer {
+    fn from(arg: UplinkArg) -> Self {
+        let origin = Origin::Flag {
+            flag: "--uplink",
+            value: arg.text.into(),
+        };
+        let located = |value| Located {
+            value,
+            origin: origin.clone(),
+        };
+        Self {
+            device: arg.device.map(located),
+            weight: arg.weight,
+            tier: arg.tier,
+            mode: arg.mode,
+            gateways: arg
+                .gateways
+                .into_iter()
+                .map(|value| Located {
+                    value,
+                    origin: origin.clone(),
+                })
+                .collect(),
+            probes: arg
+                .probes
+                .into_iter()
+                .map(|value| Located {
+                    value,
+                    origin: origin.clone(),
+                })
+                .collect(),
+            name: Located {
+                value: arg.name,
+                origin,
+            },
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A client's end of the control socket.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use super::{
+    protocol::{self, MAX_RESPONSE, Request, Response},
+    socket_path,
+};
+use crate::exit::{Classify, ExitClass};
+
+/// How long a client waits: longer than the controller itself takes to give up on an answer.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// No controller runs with this run directory.
+    #[error("no controller answers on {}", .0.display())]
+    NotRunning(PathBuf),
+    /// The socket is root's.
+    #[error("not enough privilege to open the control socket {}", .0.display())]
+    Denied(PathBuf),
+    /// The connection cannot be made, or broke.
+    #[error("cannot talk to the controller over {}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The answer is not one; another version may be running.
+    #[error("the answer from {} is not understood", path.display())]
+    NotUnderstood {
+        /// The socket.
+        path: PathBuf,
+        /// What the JSON reader says.
+        source: serde_json::Error,
+    },
+    /// The controller ended, or the answer was cut.
+    #[error("the controller closed {} without an answer", .0.display())]
+    NoAnswer(PathBuf),
+    /// The controller did not do it.
+    #[error("the controller refused: {0}")]
+    Refused(String),
+}
+
+impl Classify for ControlError {
+    fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::Denied(_) => ExitClass::Input,
+            Self::NotRunning(_)
+            | Self::Io { .. }
+            | Self::NotUnderstood { .. }
+            | Self::NoAnswer(_)
+            | Self::Refused(_) => ExitClass::Runtime,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::NotRunning(_) => {
+                Some("is `multihome run` running, with the same --run-dir?".into())
+            }
+            Self::Denied(_) => Some("run as root".into()),
+            Self::NotUnderstood { .. } => {
+                Some("is the running controller of another version than this command?".into())
+            }
+            Self::Io { .. } | Self::NoAnswer(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Asks the controller of a run directory, and waits for the answer. [`Response::Error`] comes
+/// back as [`ControlError::Refused`].
+pub fn request(run_dir: &Path, request: &Request) -> Result<Response, ControlError> {
+    let path = socket_path(run_dir);
+    let stream = UnixStream::connect(&path).map_err(|source| no_connection(&path, source))?;
+    let line = exchange(&stream, request).map_err(|source| ControlError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    if line.last() != Some(&b'\n') {
+        return Err(ControlError::NoAnswer(path));
+    }
+    match serde_json::from_slice(&line) {
+        Ok(Response::Error(reason)) => Err(ControlError::Refused(reason)),
+        Ok(response) => Ok(response),
+        Err(source) => Err(ControlError::NotUnderstood { path, source }),
+    }
+}
+
+fn no_connection(path: &Path, source: io::Error) -> ControlError {
+    let kind = source.kind();
+    if matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    ) {
+        ControlError::NotRunning(path.into())
+    } else if kind == io::ErrorKind::PermissionDenied {
+        ControlError::Denied(path.into())
+    } else {
+        ControlError::Io {
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+fn exchange(mut stream: &UnixStream, request: &Request) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&protocol::line(request))?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(MAX_RESPONSE as u64)).read_until(b'\n', &mut line)?;
+    Ok(line)
+}

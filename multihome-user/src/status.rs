@@ -1,0 +1,151 @@
+//! How everything stands, as `multihome status` shows it: one document for programs, a table for
+//! people.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+mod table;
+
+pub use table::render;
+
+/// The version of [`Status`]: it changes when a field changes its meaning or goes away, not when
+/// one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How everything stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA_VERSION`] of the controller.
+    pub schema_version: u32,
+    /// The controller's version.
+    pub version: String,
+    /// The controller's process id.
+    pub pid: u32,
+    /// When the controller began.
+    pub since: Timestamp,
+    /// The LAN's devices, in the order of the configuration.
+    pub lan: Vec<LanStatus>,
+    /// The uplinks, in the order of the configuration.
+    pub uplinks: Vec<UplinkStatus>,
+    /// Packets dropped, by the name of the verdict; a verdict that never was may be left out.
+    pub drops: BTreeMap<String, u64>,
+    /// How long ago the control loop last went round, in milliseconds.
+    pub heartbeat_age_ms: u64,
+}
+
+/// How a LAN device stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LanStatus {
+    /// The device's name.
+    pub device: String,
+    /// Its index; `None` while it does not exist.
+    pub ifindex: Option<u32>,
+    /// Packets that came in on it.
+    pub packets: u64,
+    /// Bytes of these, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// How an uplink stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its device.
+    pub device: String,
+    /// What it does with addresses.
+    pub mode: String,
+    /// Its share relative to the others of its tier.
+    pub weight: u32,
+    /// Its failover priority.
+    pub tier: u8,
+    /// Up when one of its families is.
+    pub state: State,
+    /// When it last changed between up and down.
+    pub since: Timestamp,
+    /// What made it change.
+    pub cause: String,
+    /// The smoothed round-trip time in milliseconds; `None` before the first answer.
+    pub rtt_ms: Option<f64>,
+    /// The share of the last probes that were lost, 0 to 1.
+    pub loss: f64,
+    /// The share of new flows that it takes now, 0 to 1.
+    pub share: f64,
+    /// Packets sent out and received.
+    pub packets: u64,
+    /// Bytes of these, from the Ethernet header on.
+    pub bytes: u64,
+    /// Packets steered out of it.
+    pub tx_packets: u64,
+    /// Bytes of these.
+    pub tx_bytes: u64,
+    /// Packets that came in on it.
+    pub rx_packets: u64,
+    /// Bytes of these.
+    pub rx_bytes: u64,
+    /// The IPv4 next hop, else the IPv6 one, else `None`.
+    pub next_hop: Option<IpAddr>,
+    /// The families that it carries.
+    pub families: Families,
+}
+
+/// The families of an uplink.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Families {
+    /// IPv4, if the uplink carries it.
+    pub ipv4: Option<PathStatus>,
+    /// IPv6, if the uplink carries it.
+    pub ipv6: Option<PathStatus>,
+}
+
+/// How one family of an uplink stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// Whether it takes traffic.
+    pub state: State,
+    /// The next hop, if there is one.
+    pub next_hop: Option<IpAddr>,
+    /// The next hop's MAC address, if it is known, as `02:00:00:00:00:01`.
+    pub next_hop_mac: Option<String>,
+    /// The smoothed round-trip time in milliseconds; `None` before the first answer.
+    pub rtt_ms: Option<f64>,
+    /// The share of the last probes that were lost, 0 to 1.
+    pub loss: f64,
+}
+
+/// Whether something takes traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It does.
+    Up,
+    /// It does not.
+    Down,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl From<bool> for State {
+    fn from(up: bool) -> Self {
+        if up { Self::Up } else { Self::Down }
+    }
+}
+
+/// A moment, cut to milliseconds: finer would only be noise to read.
+pub fn timestamp(moment: std::time::SystemTime) -> Timestamp {
+    let exact = Timestamp::try_from(moment).unwrap_or(Timestamp::UNIX_EPOCH);
+    Timestamp::from_millisecond(exact.as_millisecond()).unwrap_or(exact)
+}
+
+#[cfg(test)]
+mod tests;

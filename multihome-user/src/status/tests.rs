@@ -1,0 +1,120 @@
+//! The status document, whose form others rely on, and the table.
+
+use super::*;
+
+fn moment(text: &str) -> Timestamp {
+    text.parse().expect("it is RFC 3339")
+}
+
+fn example() -> Status {
+    let fibre = UplinkStatus {
+        name: "fibre".into(),
+        device: "eth1".into(),
+        mode: "routed".into(),
+        weight: 3,
+        tier: 1,
+        state: State::Up,
+        since: moment("2026-01-02T03:04:05.678Z"),
+        cause: "started".into(),
+        rtt_ms: Some(12.34),
+        loss: 0.0,
+        share: 1.0,
+        packets: 1_234_567,
+        bytes: 987_654_321,
+        tx_packets: 1_000_000,
+        tx_bytes: 900_000_000,
+        rx_packets: 234_567,
+        rx_bytes: 87_654_321,
+        next_hop: Some(IpAddr::from([192, 0, 2, 1])),
+        families: Families {
+            ipv4: Some(PathStatus {
+                state: State::Up,
+                next_hop: Some(IpAddr::from([192, 0, 2, 1])),
+                next_hop_mac: Some("02:00:00:00:00:01".into()),
+                rtt_ms: Some(12.34),
+                loss: 0.0,
+            }),
+            ipv6: None,
+        },
+    };
+    let mobile = UplinkStatus {
+        name: "mobile-backup".into(),
+        device: "wwan0".into(),
+        tier: 2,
+        state: State::Down,
+        since: moment("2026-01-02T04:00:00Z"),
+        cause: "9.9.9.9 lost 3 rounds".into(),
+        rtt_ms: None,
+        loss: 1.0,
+        share: 0.0,
+        packets: 0,
+        bytes: 0,
+        next_hop: None,
+        families: Families::default(),
+        ..fibre.clone()
+    };
+    Status {
+        schema_version: SCHEMA_VERSION,
+        version: "0.1.0".into(),
+        pid: 4242,
+        since: moment("2026-01-01T00:00:00Z"),
+        lan: vec![
+            LanStatus {
+                device: "lan0".into(),
+                ifindex: Some(5),
+                packets: 77_000,
+                bytes: 1_500,
+            },
+            LanStatus {
+                device: "lan1".into(),
+                ifindex: None,
+                packets: 0,
+                bytes: 0,
+            },
+        ],
+        uplinks: vec![fibre, mobile],
+        drops: [("drop_truncated".into(), 3), ("drop_bad_header".into(), 0)].into(),
+        heartbeat_age_ms: 12,
+    }
+}
+
+#[test]
+fn the_document_has_its_form() {
+    let text = serde_json::to_string_pretty(&example()).expect("it is plain data");
+    insta::assert_snapshot!(text);
+    let again: Status = serde_json::from_str(&text).expect("it reads what it writes");
+    assert_eq!(again, example());
+}
+
+#[test]
+fn fields_of_a_later_version_are_passed_over() {
+    let mut value = serde_json::to_value(example()).expect("it is plain data");
+    value["new_field"] = 5.into();
+    value["uplinks"][0]["new_field"] = 5.into();
+    let again: Status = serde_json::from_value(value).expect("it still has all that is needed");
+    assert_eq!(again, example());
+}
+
+#[test]
+fn the_table_lines_up() {
+    insta::assert_snapshot!(render(&example(), moment("2026-01-02T04:00:09Z")));
+}
+
+#[test]
+fn a_silent_control_loop_is_pointed_out() {
+    let status = Status {
+        heartbeat_age_ms: 65_000,
+        ..example()
+    };
+    let text = render(&status, moment("2026-01-02T04:00:09Z"));
+    assert!(
+        text.contains("WARNING: the control loop has been silent for 1m 5s\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn timestamps_are_cut_to_milliseconds() {
+    let moment = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_500_999_999);
+    assert_eq!(timestamp(moment).to_string(), "1970-01-01T00:00:01.5Z");
+}
