@@ -1,0 +1,302 @@
+//! A path: one uplink in one family. What makes it usable, and what its probes say.
+
+use std::{net::IpAddr, time::Instant};
+
+use multihome_common::state::IPV4;
+
+use super::is_reply;
+use crate::{
+    config::UplinkConfig,
+    health::{HealthEvent, HealthSettings, PathHealth},
+    netlink::{Link, NetState, NeighbourState},
+    probe::{ProbeEvent, ProbeTarget, TargetId, TargetKind},
+};
+
+/// What a path looks at.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    /// The kernel's tables.
+    pub net: &'a NetState,
+    /// The uplink's device, if it is there.
+    pub link: Option<&'a Link>,
+}
+
+/// What a path's probes say to the other family.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// Whether the remote targets answer; `None` when there are none that can be asked.
+    pub remote: Option<bool>,
+}
+
+/// One uplink in one family.
+#[derive(Debug)]
+pub struct Path {
+    uplink: u8,
+    family: usize,
+    configured: Option<IpAddr>,
+    remote: Vec<IpAddr>,
+    health: PathHealth,
+    next_hop: Option<IpAddr>,
+    mac: Option<[u8; 6]>,
+    sources: Sources,
+    /// Why the path cannot carry packets, if it cannot.
+    obstacle: Option<String>,
+    /// Taken for good when it first becomes usable, before any probe was answered.
+    optimistic: bool,
+    /// The next hop has answered a ping.
+    answered: bool,
+    up: bool,
+    since: Instant,
+    cause: String,
+}
+
+/// Our own addresses for probes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sources {
+    next_hop: Option<IpAddr>,
+    remote: Option<IpAddr>,
+}
+
+impl Path {
+    /// A path that is not usable yet; `initially_up` is what is believed of it once it is.
+    pub fn new(
+        uplink: u8,
+        family: usize,
+        config: &UplinkConfig,
+        settings: HealthSettings,
+        initially_up: bool,
+        now: Instant,
+    ) -> Self {
+        let configured = if family == IPV4 {
+            config.gateway4.map(IpAddr::V4)
+        } else {
+            config.gateway6.map(IpAddr::V6)
+        };
+        Self {
+            uplink,
+            family,
+            configured,
+            remote: config.probe.iter().copied().filter(|a| a.is_ipv4() == (family == IPV4)).collect(),
+            health: PathHealth::new(settings, false, now),
+            next_hop: None,
+            mac: None,
+            sources: Sources::default(),
+            obstacle: Some("starting".to_owned()),
+            optimistic: initially_up,
+            answered: false,
+            up: false,
+            since: now,
+            cause: "starting".to_owned(),
+        }
+    }
+
+    /// The next hop's address, as configured, routed, or last seen.
+    pub fn next_hop(&self) -> Option<IpAddr> {
+        self.next_hop
+    }
+
+    /// The next hop's MAC, as last known.
+    pub fn mac(&self) -> Option<[u8; 6]> {
+        self.mac
+    }
+
+    /// What its probes have measured.
+    pub fn health(&self) -> &PathHealth {
+        &self.health
+    }
+
+    /// Whether it can carry packets and its probes answer.
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Whether it can carry packets, whatever its probes say.
+    pub fn is_usable(&self) -> bool {
+        self.obstacle.is_none()
+    }
+
+    /// Whether it has a next hop at all: a path without one is no part of the gateway.
+    pub fn exists(&self) -> bool {
+        self.next_hop.is_some()
+    }
+
+    /// When it took its present state, and why.
+    pub fn since(&self) -> (Instant, &str) {
+        (self.since, &self.cause)
+    }
+
+    /// Whether there is nothing to wait for: no next hop, or one whose MAC is known.
+    pub fn is_resolved(&self) -> bool {
+        self.next_hop.is_none() || self.mac.is_some()
+    }
+
+    /// Whether remote targets of this family can be asked.
+    pub fn has_remote(&self) -> bool {
+        !self.remote.is_empty() && self.sources.remote.is_some()
+    }
+
+    /// What its probes say to the other family.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            remote: (self.has_remote() && self.is_usable()).then(|| self.health.is_up()),
+        }
+    }
+
+    /// Whom to probe.
+    pub fn probes(&self) -> Vec<ProbeTarget> {
+        if self.mac.is_none() || self.next_hop.is_none() {
+            return Vec::new();
+        }
+        let target = |target, kind, source: Option<IpAddr>| {
+            Some(ProbeTarget {
+                id: TargetId { uplink: self.uplink, target, kind },
+                source: source?,
+                next_hop_mac: self.mac,
+            })
+        };
+        let next_hop = self
+            .next_hop
+            .and_then(|address| target(address, TargetKind::NextHop, self.sources.next_hop));
+        let remote = self
+            .remote
+            .iter()
+            .filter(|&&address| Some(address) != self.next_hop)
+            .filter_map(|&address| target(address, TargetKind::Remote, self.sources.remote));
+        next_hop.into_iter().chain(remote).collect()
+    }
+
+    /// Takes a probe's outcome; `true` when the probes' verdict changed.
+    pub fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> bool {
+        if Some(event.id.target) == self.next_hop && is_reply(event.outcome) {
+            self.answered = true;
+        }
+        match self.health.handle(HealthEvent::Probe(event), now) {
+            Some(transition) => {
+                self.cause = transition.cause.to_string();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Counts the neighbour entry as an answer, for a next hop that never answered a ping.
+    pub fn confirm_if_never_answered(&mut self, now: Instant) {
+        if !self.answered {
+            self.health.handle(HealthEvent::NextHopConfirmed, now);
+        }
+    }
+
+    /// Looks at the kernel's tables anew.
+    pub fn look(&mut self, sight: Sight<'_>, now: Instant) {
+        let was_usable = self.is_usable();
+        self.obstacle = self.find_obstacle(sight);
+        let targets: Vec<TargetId> = self.probes().iter().map(|probe| probe.id).collect();
+        if !self.health.targets().eq(targets.iter().copied()) {
+            self.health.set_targets(targets);
+        }
+        match (was_usable, self.is_usable()) {
+            // A path that was lost comes back when its probes have answered, not before.
+            (true, false) => self.health.reset(now, false),
+            (false, true) if self.optimistic => {
+                self.optimistic = false;
+                self.health.reset(now, true);
+                "next hop found".clone_into(&mut self.cause);
+            }
+            (false, true) | (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Settles the state; the cause when it changed. `inherited` is whether the other family's
+    /// targets, if this path follows them, answer.
+    pub fn settle(&mut self, inherited: bool, now: Instant) -> Option<String> {
+        let judged = self.health.targets().next().is_some();
+        let answers = !judged || self.health.is_up();
+        let up = self.is_usable() && answers && inherited;
+        if up == self.up {
+            return None;
+        }
+        self.up = up;
+        self.since = now;
+        if let Some(obstacle) = &self.obstacle {
+            self.cause.clone_from(obstacle);
+        } else if answers && !inherited {
+            "the targets of the other address family do not answer".clone_into(&mut self.cause);
+        }
+        Some(self.cause.clone())
+    }
+
+    fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>) -> Option<String> {
+        let Some(link) = link else { return Some("the device is gone".to_owned()) };
+        if let Some(next_hop) = self.configured.or_else(|| self.routed(net, link)) {
+            if self.next_hop != Some(next_hop) {
+                self.answered = false;
+                self.mac = None;
+            }
+            self.next_hop = Some(next_hop);
+        }
+        let Some(next_hop) = self.next_hop else {
+            return Some("no next hop: no default route and no gateway= given".to_owned());
+        };
+        self.sources = Sources {
+            next_hop: source(net, link, next_hop),
+            remote: self.remote.first().and_then(|&remote| source(net, link, remote)),
+        };
+        let neighbour = net.neighbour(link.ifindex, next_hop);
+        if let Some(mac) = neighbour.filter(|neighbour| neighbour.valid).and_then(|n| n.mac) {
+            self.mac = Some(mac);
+        }
+        if !link.admin_up {
+            return Some("the device is switched off".to_owned());
+        }
+        if !link.carrier {
+            return Some("no carrier".to_owned());
+        }
+        if neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed) {
+            let protocol = if self.family == IPV4 { "ARP" } else { "neighbour discovery" };
+            return Some(format!("next hop {next_hop} does not answer {protocol}"));
+        }
+        if self.mac.is_none() {
+            return Some(format!("the MAC of next hop {next_hop} is not known yet"));
+        }
+        None
+    }
+
+    /// The best default route's gateway over the device, of this family.
+    fn routed(&self, net: &NetState, link: &Link) -> Option<IpAddr> {
+        net.default_routes(link.ifindex)
+            .into_iter()
+            .filter(|route| route.destination.is_ipv4() == (self.family == IPV4))
+            .filter_map(|route| route.gateway)
+            .find(|gateway| gateway.is_ipv4() == (self.family == IPV4))
+    }
+}
+
+/// Our address on the device for packets to `target`: one in its subnet, else any of its scope.
+fn source(net: &NetState, link: &Link, target: IpAddr) -> Option<IpAddr> {
+    let is_link_local = |address: IpAddr| match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let shares_subnet = |address: IpAddr, prefix_len: u8| match (address, target) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let shift = 32 - u32::from(prefix_len.min(32));
+            (u64::from(a.to_bits()) >> shift) == (u64::from(b.to_bits()) >> shift)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let shift = 128 - u32::from(prefix_len.min(128));
+            a.to_bits().checked_shr(shift) == b.to_bits().checked_shr(shift)
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    };
+    let fitting = || {
+        net.addresses_of(link.ifindex).filter(|address| {
+            address.usable
+                && address.address.is_ipv4() == target.is_ipv4()
+                && is_link_local(address.address) == is_link_local(target)
+        })
+    };
+    fitting()
+        .find(|address| shares_subnet(address.address, address.prefix_len))
+        .or_else(|| fitting().next())
+        .map(|address| address.address)
+}

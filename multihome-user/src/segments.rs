@@ -1,0 +1,249 @@
+//! From the kernel's addresses and routes to address classes: which destinations are the gateway's
+//! own, a LAN's, or the kernel's to route.
+
+use std::net::IpAddr;
+
+use multihome_common::{
+    address::{Address4, Address6, AddressTable, Class},
+    limits::MAX_SEGMENTS,
+};
+
+use crate::netlink::{MAIN_TABLE, NetState, Route};
+
+/// More prefixes than the table has segments for.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{count} address ranges are told apart by this machine's routes and addresses, but the \
+     dataplane's table has room for {MAX_SEGMENTS}: the old table stays in force; use fewer, \
+     larger LAN prefixes"
+)]
+pub struct TooManySegments {
+    count: usize,
+}
+
+/// Addresses that are never steered, whatever the routes say: first address, prefix length.
+/// RFC 1122 section 3.2.1.3, RFC 3927, RFC 5771, RFC 1112; RFC 4291 sections 2.5.2 to 2.7.
+const SPECIAL: &[(IpAddr, u8)] = &[
+    (v4([0, 0, 0, 0]), 8),
+    (v4([127, 0, 0, 0]), 8),
+    (v4([169, 254, 0, 0]), 16),
+    (v4([224, 0, 0, 0]), 4),
+    (v4([240, 0, 0, 0]), 4),
+    (v6([0, 0, 0, 0, 0, 0, 0, 0]), 128),
+    (v6([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10),
+    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8),
+];
+
+const fn v4(octets: [u8; 4]) -> IpAddr {
+    IpAddr::V4(std::net::Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
+}
+
+const fn v6(s: [u16; 8]) -> IpAddr {
+    IpAddr::V6(std::net::Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]))
+}
+
+/// The classes of one family's addresses: ascending starts, each with the class from there on.
+pub type Segments = Vec<(u128, Class)>;
+
+/// The IPv4 table of these segments.
+///
+/// # Errors
+/// When the table has no room.
+pub fn table4(segments: &Segments) -> Result<Box<AddressTable<Address4>>, TooManySegments> {
+    table(segments, |start| Address4(start as u32))
+}
+
+/// The IPv6 table of these segments.
+///
+/// # Errors
+/// When the table has no room.
+pub fn table6(segments: &Segments) -> Result<Box<AddressTable<Address6>>, TooManySegments> {
+    table(segments, |start| Address6 { high: (start >> 64) as u64, low: start as u64 })
+}
+
+fn table<A: Copy + Ord + Default>(
+    segments: &Segments,
+    address: impl Fn(u128) -> A,
+) -> Result<Box<AddressTable<A>>, TooManySegments> {
+    let typed: Vec<_> = segments.iter().map(|&(start, class)| (address(start), class)).collect();
+    AddressTable::new(&typed).map(Box::new).ok_or(TooManySegments { count: typed.len() })
+}
+
+/// A range of addresses, both ends included.
+struct Range {
+    first: u128,
+    last: u128,
+    class: Class,
+}
+
+/// The classes that routes and addresses give; `bits` is the family's address length, 32 or 128.
+pub fn segments(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Segments {
+    let ranges = ranges(net, is_lan, bits);
+    let mut starts: Vec<u128> = vec![0];
+    for range in &ranges {
+        starts.push(range.first);
+        starts.extend(range.last.checked_add(1).filter(|&next| bits == 128 || next >> bits == 0));
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    let mut segments = Segments::new();
+    for start in starts {
+        // Later ranges are laid over earlier ones.
+        let over = ranges.iter().rev().find(|range| (range.first..=range.last).contains(&start));
+        let class = over.map_or(Class::Internet, |range| range.class);
+        if segments.last().is_none_or(|&(_, before)| before != class) {
+            segments.push((start, class));
+        }
+    }
+    segments
+}
+
+/// All ranges, the more particular later: routes by prefix length, what is never steered, and the
+/// gateway's own addresses.
+fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> {
+    let of_family = |address: IpAddr| (if address.is_ipv4() { 32 } else { 128 }) == bits;
+    let mut routes: Vec<&Route> = net
+        .routes
+        .iter()
+        .filter(|route| route.table == MAIN_TABLE && of_family(route.destination))
+        // Default routes lead to the internet, and so do their halves (as VPN clients set them).
+        .filter(|route| route.prefix_len > 1)
+        .collect();
+    routes.sort_by_key(|route| (route.prefix_len, std::cmp::Reverse(route.metric)));
+    let mut ranges: Vec<Range> = routes
+        .into_iter()
+        .map(|route| {
+            let class = if is_lan(route.ifindex) { Class::Lan } else { Class::OnLink };
+            prefix(route.destination, route.prefix_len, class)
+        })
+        .collect();
+    ranges.extend(
+        SPECIAL
+            .iter()
+            .filter(|(address, _)| of_family(*address))
+            .map(|&(address, len)| prefix(address, len, Class::Special)),
+    );
+    for address in net.addresses.values().flatten().filter(|a| of_family(a.address)) {
+        let whole = prefix(address.address, address.prefix_len, Class::Special);
+        // RFC 1122 section 3.2.1.3: the subnet's broadcast addresses, old and new. RFC 4291
+        // section 2.6.1: the subnet-router anycast address is every router's own.
+        if bits == 32 && address.prefix_len < 31 {
+            ranges.push(Range { first: whole.last, ..whole });
+            ranges.push(Range { first: whole.first, last: whole.first, class: Class::Special });
+        } else if bits == 128 && address.prefix_len < 127 {
+            ranges.push(Range { first: whole.first, last: whole.first, class: Class::Gateway });
+        }
+        if let Some(broadcast) = address.broadcast {
+            ranges.push(prefix(broadcast.into(), bits, Class::Special));
+        }
+        ranges.push(prefix(address.address, bits, Class::Gateway));
+    }
+    ranges
+}
+
+fn prefix(address: IpAddr, len: u8, class: Class) -> Range {
+    let (number, bits) = match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let host_bits = u32::from(bits - len.min(bits));
+    let mask = match host_bits {
+        128 => u128::MAX,
+        n => (1u128 << n) - 1,
+    };
+    Range { first: number & !mask, last: number | mask, class }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{Address, NetEvent};
+
+    fn net() -> NetState {
+        let mut net = NetState::default();
+        let address = |text: &str, prefix_len| Address {
+            address: text.parse().unwrap(),
+            prefix_len,
+            usable: true,
+            broadcast: None,
+        };
+        let route = |text: &str, prefix_len, ifindex, gateway: Option<&str>| Route {
+            destination: text.parse().unwrap(),
+            prefix_len,
+            table: MAIN_TABLE,
+            metric: 0,
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            ifindex,
+        };
+        for event in [
+            NetEvent::AddressAdded(1, address("10.1.0.1", 24)),
+            NetEvent::AddressAdded(1, address("2001:db8:1::1", 64)),
+            NetEvent::AddressAdded(2, address("192.0.2.2", 30)),
+            NetEvent::RouteAdded(route("10.1.0.0", 24, 1, None)),
+            NetEvent::RouteAdded(route("10.2.0.0", 16, 1, Some("10.1.0.9"))),
+            NetEvent::RouteAdded(route("192.0.2.0", 30, 2, None)),
+            NetEvent::RouteAdded(route("0.0.0.0", 0, 2, Some("192.0.2.1"))),
+            NetEvent::RouteAdded(route("2001:db8:1::", 64, 1, None)),
+        ] {
+            net.apply(&event);
+        }
+        net
+    }
+
+    fn class(text: &str) -> Class {
+        let is_lan = |ifindex| ifindex == 1;
+        match text.parse().unwrap() {
+            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32)).unwrap().class(Address4::from_bytes(a.octets())),
+            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128)).unwrap().class(Address6::from_bytes(a.octets())),
+        }
+    }
+
+    #[test]
+    fn classes_follow_routes_and_addresses() {
+        for (address, expected) in [
+            ("10.1.0.1", Class::Gateway),
+            ("10.1.0.0", Class::Special),
+            ("10.1.0.2", Class::Lan),
+            ("10.1.0.254", Class::Lan),
+            ("10.1.0.255", Class::Special),
+            ("10.1.1.0", Class::Internet),
+            ("10.2.255.255", Class::Lan),
+            ("192.0.2.1", Class::OnLink),
+            ("192.0.2.2", Class::Gateway),
+            ("192.0.2.3", Class::Special),
+            ("192.0.2.4", Class::Internet),
+            ("8.8.8.8", Class::Internet),
+            ("224.0.0.1", Class::Special),
+            ("255.255.255.255", Class::Special),
+            ("127.0.0.1", Class::Special),
+            ("0.0.0.0", Class::Special),
+            ("2001:db8:1::", Class::Gateway),
+            ("2001:db8:1::1", Class::Gateway),
+            ("2001:db8:1::2", Class::Lan),
+            ("2001:db8:2::2", Class::Internet),
+            ("fe80::1", Class::Special),
+            ("ff02::1", Class::Special),
+            ("::", Class::Special),
+            ("::2", Class::Internet),
+        ] {
+            assert_eq!(class(address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn too_many_prefixes_are_refused_with_their_number() {
+        let mut net = NetState::default();
+        for n in 0..600u32 {
+            net.apply(&NetEvent::RouteAdded(Route {
+                destination: IpAddr::from((0x0a00_0000 + n * 512).to_be_bytes()),
+                prefix_len: 24,
+                table: MAIN_TABLE,
+                metric: 0,
+                gateway: None,
+                ifindex: 1,
+            }));
+        }
+        assert!(table4(&segments(&net, |_| true, 32)).is_err_and(|error| error.count > MAX_SEGMENTS));
+    }
+}
