@@ -1,4 +1,5 @@
 //! What the tests, the demo and the measurements of multihome are built from.
 
+pub mod demo;
 pub mod lab;
 pub mod traffic;

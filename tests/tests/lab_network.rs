@@ -295,26 +295,26 @@ fn nothing_is_lost_while_nothing_is_cut() -> Result<()> {
 #[test]
 fn a_slow_download_lives_through_a_change_of_uplink() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let _server = http::Server::start(&lab)?;
+    let server = http::Server::start(&lab)?;
     let opened = http::connections(&lab, http::PORT)?;
     let mut downloads = Vec::new();
     for (family, port) in [(Family::V4, 5000), (Family::V6, 5001)] {
-        let length = 1_000_000;
-        downloads.push(http::Download::start(
-            &lab,
-            0,
-            family,
-            port,
-            length,
-            Duration::from_secs(3),
-        )?);
+        let size = http::Size::Steady(200_000);
+        downloads.push(http::Download::start(&lab, 0, family, port, size)?);
     }
     thread::sleep(Duration::from_secs(1));
     lab.cut(0, Cut::Blackhole)?;
     thread::sleep(Duration::from_millis(300));
     route_by(&lab, 2)?;
-    for download in downloads {
-        download.finish(Duration::from_secs(10))?;
+    let before: Vec<u64> = downloads.iter().map(http::Download::received).collect();
+    thread::sleep(Duration::from_secs(2));
+    server.complete();
+    for (download, before) in downloads.into_iter().zip(before) {
+        let received = download.finish(Duration::from_secs(10))?;
+        ensure!(
+            received > before + 100_000,
+            "{received} bytes, {before} before the change"
+        );
     }
     let mut opened: Vec<_> = opened
         .stop()?

@@ -126,18 +126,38 @@ impl<'lab> Gateway<'lab> {
         Ok(gateway)
     }
 
+    /// The command line that it was started with, for people to read.
+    pub fn command_line(&self) -> String {
+        let mut words = vec![
+            String::from("multihome run --lan"),
+            self.lab.ports().join(" "),
+        ];
+        words.extend(
+            self.uplink_options()
+                .map(|value| format!("--uplink {value}")),
+        );
+        words.extend(self.settings.options.iter().cloned());
+        words.join(" ")
+    }
+
+    fn uplink_options(&self) -> impl Iterator<Item = String> {
+        self.lab.uplinks.iter().map(|uplink| {
+            let plan = &uplink.plan;
+            let probe = self
+                .settings
+                .probe
+                .iter()
+                .map(|address| format!(",probe={address}"));
+            format!("{}={},weight={}", plan.name, uplink.device, plan.weight)
+                + &probe.collect::<String>()
+        })
+    }
+
     /// Starts the program again, after it has ended, and waits until it answers.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.command("run");
         command.arg("--lan").args(self.lab.ports());
-        for uplink in &self.lab.uplinks {
-            let mut value = format!(
-                "{}={},weight={}",
-                uplink.plan.name, uplink.device, uplink.plan.weight
-            );
-            for address in &self.settings.probe {
-                value += &format!(",probe={address}");
-            }
+        for value in self.uplink_options() {
             command.args(["--uplink", &value]);
         }
         command

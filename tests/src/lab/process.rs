@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -38,6 +38,8 @@ impl Process {
             File::create(path).with_context(|| format!("creating {}", path.display()))
         };
         let child = command
+            // Ctrl-C in a terminal is for the program that owns the lab; it ends these.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(create(&stdout)?)
             .stderr(create(&stderr)?)

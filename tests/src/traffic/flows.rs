@@ -73,14 +73,45 @@ pub fn many(count: u16, hosts: usize, family: Family) -> Vec<Flow> {
 /// Opens flows, with one packet each to [`DISCARD_PORT`], and returns the index of the uplink that
 /// each one took; none if the packet did not arrive. Fails if a packet arrived twice.
 pub fn uplinks_of(lab: &GatewayLab, flows: &[Flow]) -> Result<Vec<Option<usize>>> {
-    let _open = discard(lab)?;
-    let capture = at_internet(lab, DISCARD_PORT)?;
+    uplinks_to(lab, flows, DISCARD_PORT)
+}
+
+/// Finds flows to a port of the server that nobody listens at yet: for each uplink that many of
+/// each family.
+pub fn find(lab: &GatewayLab, per_uplink: usize, port: u16) -> Result<Vec<Flow>> {
+    const CANDIDATES: u16 = 400;
+    let mut found = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let candidates = many(CANDIDATES, lab.hosts.len(), family);
+        let taken = uplinks_to(lab, &candidates, port)?;
+        for uplink in 0..lab.uplinks.len() {
+            let own = candidates
+                .iter()
+                .zip(&taken)
+                .filter(|(_, taken)| **taken == Some(uplink));
+            let own: Vec<Flow> = own.map(|(flow, _)| *flow).take(per_uplink).collect();
+            ensure!(
+                own.len() == per_uplink,
+                "of {CANDIDATES} {family:?} flows, only {} take uplink {uplink}",
+                own.len()
+            );
+            found.extend(own);
+        }
+    }
+    Ok(found)
+}
+
+/// As [`uplinks_of`], with any port of the server that nobody listens at.
+fn uplinks_to(lab: &GatewayLab, flows: &[Flow], port: u16) -> Result<Vec<Option<usize>>> {
+    // Without a socket there, the server would answer that nobody is there.
+    let _open = server_socket(lab, port)?;
+    let capture = at_internet(lab, port)?;
     for host in 0..lab.hosts.len() {
         let own: Vec<(u32, Flow)> = (0..)
             .zip(flows.iter().copied())
             .filter(|(_, flow)| flow.host == host)
             .collect();
-        lab.hosts[host].namespace.enter(|| open_all(&own))??;
+        lab.hosts[host].namespace.enter(|| open_all(&own, port))??;
     }
     let mut taken = vec![None; flows.len()];
     for Seen { point, what, .. } in capture.stop()? {
@@ -147,21 +178,15 @@ pub(super) fn server_socket(lab: &GatewayLab, port: u16) -> Result<Socket> {
     })?
 }
 
-/// A socket that takes packets and does nothing: without it the server would answer that nobody
-/// is there.
-fn discard(lab: &GatewayLab) -> Result<Socket> {
-    server_socket(lab, DISCARD_PORT)
-}
-
 /// Sends one packet for each flow, of one host.
-fn open_all(flows: &[(u32, Flow)]) -> Result<()> {
+fn open_all(flows: &[(u32, Flow)], port: u16) -> Result<()> {
     let start = clock::now();
     for (sent, (number, flow)) in (0..).zip(flows) {
         if sent % PER_MILLISECOND == 0 {
             clock::sleep_until(start + u64::from(sent / PER_MILLISECOND) * (clock::SECOND / 1000));
         }
-        let stamp = Stamp::now(*number, 0).to_bytes(DISCARD_PORT);
-        socket(*flow)?.send_to(&stamp, (flow.family.server(), DISCARD_PORT))?;
+        let stamp = Stamp::now(*number, 0).to_bytes(port);
+        socket(*flow)?.send_to(&stamp, (flow.family.server(), port))?;
     }
     Ok(())
 }

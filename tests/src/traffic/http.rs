@@ -5,7 +5,8 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc,
@@ -20,24 +21,23 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     capture::{Capture, Point},
-    clock,
     flows::Family,
     payload,
 };
-use crate::lab::{Process, topology::GatewayLab};
+use crate::lab::{Namespace, Process, topology::GatewayLab};
 
 /// The server's port.
 pub const PORT: u16 = 80;
 
-/// How often a paced download gets its next part.
-const PACE: Duration = Duration::from_millis(50);
+/// The parts that a steady download gets in a second.
+const PARTS_PER_SECOND: usize = 20;
 
-/// The server. It stops when dropped; downloads under way go on until they end.
+/// The server. It stops when dropped, and completes steady downloads.
 pub struct Server {
-    address: SocketAddr,
+    namespace: Namespace,
     stop: Arc<AtomicBool>,
+    complete: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    lab_server: crate::lab::Namespace,
 }
 
 impl Server {
@@ -51,93 +51,122 @@ impl Server {
             socket.listen(128)?;
             Ok(socket.into())
         })??;
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let [stop, complete] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (told_to_stop, told_to_complete) = (Arc::clone(&stop), Arc::clone(&complete));
         let thread = thread::spawn(move || {
             for stream in listener.incoming() {
-                if told.load(Ordering::Relaxed) {
+                if told_to_stop.load(Ordering::Relaxed) {
                     break;
                 }
+                let complete = Arc::clone(&told_to_complete);
                 if let Ok(stream) = stream {
                     // A client that goes away is no error of the server's; who downloads checks
                     // what it got.
-                    thread::spawn(move || drop(serve(stream)));
+                    thread::spawn(move || drop(serve(stream, &complete)));
                 }
             }
         });
-        let address = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), PORT);
         Ok(Self {
-            address,
+            namespace: lab.server.clone(),
             stop,
+            complete,
             thread: Some(thread),
-            lab_server: lab.server.clone(),
         })
+    }
+
+    /// Completes all steady downloads, from now on.
+    pub fn complete(&self) {
+        self.complete.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.complete();
         self.stop.store(true, Ordering::Relaxed);
         // A connection wakes the thread up.
-        let woken = self.lab_server.enter(|| TcpStream::connect(self.address));
+        let woken = self
+            .namespace
+            .enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)));
         if let (Ok(Ok(_)), Some(thread)) = (woken, self.thread.take()) {
             drop(thread.join());
         }
     }
 }
 
-/// Answers `GET /BYTES` and `GET /BYTES/MILLISECONDS`; the latter takes about that long.
-fn serve(mut stream: TcpStream) -> Result<()> {
+/// Answers `GET /BYTES`, and `GET /steady/BYTES` with that many bytes a second until the server
+/// is told to complete such downloads.
+fn serve(mut stream: TcpStream, complete: &AtomicBool) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().context("no request")??;
     while !lines.next().context("an unfinished request")??.is_empty() {}
     let path = request.split(' ').nth(1).context("no path")?;
-    let mut parts = path.trim_start_matches('/').split('/');
-    let length: usize = parts.next().context("no length")?.parse()?;
-    let pace: u64 = parts.next().map_or(Ok(0), str::parse)?;
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n"
-    )?;
-    let body = body(length);
-    let steps = usize::try_from(u128::from(pace) / PACE.as_millis())?.max(1);
-    let start = clock::now();
-    let step_length = u64::try_from(PACE.as_nanos())?;
-    for (step, part) in (0..).zip(body.chunks(length.div_ceil(steps).max(1))) {
-        clock::sleep_until(start + step * step_length);
-        stream.write_all(part)?;
+    let header = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+                  Connection: close\r\n";
+    if let Some(rate) = path.strip_prefix("/steady/") {
+        let part = rate.parse::<usize>()? / PARTS_PER_SECOND;
+        write!(stream, "{header}Transfer-Encoding: chunked\r\n\r\n")?;
+        // The client knows by the last, empty chunk that nothing is missing.
+        let mut sent = 0;
+        while !complete.load(Ordering::Relaxed) {
+            write!(stream, "{part:x}\r\n")?;
+            stream.write_all(&body(sent..sent + part))?;
+            stream.write_all(b"\r\n")?;
+            sent += part;
+            thread::sleep(Duration::from_secs(1) / PARTS_PER_SECOND as u32);
+        }
+        stream.write_all(b"0\r\n\r\n")?;
+    } else {
+        let length = path.trim_start_matches('/').parse()?;
+        write!(stream, "{header}Content-Length: {length}\r\n\r\n")?;
+        stream.write_all(&body(0..length))?;
     }
     Ok(())
 }
 
-/// What the server sends: bytes with a period that is no multiple of a segment's size, so that
-/// parts that are missing, doubled or in another order do not go unnoticed.
-fn body(length: usize) -> Vec<u8> {
-    (0..=250u8).cycle().take(length).collect()
+/// A part of what the server sends: bytes with a period that is no multiple of a segment's size,
+/// so that parts that are missing, doubled or in another order do not go unnoticed.
+fn body(part: Range<usize>) -> Vec<u8> {
+    (0..=250u8)
+        .cycle()
+        .skip(part.start % 251)
+        .take(part.len())
+        .collect()
+}
+
+/// What to download.
+#[derive(Clone, Copy, Debug)]
+pub enum Size {
+    /// That many bytes, as fast as it goes.
+    Bytes(usize),
+    /// That many bytes a second, until [`Server::complete`].
+    Steady(usize),
 }
 
 /// A download by curl.
 pub struct Download {
     process: Process,
     file: PathBuf,
-    length: usize,
+    size: Size,
     /// The source port of its connection.
     pub port: u16,
 }
 
 impl Download {
-    /// Starts to download that many bytes, spread over a time, from this source port.
+    /// Starts to download, from this source port.
     pub fn start(
         lab: &GatewayLab,
         host: usize,
         family: Family,
         port: u16,
-        length: usize,
-        spread_over: Duration,
+        size: Size,
     ) -> Result<Self> {
         let server = SocketAddr::new(family.server(), PORT);
+        let path = match size {
+            Size::Bytes(length) => length.to_string(),
+            Size::Steady(rate) => format!("steady/{rate}"),
+        };
         let file = lab
             .lab
             .dir()
@@ -152,38 +181,44 @@ impl Download {
             "--globoff",
         ]);
         curl.arg("--local-port").arg(port.to_string());
-        curl.arg("--output").arg(&file);
-        curl.arg(format!(
-            "http://{server}/{length}/{}",
-            spread_over.as_millis()
-        ));
+        curl.arg("--output")
+            .arg(&file)
+            .arg(format!("http://{server}/{path}"));
         let process = lab.lab.spawn(&format!("curl-{port}"), curl)?;
         Ok(Self {
             process,
             file,
-            length,
+            size,
             port,
         })
     }
 
-    /// True while curl has not ended.
-    pub fn is_running(&mut self) -> Result<bool> {
-        self.process.is_running()
+    /// Bytes that have arrived so far.
+    pub fn received(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |file| file.len())
     }
 
-    /// Waits for the end. Fails when curl fails, or when what it got is not what was sent.
-    pub fn finish(mut self, at_most: Duration) -> Result<()> {
+    /// Fails, with what curl said, when curl has already failed.
+    pub fn check(&mut self) -> Result<()> {
+        ensure!(
+            self.process.is_running()?,
+            "a download has ended early: {}",
+            self.process.said()
+        );
+        Ok(())
+    }
+
+    /// Waits for the end, and returns the bytes that were downloaded. Fails when curl fails, as it
+    /// does when the end is missing, or when what it got is not what was sent.
+    pub fn finish(mut self, at_most: Duration) -> Result<u64> {
         self.process.finish(at_most)?;
         let got = fs::read(&self.file).with_context(|| self.file.display().to_string())?;
-        ensure!(
-            got.len() == self.length,
-            "got {} bytes of {}",
-            got.len(),
-            self.length
-        );
-        ensure!(got == body(self.length), "got other bytes than were sent");
+        if let Size::Bytes(length) = self.size {
+            ensure!(got.len() == length, "got {} bytes of {length}", got.len());
+        }
+        ensure!(got == body(0..got.len()), "got other bytes than were sent");
         fs::remove_file(&self.file)?;
-        Ok(())
+        Ok(got.len() as u64)
     }
 }
 

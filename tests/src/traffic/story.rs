@@ -24,6 +24,8 @@ pub struct FlowStory {
 /// What happened to one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
+    /// When it was sent, in nanoseconds of [`clock::now`].
+    pub sent: u64,
     /// When it came to the internet, in nanoseconds of [`clock::now`], and the index of the uplink
     /// that it took; none if it was lost before.
     pub arrived: Option<(u64, usize)>,
@@ -43,14 +45,16 @@ pub struct Move {
 }
 
 impl Story {
-    /// Puts together what was sent and what was seen. Fails when a packet was seen twice.
+    /// Puts together what was seen with when packets were sent, one each time on each flow. Fails
+    /// when a packet was seen twice.
     pub(super) fn new(
         flows: Vec<Flow>,
-        sent: u32,
+        sent: &[u64],
         out: &[Seen<Stamp>],
         back: &[Seen<Stamp>],
     ) -> Result<Self> {
-        let unseen = Packet {
+        let unseen = |sent: &u64| Packet {
+            sent: *sent,
             arrived: None,
             returned: false,
         };
@@ -58,7 +62,7 @@ impl Story {
             .into_iter()
             .map(|flow| FlowStory {
                 flow,
-                packets: vec![unseen; sent as usize],
+                packets: sent.iter().map(unseen).collect(),
             })
             .collect();
         for Seen { point, at, what } in out {
@@ -110,10 +114,14 @@ impl FlowStory {
 
     /// The number of packets that did not come back to the sender.
     pub fn lost_either_way(&self) -> usize {
-        self.packets
-            .iter()
-            .filter(|packet| !packet.returned)
-            .count()
+        self.lost_between(0, u64::MAX)
+    }
+
+    /// The number of packets that were sent from one time on and before another, and that did not
+    /// come back to the sender.
+    pub fn lost_between(&self, from: u64, to: u64) -> usize {
+        let lost = |packet: &&Packet| !packet.returned && (from..to).contains(&packet.sent);
+        self.packets.iter().filter(lost).count()
     }
 
     /// Each change to another uplink.
@@ -177,13 +185,15 @@ mod tests {
             seen(4, 5_000_000, 2),
         ];
         let back = [seen(0, 0, 0), seen(4, 0, 0)];
-        let story = Story::new(vec![FLOW], 6, &out, &back).expect("no packet was seen twice");
+        let story = Story::new(vec![FLOW], &[1, 2, 3, 4, 5, 6], &out, &back)
+            .expect("no packet was seen twice");
         let flow = &story.flows[0];
         assert_eq!(
             (flow.first_uplink(), flow.last_uplink()),
             (Some(2), Some(2))
         );
         assert_eq!((flow.lost(), flow.lost_either_way()), (3, 4));
+        assert_eq!((flow.lost_between(1, 3), flow.lost_between(3, 6)), (1, 2));
         let moves = [
             Move {
                 at: 4_000_000,
@@ -206,6 +216,6 @@ mod tests {
     #[test]
     fn a_packet_that_arrives_twice_is_an_error() {
         let out = [seen(0, 1, 0), seen(0, 2, 1)];
-        Story::new(vec![FLOW], 1, &out, &[]).expect_err("it was seen twice");
+        Story::new(vec![FLOW], &[1], &out, &[]).expect_err("it was seen twice");
     }
 }

@@ -33,7 +33,7 @@ const ECHO_BUFFER: usize = 64 << 20;
 /// A running stream.
 pub struct Stream {
     flows: Vec<Flow>,
-    sender: Worker<u32>,
+    sender: Worker<Vec<u64>>,
     echo: Worker<()>,
     out: Capture<Stamp>,
     back: Capture<Stamp>,
@@ -116,26 +116,29 @@ impl Stream {
         let out = self.out.stop()?;
         let back = self.back.stop()?;
         self.echo.stop()?;
-        Story::new(self.flows, sent, &out, &back)
+        Story::new(self.flows, &sent, &out, &back)
     }
 }
 
-/// Sends until told to stop. Returns how many packets each flow was sent.
-fn send(sockets: &[(UdpSocket, Flow)], interval: Duration, stop: &AtomicBool) -> Result<u32> {
+/// Sends a packet on each flow at a time until told to stop. Returns those times.
+fn send(sockets: &[(UdpSocket, Flow)], interval: Duration, stop: &AtomicBool) -> Result<Vec<u64>> {
     let step = u64::try_from(interval.as_nanos())?;
     let start = clock::now();
-    let mut sequence = 0;
-    while !stop.load(Ordering::Relaxed) {
+    let mut times = Vec::new();
+    for sequence in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         clock::sleep_until(start + u64::from(sequence) * step);
+        times.push(clock::now());
         for (number, (socket, flow)) in (0..).zip(sockets) {
             let stamp = Stamp::now(number, sequence).to_bytes(ECHO_PORT);
             socket
                 .send_to(&stamp, (flow.family.server(), ECHO_PORT))
                 .with_context(|| format!("sending on {flow:?}"))?;
         }
-        sequence += 1;
     }
-    Ok(sequence)
+    Ok(times)
 }
 
 /// Sends packets back until told to stop.
