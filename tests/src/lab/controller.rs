@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{Process, topology::GatewayLab};
+use super::{
+    Process,
+    topology::{GatewayLab, Uplink},
+};
 use crate::traffic::flows::Family;
 
 /// The port of metrics and health.
@@ -27,6 +30,8 @@ pub struct Settings {
     pub options: Vec<String>,
     /// Addresses that each uplink probes, beyond its next hop.
     pub probe: Vec<String>,
+    /// Names of the plan's uplinks that the options above configure in another way.
+    pub leave_out: Vec<&'static str>,
 }
 
 impl Settings {
@@ -41,6 +46,7 @@ impl Settings {
             probe: [Family::V4, Family::V6]
                 .map(|family| family.server().to_string())
                 .into(),
+            leave_out: Vec::new(),
         }
     }
 
@@ -141,7 +147,8 @@ impl<'lab> Gateway<'lab> {
     }
 
     fn uplink_options(&self) -> impl Iterator<Item = String> {
-        self.lab.uplinks.iter().map(|uplink| {
+        let configured = |uplink: &&Uplink| !self.settings.leave_out.contains(&uplink.plan.name);
+        self.lab.uplinks.iter().filter(configured).map(|uplink| {
             let plan = &uplink.plan;
             let probe = self
                 .settings
