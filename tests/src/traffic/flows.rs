@@ -15,8 +15,12 @@ use crate::lab::topology::{GatewayLab, SERVER4, SERVER6};
 /// The server's port to which packets go that nobody answers.
 pub const DISCARD_PORT: u16 = 9000;
 
-/// The first source port.
+/// The first source port of [`many`] flows.
 const FIRST_PORT: u16 = 10_000;
+
+/// What is added to the source ports of flows that [`find`] finds, so that they can stay open
+/// while many others are opened.
+const FOUND_PORTS: u16 = 20_000;
 
 /// How many flows are opened in a millisecond. More, and a slow machine's device queues overflow.
 const PER_MILLISECOND: u32 = 30;
@@ -82,7 +86,10 @@ pub fn find(lab: &GatewayLab, per_uplink: usize, port: u16) -> Result<Vec<Flow>>
     const CANDIDATES: u16 = 400;
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
-        let candidates = many(CANDIDATES, lab.hosts.len(), family);
+        let mut candidates = many(CANDIDATES, lab.hosts.len(), family);
+        candidates
+            .iter_mut()
+            .for_each(|flow| flow.port += FOUND_PORTS);
         let taken = uplinks_to(lab, &candidates, port)?;
         for uplink in 0..lab.uplinks.len() {
             let own = candidates
