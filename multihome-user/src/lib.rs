@@ -3,17 +3,19 @@
 
 pub mod cli;
 pub mod config;
-pub mod controller;
 pub mod control;
+pub mod controller;
 pub mod dataplane;
 pub mod exit;
 pub mod health;
 pub mod heartbeat;
+pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod ranking;
-pub mod segments;
 pub mod run_dir;
+pub mod segments;
 pub mod status;

@@ -1,0 +1,253 @@
+//! What Prometheus reads: one method for each thing that happens, so that names, labels and units
+//! stand in one place.
+//!
+//! Label values are names and addresses of the configuration, and words of this source; nothing
+//! that comes over the network becomes a label. What is said of an uplink that is not configured
+//! is not counted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant, SystemTime},
+};
+
+use prometheus::{Registry, TextEncoder};
+
+use crate::{
+    config::{Config, UplinkConfig},
+    heartbeat::Heartbeat,
+    probe::{Family, Outcome, TargetId, TargetKind},
+    status::State,
+};
+
+mod counters;
+mod encode;
+mod families;
+mod process;
+
+pub use counters::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic};
+use families::Families;
+
+/// The form of [`Metrics::render`]'s text, for the header `Content-Type`.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All metrics of one controller.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    counters: counters::Latest,
+    heartbeat: Heartbeat,
+    /// The configured uplinks with their remote targets: what may become a label.
+    known: BTreeMap<String, BTreeSet<IpAddr>>,
+}
+
+/// How one family of an uplink stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathMeasure {
+    /// Whether it takes traffic.
+    pub up: bool,
+    /// The smoothed round-trip time; `None` before the first answer.
+    pub rtt: Option<Duration>,
+    /// The share of the last probes that were lost, 0 to 1.
+    pub loss: f64,
+}
+
+impl Metrics {
+    /// Metrics for the uplinks of a configuration, with every counter at zero.
+    ///
+    /// # Errors
+    /// When two metrics have one name: a defect of this module, which its tests would find.
+    pub fn new(config: &Config, heartbeat: Heartbeat) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        let counters = counters::Latest::default();
+        registry.register(Box::new(counters::KernelCollector::new(counters.clone())?))?;
+        registry.register(Box::new(process::ProcessCollector::new()?))?;
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        for uplink in &config.uplinks {
+            families.introduce(uplink);
+        }
+        let known = config.uplinks.iter().map(known).collect();
+        Ok(Self {
+            registry,
+            families,
+            counters,
+            heartbeat,
+            known,
+        })
+    }
+
+    /// An uplink takes traffic now, or does not.
+    pub fn uplink_up(&self, uplink: &str, up: bool) {
+        if self.knows(uplink) {
+            self.families
+                .uplink_up
+                .with_label_values(&[uplink])
+                .set(up.into());
+        }
+    }
+
+    /// The share of new flows that an uplink takes now, 0 to 1.
+    pub fn uplink_share(&self, uplink: &str, share: f64) {
+        if self.knows(uplink) {
+            self.families
+                .uplink_share
+                .with_label_values(&[uplink])
+                .set(share);
+        }
+    }
+
+    /// How one family of an uplink stands; `None` when the uplink does not carry it.
+    pub fn path(&self, uplink: &str, family: Family, path: Option<PathMeasure>) {
+        if !self.knows(uplink) {
+            return;
+        }
+        let labels = [uplink, family_label(family)];
+        let Families {
+            path_up,
+            path_loss,
+            path_rtt,
+            ..
+        } = &self.families;
+        match path {
+            Some(PathMeasure { up, loss, .. }) => {
+                path_up.with_label_values(&labels).set(up.into());
+                path_loss.with_label_values(&labels).set(loss);
+            }
+            None => {
+                // An error only says that it was not there.
+                let _ = path_up.remove_label_values(&labels);
+                let _ = path_loss.remove_label_values(&labels);
+            }
+        }
+        match path.and_then(|path| path.rtt) {
+            Some(rtt) => path_rtt.with_label_values(&labels).set(rtt.as_secs_f64()),
+            None => {
+                let _ = path_rtt.remove_label_values(&labels);
+            }
+        }
+    }
+
+    /// An uplink went up or down.
+    pub fn transition(&self, uplink: &str, to: State) {
+        if self.knows(uplink) {
+            self.families
+                .transitions
+                .with_label_values(&[uplink, to.name()])
+                .inc();
+        }
+    }
+
+    /// Traffic was moved off an uplink, so long after the event that showed its loss.
+    pub fn failover(&self, uplink: &str, took: Duration) {
+        if self.knows(uplink) {
+            self.families
+                .failover
+                .with_label_values(&[uplink])
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// A probe was sent over an uplink. Only the kind and the address of `target` matter.
+    pub fn probe_sent(&self, uplink: &str, target: TargetId) {
+        if let Some(label) = self.target_label(uplink, target) {
+            self.families
+                .probe_sent
+                .with_label_values(&[uplink, &label])
+                .inc();
+        }
+    }
+
+    /// A probe was answered, or given up.
+    pub fn probe_outcome(&self, uplink: &str, target: TargetId, outcome: Outcome) {
+        let Some(label) = self.target_label(uplink, target) else {
+            return;
+        };
+        let labels = [uplink, label.as_str()];
+        match outcome {
+            Outcome::Reply { rtt } => {
+                self.families
+                    .probe_rtt
+                    .with_label_values(&labels)
+                    .observe(rtt.as_secs_f64());
+            }
+            Outcome::Lost => self.families.probe_lost.with_label_values(&labels).inc(),
+        }
+    }
+
+    /// So many uplinks may take new flows of a family.
+    pub fn eligible_uplinks(&self, family: Family, count: usize) {
+        self.families
+            .eligible
+            .with_label_values(&[family_label(family)])
+            .set(count as f64);
+    }
+
+    /// So many LAN hosts of a family have a known MAC address.
+    pub fn lan_hosts(&self, family: Family, count: usize) {
+        self.families
+            .lan_hosts
+            .with_label_values(&[family_label(family)])
+            .set(count as f64);
+    }
+
+    /// The kernel dropped netlink events, and its tables were read anew.
+    pub fn netlink_resync(&self) {
+        self.families.netlink_resyncs.inc();
+    }
+
+    /// What the kernel's counters say now; they are shown as they are.
+    pub fn set_counters(&self, snapshot: CounterSnapshot) {
+        self.counters.set(snapshot);
+    }
+
+    /// All metrics as text, in the form of [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text: a defect of this module, which its tests would
+    /// find.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let beat = self
+            .heartbeat
+            .unix_seconds(Instant::now(), SystemTime::now());
+        self.families.heartbeat.set(beat);
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    fn knows(&self, uplink: &str) -> bool {
+        self.known.contains_key(uplink)
+    }
+
+    /// The label of a probe target. Next hops share one for each family, since which address they
+    /// have may be the network's choice.
+    fn target_label(&self, uplink: &str, target: TargetId) -> Option<String> {
+        let remote = self.known.get(uplink)?;
+        match target.kind {
+            TargetKind::NextHop => Some(match Family::of(target.target) {
+                Family::Ipv4 => "next_hop_ipv4".into(),
+                Family::Ipv6 => "next_hop_ipv6".into(),
+            }),
+            TargetKind::Remote => remote
+                .contains(&target.target)
+                .then(|| target.target.to_string()),
+        }
+    }
+}
+
+fn known(uplink: &UplinkConfig) -> (String, BTreeSet<IpAddr>) {
+    (uplink.name.clone(), uplink.probe.iter().copied().collect())
+}
+
+/// A family's name in labels.
+const fn family_label(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    }
+}
+
+#[cfg(test)]
+mod tests;

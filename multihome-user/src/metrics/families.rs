@@ -1,0 +1,217 @@
+//! The metrics that the controller itself counts: names, help texts, labels and buckets.
+
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, core::Collector,
+};
+
+use crate::{config::UplinkConfig, status::State};
+
+/// Round-trip times, in seconds: from a fibre's first hop to a satellite's worst.
+const RTT_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
+];
+
+/// Failover times, in seconds: from a lost carrier handled at once to a machine out of breath.
+const FAILOVER_BUCKETS: [f64; 16] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0,
+];
+
+/// The metrics, each with the labels that are named where it is made.
+pub struct Families {
+    pub build_info: IntGaugeVec,
+    pub uplink_info: IntGaugeVec,
+    pub uplink_weight: IntGaugeVec,
+    pub uplink_tier: IntGaugeVec,
+    pub uplink_up: IntGaugeVec,
+    pub uplink_share: GaugeVec,
+    pub path_up: IntGaugeVec,
+    pub path_rtt: GaugeVec,
+    pub path_loss: GaugeVec,
+    pub transitions: IntCounterVec,
+    pub failover: HistogramVec,
+    pub probe_sent: IntCounterVec,
+    pub probe_lost: IntCounterVec,
+    pub probe_rtt: HistogramVec,
+    pub eligible: GaugeVec,
+    pub lan_hosts: GaugeVec,
+    pub netlink_resyncs: IntCounter,
+    pub heartbeat: Gauge,
+}
+
+impl Families {
+    /// Makes them all and adds them to the registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let add = Add(registry);
+        Ok(Self {
+            build_info: add.int_gauges(
+                "build_info",
+                "Always 1; the label tells the version of multihome.",
+                &["version"],
+            )?,
+            uplink_info: add.int_gauges(
+                "uplink_info",
+                "Always 1; the labels tell an uplink's device and mode.",
+                &["uplink", "device", "mode"],
+            )?,
+            uplink_weight: add.int_gauges(
+                "uplink_weight",
+                "Configured share of traffic relative to the other uplinks of the tier.",
+                &["uplink"],
+            )?,
+            uplink_tier: add.int_gauges(
+                "uplink_tier",
+                "Configured failover priority; 1 comes first.",
+                &["uplink"],
+            )?,
+            uplink_up: add.int_gauges(
+                "uplink_up",
+                "Whether the uplink is up in at least one address family.",
+                &["uplink"],
+            )?,
+            uplink_share: add.gauges(
+                "uplink_share_ratio",
+                "Share of new flows that the uplink takes now, 0 to 1.",
+                &["uplink"],
+            )?,
+            path_up: add.int_gauges(
+                "uplink_path_up",
+                "Whether the uplink is up in this address family.",
+                &["uplink", "family"],
+            )?,
+            path_rtt: add.gauges(
+                "uplink_path_rtt_seconds",
+                "Smoothed round-trip time of the probes that judge the path.",
+                &["uplink", "family"],
+            )?,
+            path_loss: add.gauges(
+                "uplink_path_loss_ratio",
+                "Share of the last probes that were lost, 0 to 1.",
+                &["uplink", "family"],
+            )?,
+            transitions: add.counters(
+                "uplink_transitions_total",
+                "Times that the uplink went up or down.",
+                &["uplink", "to"],
+            )?,
+            failover: add.histograms(
+                "failover_duration_seconds",
+                "Time from the event that showed an uplink's loss to the kernel steering around it.",
+                &["uplink"],
+                &FAILOVER_BUCKETS,
+            )?,
+            probe_sent: add.counters(
+                "probe_sent_total",
+                "Probes sent over the uplink.",
+                &["uplink", "target"],
+            )?,
+            probe_lost: add.counters(
+                "probe_lost_total",
+                "Probes that were not answered in time.",
+                &["uplink", "target"],
+            )?,
+            probe_rtt: add.histograms(
+                "probe_rtt_seconds",
+                "Round-trip times of the probes that were answered.",
+                &["uplink", "target"],
+                &RTT_BUCKETS,
+            )?,
+            eligible: add.gauges(
+                "eligible_uplinks",
+                "Uplinks that may take new flows.",
+                &["family"],
+            )?,
+            lan_hosts: add.gauges(
+                "lan_hosts",
+                "LAN hosts whose MAC address is known.",
+                &["family"],
+            )?,
+            netlink_resyncs: add.one(IntCounter::with_opts(opts(
+                "netlink_resyncs_total",
+                "Times that the kernel dropped netlink events and its tables were read anew.",
+            ))?)?,
+            heartbeat: add.one(Gauge::with_opts(opts(
+                "heartbeat_timestamp_seconds",
+                "Unix time at which the control loop last went round.",
+            ))?)?,
+        })
+    }
+
+    /// Shows what is known of an uplink from its configuration, and starts its counters at zero:
+    /// a rate over a counter that appears with its first event would miss that event.
+    pub fn introduce(&self, uplink: &UplinkConfig) {
+        let name = uplink.name.as_str();
+        self.uplink_info
+            .with_label_values(&[name, &uplink.device, uplink.mode.name()])
+            .set(1);
+        self.uplink_weight
+            .with_label_values(&[name])
+            .set(uplink.weight.into());
+        self.uplink_tier
+            .with_label_values(&[name])
+            .set(uplink.tier.into());
+        for state in [State::Up, State::Down] {
+            self.transitions.with_label_values(&[name, state.name()]);
+        }
+        self.failover.with_label_values(&[name]);
+        for target in &uplink.probe {
+            let labels = [name, &target.to_string()];
+            self.probe_sent.with_label_values(&labels);
+            self.probe_lost.with_label_values(&labels);
+            self.probe_rtt.with_label_values(&labels);
+        }
+    }
+}
+
+/// Makes metrics and adds them to a registry.
+struct Add<'r>(&'r Registry);
+
+impl Add<'_> {
+    fn one<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.one(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn int_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.one(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, prometheus::Error> {
+        self.one(GaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
+        self.one(HistogramVec::new(opts, labels)?)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("multihome")
+}
