@@ -11,13 +11,13 @@ use multihome_common::{
     limits::MAX_UPLINKS,
     port::PortEntry,
     state::{IPV4, IPV6},
-    uplink::{HostEntry, Hop, UplinkEntry},
+    uplink::{Hop, HostEntry, UplinkEntry},
 };
 
 use crate::{
     config::UplinkConfig,
     health::HealthSettings,
-    netlink::{Link, NetEvent, NetState, NeighbourState},
+    netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId, TargetKind},
     segments::{self, Segments},
 };
@@ -182,14 +182,23 @@ impl Controller {
     /// A controller that knows the kernel's tables, and has done nothing yet.
     pub fn new(settings: Settings, net: NetState, now: Instant) -> Self {
         let adopted = settings.adopted;
-        let initially = |id: u8, family: usize| adopted.is_none_or(|a| a.alive[family] >> id & 1 == 1);
+        let initially =
+            |id: u8, family: usize| adopted.is_none_or(|a| a.alive[family] >> id & 1 == 1);
         let uplinks: Vec<Uplink> = settings
             .uplinks
             .into_iter()
             .map(|(id, config)| Uplink {
                 id,
-                paths: FAMILIES
-                    .map(|family| Path::new(id, family, &config, settings.health, initially(id, family), now)),
+                paths: FAMILIES.map(|family| {
+                    Path::new(
+                        id,
+                        family,
+                        &config,
+                        settings.health,
+                        initially(id, family),
+                        now,
+                    )
+                }),
                 config,
                 link: None,
                 up: false,
@@ -203,14 +212,20 @@ impl Controller {
             uplinks,
             lan: settings.lan,
             words: FAMILIES.map(|f| Words::new(eligible[f], 0, settings.settle, now)),
-            applied: Applied { alive: adopted.unwrap_or_default().alive, ..Applied::default() },
+            applied: Applied {
+                alive: adopted.unwrap_or_default().alive,
+                ..Applied::default()
+            },
             net,
         }
     }
 
     /// Whether every path that has a next hop knows its MAC, or has been told that there is none.
     pub fn resolved(&self) -> bool {
-        self.uplinks.iter().flat_map(|uplink| &uplink.paths).all(Path::is_resolved)
+        self.uplinks
+            .iter()
+            .flat_map(|uplink| &uplink.paths)
+            .all(Path::is_resolved)
     }
 
     /// The uplinks.
@@ -221,13 +236,27 @@ impl Controller {
     /// The LAN ports' slots, names and present ifindexes.
     pub fn lan_ports(&self) -> impl Iterator<Item = (u32, &str, Option<u32>)> {
         self.lan.iter().map(|(slot, name)| {
-            (*slot, name.as_str(), self.net.link_by_name(name).map(|link| link.ifindex))
+            (
+                *slot,
+                name.as_str(),
+                self.net.link_by_name(name).map(|link| link.ifindex),
+            )
         })
     }
 
     /// The eligible word of a family.
     pub fn eligible(&self, family: usize) -> u64 {
         self.words[family].eligible
+    }
+
+    /// The ifindexes of all devices of the gateway that are there.
+    pub fn ports(&self) -> impl Iterator<Item = u32> {
+        self.applied.ports.keys().copied()
+    }
+
+    /// Whether a LAN host is entered.
+    pub fn knows_host(&self, address: IpAddr) -> bool {
+        self.applied.hosts.contains_key(&address)
     }
 
     /// How many LAN hosts are entered.
@@ -266,22 +295,36 @@ impl Controller {
             return Vec::new();
         }
         match event {
-            NetEvent::Neighbour { ifindex, address, .. }
+            NetEvent::Neighbour {
+                ifindex, address, ..
+            }
             | NetEvent::NeighbourGone { ifindex, address } => {
                 if self.lan_slot(ifindex).is_some() {
                     return self.refresh_host(ifindex, address).into_iter().collect();
                 }
                 let is_next_hop = self.uplinks.iter().any(|uplink| {
-                    uplink.link.as_ref().is_some_and(|link| link.ifindex == ifindex)
-                        && uplink.paths.iter().any(|path| path.next_hop() == Some(address))
+                    uplink
+                        .link
+                        .as_ref()
+                        .is_some_and(|link| link.ifindex == ifindex)
+                        && uplink
+                            .paths
+                            .iter()
+                            .any(|path| path.next_hop() == Some(address))
                 });
                 if !is_next_hop {
                     return Vec::new();
                 }
                 let mut actions = self.refresh(false, now);
-                let stale = self.net.neighbour(ifindex, address).is_none_or(|neighbour| {
-                    matches!(neighbour.state, NeighbourState::Stale | NeighbourState::None)
-                });
+                let stale = self
+                    .net
+                    .neighbour(ifindex, address)
+                    .is_none_or(|neighbour| {
+                        matches!(
+                            neighbour.state,
+                            NeighbourState::Stale | NeighbourState::None
+                        )
+                    });
                 if stale {
                     actions.push(Action::Resolve(ifindex, address));
                 }
@@ -303,14 +346,22 @@ impl Controller {
     }
 
     fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> Vec<Action> {
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == event.id.uplink) else {
+        let Some(uplink) = self
+            .uplinks
+            .iter_mut()
+            .find(|uplink| uplink.id == event.id.uplink)
+        else {
             return Vec::new();
         };
         let mut changed = false;
         for path in &mut uplink.paths {
             changed |= path.handle_probe(event, now);
         }
-        if changed { self.refresh(false, now) } else { Vec::new() }
+        if changed {
+            self.refresh(false, now)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Many next hops answer no pings: one that never did counts as answering as long as the
@@ -319,9 +370,18 @@ impl Controller {
         if id.kind != TargetKind::NextHop {
             return;
         }
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == id.uplink) else { return };
+        let Some(uplink) = self
+            .uplinks
+            .iter_mut()
+            .find(|uplink| uplink.id == id.uplink)
+        else {
+            return;
+        };
         let Some(link) = &uplink.link else { return };
-        let valid = self.net.neighbour(link.ifindex, id.target).is_some_and(|n| n.valid);
+        let valid = self
+            .net
+            .neighbour(link.ifindex, id.target)
+            .is_some_and(|n| n.valid);
         for path in &mut uplink.paths {
             if valid && path.next_hop() == Some(id.target) {
                 path.confirm_if_never_answered(now);
@@ -336,7 +396,13 @@ impl Controller {
             uplink.link = self.net.link_by_name(&uplink.config.device).cloned();
             let link = uplink.link.as_ref();
             for path in &mut uplink.paths {
-                path.look(Sight { net: &self.net, link }, now);
+                path.look(
+                    Sight {
+                        net: &self.net,
+                        link,
+                    },
+                    now,
+                );
             }
             changes.extend(judge(uplink, now));
         }
@@ -373,7 +439,10 @@ impl Controller {
                     .filter(|uplink| of(&uplink.paths[family]))
                     .fold(0u64, |word, uplink| word | 1 << uplink.id)
             };
-            let health = Health { up: word(Path::is_up), usable: word(Path::is_usable) };
+            let health = Health {
+                up: word(Path::is_up),
+                usable: word(Path::is_usable),
+            };
             let words = &mut self.words[family];
             let before = (words.eligible, words.last_good);
             words.update(health, &self.tiers, now);
@@ -415,16 +484,26 @@ impl Controller {
     }
 
     fn refresh_ports(&mut self) -> Vec<Action> {
-        let uplinks = self.uplinks.iter().map(|u| (u32::from(u.id), u.config.device.as_str()));
+        let uplinks = self
+            .uplinks
+            .iter()
+            .map(|u| (u32::from(u.id), u.config.device.as_str()));
         let lan = self.lan.iter().map(|(slot, name)| (*slot, name.as_str()));
         let mut ports = BTreeMap::new();
         let mut actions = Vec::new();
         for (slot, device) in uplinks.chain(lan) {
-            let Some(link) = self.net.link_by_name(device) else { continue };
+            let Some(link) = self.net.link_by_name(device) else {
+                continue;
+            };
             let ifindex = link.ifindex;
             if self.applied.attached.insert(slot, ifindex) != Some(ifindex) {
                 let lan = slot as usize >= MAX_UPLINKS;
-                actions.push(Action::Attach { slot, device: device.to_owned(), ifindex, lan });
+                actions.push(Action::Attach {
+                    slot,
+                    device: device.to_owned(),
+                    ifindex,
+                    lan,
+                });
             }
             let entry = port_entry(&self.net, link, slot);
             if self.applied.ports.get(&ifindex) != Some(&entry) {
@@ -432,10 +511,16 @@ impl Controller {
             }
             ports.insert(ifindex, entry);
         }
-        let gone = self.applied.ports.keys().filter(|ifindex| !ports.contains_key(ifindex));
+        let gone = self
+            .applied
+            .ports
+            .keys()
+            .filter(|ifindex| !ports.contains_key(ifindex));
         actions.extend(gone.map(|&ifindex| Action::RemovePort(ifindex)));
         let present: Vec<u32> = ports.keys().copied().collect();
-        self.applied.attached.retain(|_, ifindex| present.contains(ifindex));
+        self.applied
+            .attached
+            .retain(|_, ifindex| present.contains(ifindex));
         self.applied.ports = ports;
         actions
     }
@@ -460,14 +545,21 @@ impl Controller {
             .filter_map(|uplink| {
                 let ifindex = uplink.link.as_ref()?.ifindex;
                 let targets: Vec<_> = uplink.paths.iter().flat_map(Path::probes).collect();
-                (!targets.is_empty()).then_some(ProbePlan { uplink: uplink.id, ifindex, targets })
+                (!targets.is_empty()).then_some(ProbePlan {
+                    uplink: uplink.id,
+                    ifindex,
+                    targets,
+                })
             })
             .collect()
     }
 
     fn lan_slot(&self, ifindex: u32) -> Option<u32> {
         let link = self.net.links.get(&ifindex)?;
-        self.lan.iter().find(|(_, name)| *name == link.name).map(|(slot, _)| *slot)
+        self.lan
+            .iter()
+            .find(|(_, name)| *name == link.name)
+            .map(|(slot, _)| *slot)
     }
 
     fn host_entry(&self, ifindex: u32, address: IpAddr) -> Option<HostEntry> {
@@ -484,9 +576,16 @@ impl Controller {
         let entry = self.host_entry(ifindex, address).or_else(|| {
             // The host may have moved to another port, and this be the old one's farewell.
             let known = self.applied.hosts.get(&address)?;
-            let other = self.lan.iter().find(|(slot, _)| *slot == u32::from(known.slot))?;
+            let other = self
+                .lan
+                .iter()
+                .find(|(slot, _)| *slot == u32::from(known.slot))?;
             let other = self.net.link_by_name(&other.1)?.ifindex;
-            if other == ifindex { None } else { self.host_entry(other, address) }
+            if other == ifindex {
+                None
+            } else {
+                self.host_entry(other, address)
+            }
         });
         let changed = match entry {
             Some(entry) => self.applied.hosts.insert(address, entry) != Some(entry),
@@ -502,8 +601,14 @@ impl Controller {
                 wanted.insert(address, entry);
             }
         }
-        let gone = self.applied.hosts.keys().filter(|address| !wanted.contains_key(address));
-        let mut actions: Vec<Action> = gone.map(|&address| Action::SetHost(address, None)).collect();
+        let gone = self
+            .applied
+            .hosts
+            .keys()
+            .filter(|address| !wanted.contains_key(address));
+        let mut actions: Vec<Action> = gone
+            .map(|&address| Action::SetHost(address, None))
+            .collect();
         for (&address, &entry) in &wanted {
             if self.applied.hosts.get(&address) != Some(&entry) {
                 actions.push(Action::SetHost(address, Some(entry)));
@@ -531,19 +636,24 @@ impl Controller {
     fn resolve_next_hops(&self, all: bool) -> Vec<Action> {
         let mut actions = Vec::new();
         for uplink in &self.uplinks {
-            let Some(link) = uplink.link.as_ref().filter(|link| link.admin_up) else { continue };
+            let Some(link) = uplink.link.as_ref().filter(|link| link.admin_up) else {
+                continue;
+            };
             for next_hop in uplink.paths.iter().filter_map(Path::next_hop) {
-                let fresh = self.net.neighbour(link.ifindex, next_hop).is_some_and(|neighbour| {
-                    matches!(
-                        neighbour.state,
-                        NeighbourState::Reachable
-                            | NeighbourState::Delay
-                            | NeighbourState::Probe
-                            | NeighbourState::Incomplete
-                            | NeighbourState::NoArp
-                            | NeighbourState::Permanent
-                    )
-                });
+                let fresh = self
+                    .net
+                    .neighbour(link.ifindex, next_hop)
+                    .is_some_and(|neighbour| {
+                        matches!(
+                            neighbour.state,
+                            NeighbourState::Reachable
+                                | NeighbourState::Delay
+                                | NeighbourState::Probe
+                                | NeighbourState::Incomplete
+                                | NeighbourState::NoArp
+                                | NeighbourState::Permanent
+                        )
+                    });
                 if all || !fresh {
                     actions.push(Action::Resolve(link.ifindex, next_hop));
                 }
@@ -596,7 +706,10 @@ fn tiers(uplinks: &[Uplink]) -> Vec<u64> {
 }
 
 fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
-    let usable = || net.addresses_of(link.ifindex).filter(|address| address.usable);
+    let usable = || {
+        net.addresses_of(link.ifindex)
+            .filter(|address| address.usable)
+    };
     let address4 = usable().find_map(|address| match address.address {
         IpAddr::V4(address) => Some(address.octets()),
         IpAddr::V6(_) => None,

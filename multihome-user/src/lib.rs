@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod ranking;
+pub mod run;
 pub mod run_dir;
 pub mod segments;
 pub mod status;

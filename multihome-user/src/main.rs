@@ -1,2 +1,137 @@
-//! placeholder
-fn main() {}
+//! The `multihome` command: reads the command line, does what it says, and turns errors into one
+//! message and an exit code.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use clap::Parser as _;
+use multihome::{
+    cli::{Cli, Command, DetachArgs, RunArgs, StatusArgs},
+    config::Config,
+    control::{
+        client::{self, ControlError},
+        protocol::{Request, Response},
+        socket_path,
+    },
+    dataplane,
+    exit::{self, Classify, ExitClass},
+    logging, run,
+    run_dir::RunDir,
+    status,
+};
+use thiserror::Error;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => start(&args),
+        Command::Status(args) => show_status(&args),
+        Command::Detach(args) => detach(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(error)) => {
+            // Nothing can be done when standard error is closed.
+            let _ = writeln!(io::stderr(), "{}", exit::message(&*error));
+            error.exit_class().into()
+        }
+    }
+}
+
+/// Any error that ends the program.
+struct Failure(Box<dyn Classify>);
+
+impl<E: Classify + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// What can fail in this file itself.
+#[derive(Debug, Error)]
+enum CommandError {
+    #[error("cannot start the control loop")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+impl Classify for CommandError {
+    fn exit_class(&self) -> ExitClass {
+        ExitClass::Runtime
+    }
+}
+
+fn start(args: &RunArgs) -> Result<(), Failure> {
+    logging::init(args.log.as_deref(), args.verbose)?;
+    let config = Config::load(args.config.as_deref(), args.flags())?;
+    if args.check {
+        return print(&config.to_toml());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
+    Ok(runtime.block_on(run::run(config))?)
+}
+
+fn show_status(args: &StatusArgs) -> Result<(), Failure> {
+    let Response::Status(status) = client::request(&args.run_dir, &Request::Status {})? else {
+        return Err(ControlError::NoAnswer(socket_path(&args.run_dir)).into());
+    };
+    if args.json {
+        let text = serde_json::to_string(&status).expect("maps with text keys are always JSON");
+        print(&format!("{text}\n"))
+    } else {
+        print(&status::render(
+            &status,
+            status::timestamp(SystemTime::now()),
+        ))
+    }
+}
+
+/// Has a running controller detach; without one, does it here.
+fn detach(args: &DetachArgs) -> Result<(), Failure> {
+    match client::request(&args.run_dir, &Request::Detach {}) {
+        Ok(_) => print("everything is taken off the devices, and the controller has ended\n"),
+        Err(ControlError::NotRunning(_)) => detach_here(&args.run_dir),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn detach_here(path: &Path) -> Result<(), Failure> {
+    if !path.exists() {
+        return print(&format!(
+            "nothing was attached: there is no {}\n",
+            path.display()
+        ));
+    }
+    // Held, so that no controller starts meanwhile.
+    let run_dir = RunDir::take(path)?;
+    let detached = dataplane::detach(path)?;
+    if let Err(error) = run_dir.remove() {
+        // Harmless: the next controller uses it as it is.
+        print(&format!(
+            "{} could not be removed: {error}\n",
+            path.display()
+        ))?;
+    }
+    print(&format!(
+        "programs taken off devices: {}; maps removed: {}\n",
+        detached.devices, detached.maps
+    ))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that closed early, such as `head`, has what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Output(error).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -29,7 +29,10 @@ pub struct Member {
 /// The logarithm is libm's own, the same on every machine: two gateways with the same members and
 /// seed rank alike.
 pub fn rank_rows(members: &[Member], seed: Seed) -> Vec<RankRow> {
-    let names: Vec<u64> = members.iter().map(|member| name_hash(&member.name)).collect();
+    let names: Vec<u64> = members
+        .iter()
+        .map(|member| name_hash(&member.name))
+        .collect();
     let mut order: Vec<(u8, f64, u8)> = Vec::with_capacity(members.len());
     (0..BUCKETS as u64)
         .map(|bucket| {
@@ -62,37 +65,68 @@ mod tests {
     use super::*;
 
     fn member(id: u8, name: &str, weight: u32, tier: u8) -> Member {
-        Member { id, name: name.to_owned(), weight, tier }
+        Member {
+            id,
+            name: name.to_owned(),
+            weight,
+            tier,
+        }
     }
 
     #[test]
     fn the_ids_do_not_decide_only_the_names_do() {
-        let a = rank_rows(&[member(0, "fiber", 5, 1), member(1, "cable", 3, 1)], [7, 9]);
-        let b = rank_rows(&[member(1, "fiber", 5, 1), member(0, "cable", 3, 1)], [7, 9]);
+        let a = rank_rows(
+            &[member(0, "fiber", 5, 1), member(1, "cable", 3, 1)],
+            [7, 9],
+        );
+        let b = rank_rows(
+            &[member(1, "fiber", 5, 1), member(0, "cable", 3, 1)],
+            [7, 9],
+        );
         let swap = |row: RankRow| match row.first_in(3) {
             Some(id) => 1 - id,
             None => unreachable!("both are in the word"),
         };
-        assert!(a.iter().zip(&b).all(|(a, b)| a.first_in(3) == Some(swap(*b))));
+        assert!(
+            a.iter()
+                .zip(&b)
+                .all(|(a, b)| a.first_in(3) == Some(swap(*b)))
+        );
     }
 
     #[test]
     fn a_lower_tier_ranks_behind_all_of_a_higher_one() {
-        let rows = rank_rows(&[member(0, "lte", 1_000_000, 2), member(1, "dsl", 1, 1)], [1, 2]);
-        assert!(rows.iter().all(|row| row.first_in(3) == Some(1) && row.first_in(1) == Some(0)));
+        let rows = rank_rows(
+            &[member(0, "lte", 1_000_000, 2), member(1, "dsl", 1, 1)],
+            [1, 2],
+        );
+        assert!(
+            rows.iter()
+                .all(|row| row.first_in(3) == Some(1) && row.first_in(1) == Some(0))
+        );
     }
 
     #[test]
     fn shares_follow_weights() {
-        let members = [member(0, "a", 5, 1), member(1, "b", 3, 1), member(2, "c", 2, 1)];
+        let members = [
+            member(0, "a", 5, 1),
+            member(1, "b", 3, 1),
+            member(2, "c", 2, 1),
+        ];
         for seed in 0..20 {
             let rows = rank_rows(&members, [seed, 3]);
             let share = |id| {
-                rows.iter().filter(|row| row.first_in(7) == Some(id)).count() as f64
+                rows.iter()
+                    .filter(|row| row.first_in(7) == Some(id))
+                    .count() as f64
                     / rows.len() as f64
             };
             for (id, weight) in [(0, 0.5), (1, 0.3), (2, 0.2)] {
-                assert!((share(id) - weight).abs() < 0.016, "seed {seed}: {} for {weight}", share(id));
+                assert!(
+                    (share(id) - weight).abs() < 0.016,
+                    "seed {seed}: {} for {weight}",
+                    share(id)
+                );
             }
         }
     }

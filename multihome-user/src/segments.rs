@@ -36,11 +36,15 @@ const SPECIAL: &[(IpAddr, u8)] = &[
 ];
 
 const fn v4(octets: [u8; 4]) -> IpAddr {
-    IpAddr::V4(std::net::Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
+    IpAddr::V4(std::net::Ipv4Addr::new(
+        octets[0], octets[1], octets[2], octets[3],
+    ))
 }
 
 const fn v6(s: [u16; 8]) -> IpAddr {
-    IpAddr::V6(std::net::Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]))
+    IpAddr::V6(std::net::Ipv6Addr::new(
+        s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7],
+    ))
 }
 
 /// The classes of one family's addresses: ascending starts, each with the class from there on.
@@ -59,15 +63,23 @@ pub fn table4(segments: &Segments) -> Result<Box<AddressTable<Address4>>, TooMan
 /// # Errors
 /// When the table has no room.
 pub fn table6(segments: &Segments) -> Result<Box<AddressTable<Address6>>, TooManySegments> {
-    table(segments, |start| Address6 { high: (start >> 64) as u64, low: start as u64 })
+    table(segments, |start| Address6 {
+        high: (start >> 64) as u64,
+        low: start as u64,
+    })
 }
 
 fn table<A: Copy + Ord + Default>(
     segments: &Segments,
     address: impl Fn(u128) -> A,
 ) -> Result<Box<AddressTable<A>>, TooManySegments> {
-    let typed: Vec<_> = segments.iter().map(|&(start, class)| (address(start), class)).collect();
-    AddressTable::new(&typed).map(Box::new).ok_or(TooManySegments { count: typed.len() })
+    let typed: Vec<_> = segments
+        .iter()
+        .map(|&(start, class)| (address(start), class))
+        .collect();
+    AddressTable::new(&typed)
+        .map(Box::new)
+        .ok_or(TooManySegments { count: typed.len() })
 }
 
 /// A range of addresses, both ends included.
@@ -83,14 +95,22 @@ pub fn segments(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Segme
     let mut starts: Vec<u128> = vec![0];
     for range in &ranges {
         starts.push(range.first);
-        starts.extend(range.last.checked_add(1).filter(|&next| bits == 128 || next >> bits == 0));
+        starts.extend(
+            range
+                .last
+                .checked_add(1)
+                .filter(|&next| bits == 128 || next >> bits == 0),
+        );
     }
     starts.sort_unstable();
     starts.dedup();
     let mut segments = Segments::new();
     for start in starts {
         // Later ranges are laid over earlier ones.
-        let over = ranges.iter().rev().find(|range| (range.first..=range.last).contains(&start));
+        let over = ranges
+            .iter()
+            .rev()
+            .find(|range| (range.first..=range.last).contains(&start));
         let class = over.map_or(Class::Internet, |range| range.class);
         if segments.last().is_none_or(|&(_, before)| before != class) {
             segments.push((start, class));
@@ -114,7 +134,11 @@ fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> 
     let mut ranges: Vec<Range> = routes
         .into_iter()
         .map(|route| {
-            let class = if is_lan(route.ifindex) { Class::Lan } else { Class::OnLink };
+            let class = if is_lan(route.ifindex) {
+                Class::Lan
+            } else {
+                Class::OnLink
+            };
             prefix(route.destination, route.prefix_len, class)
         })
         .collect();
@@ -124,15 +148,31 @@ fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> 
             .filter(|(address, _)| of_family(*address))
             .map(|&(address, len)| prefix(address, len, Class::Special)),
     );
-    for address in net.addresses.values().flatten().filter(|a| of_family(a.address)) {
+    for address in net
+        .addresses
+        .values()
+        .flatten()
+        .filter(|a| of_family(a.address))
+    {
         let whole = prefix(address.address, address.prefix_len, Class::Special);
         // RFC 1122 section 3.2.1.3: the subnet's broadcast addresses, old and new. RFC 4291
         // section 2.6.1: the subnet-router anycast address is every router's own.
         if bits == 32 && address.prefix_len < 31 {
-            ranges.push(Range { first: whole.last, ..whole });
-            ranges.push(Range { first: whole.first, last: whole.first, class: Class::Special });
+            ranges.push(Range {
+                first: whole.last,
+                ..whole
+            });
+            ranges.push(Range {
+                first: whole.first,
+                last: whole.first,
+                class: Class::Special,
+            });
         } else if bits == 128 && address.prefix_len < 127 {
-            ranges.push(Range { first: whole.first, last: whole.first, class: Class::Gateway });
+            ranges.push(Range {
+                first: whole.first,
+                last: whole.first,
+                class: Class::Gateway,
+            });
         }
         if let Some(broadcast) = address.broadcast {
             ranges.push(prefix(broadcast.into(), bits, Class::Special));
@@ -152,7 +192,11 @@ fn prefix(address: IpAddr, len: u8, class: Class) -> Range {
         128 => u128::MAX,
         n => (1u128 << n) - 1,
     };
-    Range { first: number & !mask, last: number | mask, class }
+    Range {
+        first: number & !mask,
+        last: number | mask,
+        class,
+    }
 }
 
 #[cfg(test)]
@@ -194,8 +238,12 @@ mod tests {
     fn class(text: &str) -> Class {
         let is_lan = |ifindex| ifindex == 1;
         match text.parse().unwrap() {
-            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32)).unwrap().class(Address4::from_bytes(a.octets())),
-            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128)).unwrap().class(Address6::from_bytes(a.octets())),
+            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32))
+                .unwrap()
+                .class(Address4::from_bytes(a.octets())),
+            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128))
+                .unwrap()
+                .class(Address6::from_bytes(a.octets())),
         }
     }
 
@@ -244,6 +292,8 @@ mod tests {
                 ifindex: 1,
             }));
         }
-        assert!(table4(&segments(&net, |_| true, 32)).is_err_and(|error| error.count > MAX_SEGMENTS));
+        assert!(
+            table4(&segments(&net, |_| true, 32)).is_err_and(|error| error.count > MAX_SEGMENTS)
+        );
     }
 }

@@ -8,7 +8,7 @@ use super::is_reply;
 use crate::{
     config::UplinkConfig,
     health::{HealthEvent, HealthSettings, PathHealth},
-    netlink::{Link, NetState, NeighbourState},
+    netlink::{Link, NeighbourState, NetState},
     probe::{ProbeEvent, ProbeTarget, TargetId, TargetKind},
 };
 
@@ -76,7 +76,12 @@ impl Path {
             uplink,
             family,
             configured,
-            remote: config.probe.iter().copied().filter(|a| a.is_ipv4() == (family == IPV4)).collect(),
+            remote: config
+                .probe
+                .iter()
+                .copied()
+                .filter(|a| a.is_ipv4() == (family == IPV4))
+                .collect(),
             health: PathHealth::new(settings, false, now),
             next_hop: None,
             mac: None,
@@ -149,7 +154,11 @@ impl Path {
         }
         let target = |target, kind, source: Option<IpAddr>| {
             Some(ProbeTarget {
-                id: TargetId { uplink: self.uplink, target, kind },
+                id: TargetId {
+                    uplink: self.uplink,
+                    target,
+                    kind,
+                },
                 source: source?,
                 next_hop_mac: self.mac,
             })
@@ -226,7 +235,9 @@ impl Path {
     }
 
     fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>) -> Option<String> {
-        let Some(link) = link else { return Some("the device is gone".to_owned()) };
+        let Some(link) = link else {
+            return Some("the device is gone".to_owned());
+        };
         if let Some(next_hop) = self.configured.or_else(|| self.routed(net, link)) {
             if self.next_hop != Some(next_hop) {
                 self.answered = false;
@@ -239,10 +250,16 @@ impl Path {
         };
         self.sources = Sources {
             next_hop: source(net, link, next_hop),
-            remote: self.remote.first().and_then(|&remote| source(net, link, remote)),
+            remote: self
+                .remote
+                .first()
+                .and_then(|&remote| source(net, link, remote)),
         };
         let neighbour = net.neighbour(link.ifindex, next_hop);
-        if let Some(mac) = neighbour.filter(|neighbour| neighbour.valid).and_then(|n| n.mac) {
+        if let Some(mac) = neighbour
+            .filter(|neighbour| neighbour.valid)
+            .and_then(|n| n.mac)
+        {
             self.mac = Some(mac);
         }
         if !link.admin_up {
@@ -252,7 +269,11 @@ impl Path {
             return Some("no carrier".to_owned());
         }
         if neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed) {
-            let protocol = if self.family == IPV4 { "ARP" } else { "neighbour discovery" };
+            let protocol = if self.family == IPV4 {
+                "ARP"
+            } else {
+                "neighbour discovery"
+            };
             return Some(format!("next hop {next_hop} does not answer {protocol}"));
         }
         if self.mac.is_none() {

@@ -32,7 +32,13 @@ impl Words {
     /// takes for all probes to notice one common failure.
     pub fn new(eligible: u64, last_good: u64, settle: Duration, now: Instant) -> Self {
         let settled = if eligible != 0 { eligible } else { last_good };
-        Self { eligible, last_good, settled, since: now, settle }
+        Self {
+            eligible,
+            last_good,
+            settled,
+            since: now,
+            settle,
+        }
     }
 
     /// The new words for this health; `tiers` gives the members of each tier, best tier first.
@@ -49,7 +55,11 @@ impl Words {
         if eligible == 0 {
             let good = self.settled & health.usable;
             let usable = best(health.usable);
-            self.last_good = if good != 0 { good } else { usable.unwrap_or(self.last_good) };
+            self.last_good = if good != 0 {
+                good
+            } else {
+                usable.unwrap_or(self.last_good)
+            };
         }
         if eligible != self.eligible {
             self.eligible = eligible;
@@ -66,7 +76,10 @@ mod tests {
     const SETTLE: Duration = Duration::from_secs(3);
 
     fn all(word: u64) -> Health {
-        Health { up: word, usable: word }
+        Health {
+            up: word,
+            usable: word,
+        }
     }
 
     #[test]
@@ -75,9 +88,23 @@ mod tests {
         let mut words = Words::new(0, 0, SETTLE, start);
         words.update(all(0b11), &[0b11], start);
         let later = start + Duration::from_secs(60);
-        words.update(Health { up: 0b10, usable: 0b11 }, &[0b11], later);
+        words.update(
+            Health {
+                up: 0b10,
+                usable: 0b11,
+            },
+            &[0b11],
+            later,
+        );
         assert_eq!(words.eligible, 0b10);
-        words.update(Health { up: 0, usable: 0b11 }, &[0b11], later + Duration::from_millis(80));
+        words.update(
+            Health {
+                up: 0,
+                usable: 0b11,
+            },
+            &[0b11],
+            later + Duration::from_millis(80),
+        );
         assert_eq!((words.eligible, words.last_good), (0, 0b11));
     }
 
@@ -85,7 +112,14 @@ mod tests {
     fn an_uplink_without_carrier_does_not_serve_as_last_known_good() {
         let start = Instant::now();
         let mut words = Words::new(0b11, 0, SETTLE, start);
-        words.update(Health { up: 0, usable: 0b10 }, &[0b11], start);
+        words.update(
+            Health {
+                up: 0,
+                usable: 0b10,
+            },
+            &[0b11],
+            start,
+        );
         assert_eq!((words.eligible, words.last_good), (0, 0b10));
     }
 

@@ -25,7 +25,8 @@ pub fn detach(run_dir: &Path) -> Result<Detached, DataplaneError> {
     let root = pins::root(run_dir);
     let mut detached = Detached::default();
     if pins::is_bpf_fs(&root) {
-        for directory in entries(&root)? {
+        // The kernel puts files of its own (maps.debug, progs.debug) beside the directories.
+        for directory in entries(&root)?.into_iter().filter(|path| path.is_dir()) {
             let (links, maps): (Vec<_>, Vec<_>) = entries(&directory)?
                 .into_iter()
                 .partition(|path| is_link(path));

@@ -1,8 +1,9 @@
 //! Where maps and links are pinned: a BPF file system of the gateway's own below its run directory.
 //!
 //! What is pinned outlives the process, but a mount lives only as long as its mount namespace. A
-//! controller in a namespace of its own (`ip netns exec`, a container, a hardened service) therefore
-//! mounts in the namespace of PID 1 as well, and shares that very mount.
+//! controller in a namespace of its own (`ip netns exec`, a hardened service) therefore mounts in
+//! the namespace of PID 1 as well, or of its topmost ancestor that may be looked at, and shares
+//! that very mount.
 
 use std::{
     ffi::CString,
@@ -51,11 +52,11 @@ pub fn is_bpf_fs(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Unmounts the BPF file system here and in PID 1's namespace; what was pinned must be gone.
+/// Unmounts the BPF file system here and in the outer namespace; what was pinned must be gone.
 pub fn unmount_everywhere(root: &Path) {
     // Not being mounted there is no error: the other namespace may have been left long ago.
     let unmount = |root: &Path| umount2(root, MntFlags::MNT_DETACH).map_err(io::Error::from);
-    let _ = in_namespace_of_init(root, move |root| {
+    let _ = in_outer_namespace(root, move |root| {
         if is_bpf_fs(root) {
             unmount(root)
         } else {
@@ -93,7 +94,7 @@ fn create_private(path: &Path) -> Result<(), DataplaneError> {
 }
 
 fn mount_everywhere(root: &Path) -> Result<(), DataplaneError> {
-    let shared = in_namespace_of_init(root, |root| {
+    let shared = in_outer_namespace(root, |root| {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -127,23 +128,26 @@ fn mount_bpf(root: &Path) -> io::Result<()> {
     mount(Some("bpf"), root, Some("bpf"), flags, Some("mode=0700")).map_err(io::Error::from)
 }
 
-/// Runs `work` in PID 1's mount namespace; `None` when this process is in it already.
-fn in_namespace_of_init<R: Send + 'static>(
+/// Runs `work` in the outer mount namespace; `None` when this process is in it already.
+fn in_outer_namespace<R: Send + 'static>(
     root: &Path,
     work: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
 ) -> Option<io::Result<R>> {
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
     let own = fs::metadata("/proc/self/ns/mnt").ok()?;
-    let init = match fs::metadata("/proc/1/ns/mnt") {
-        Ok(init) => init,
-        Err(error) => return Some(Err(error)),
-    };
-    if (own.dev(), own.ino()) == (init.dev(), init.ino()) {
+    let outer = ancestors().into_iter().rev().find_map(|process| {
+        let path = format!("/proc/{process}/ns/mnt");
+        let found = fs::metadata(&path).ok()?;
+        Some((path, identity(&found)))
+    });
+    let (path, found) = outer?;
+    if found == identity(&own) {
         return None;
     }
     let root = root.to_path_buf();
     // A thread of its own, because it cannot come back.
     let worker = thread::spawn(move || {
-        let namespace = fs::File::open("/proc/1/ns/mnt")?;
+        let namespace = fs::File::open(path)?;
         unshare(CloneFlags::CLONE_FS)?;
         setns(namespace, CloneFlags::CLONE_NEWNS)?;
         work(&root)
@@ -153,6 +157,22 @@ fn in_namespace_of_init<R: Send + 'static>(
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the mounting thread panicked"))),
     )
+}
+
+/// This process's ancestors, the parent first, PID 1 last.
+fn ancestors() -> Vec<u32> {
+    let parent = |process: u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // proc_pid_stat(5): the name in parentheses may hold anything; state and parent follow.
+        let (_, fields) = stat.rsplit_once(')')?;
+        fields
+            .split_ascii_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
+            .filter(|&parent: &u32| parent != 0)
+    };
+    std::iter::successors(parent(std::process::id()), |&process| parent(process)).collect()
 }
 
 /// A detached copy of the mount at `path`, to be moved into another namespace (linux/mount.h).

@@ -45,6 +45,11 @@ impl Dataplane {
         self.state.last_good(group, family).store(word, SeqCst);
     }
 
+    /// The alive word of a family.
+    pub fn alive(&self, family: usize) -> u64 {
+        self.state.alive(family).load(Relaxed)
+    }
+
     /// Stores which uplinks can carry packets of a family at all.
     pub fn set_alive(&self, family: usize, word: u64) {
         self.state.alive(family).store(word, SeqCst);

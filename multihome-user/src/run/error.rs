@@ -1,0 +1,102 @@
+//! Why the controller did not start, or ended.
+
+use std::io;
+
+use crate::{
+    config::Origin,
+    control::server::BindError,
+    dataplane::DataplaneError,
+    exit::{Classify, ExitClass},
+    netlink::NetlinkError,
+    privilege::MissingPrivilege,
+    probe::ProbeError,
+    run_dir::RunDirError,
+    segments::TooManySegments,
+};
+
+/// Why the controller did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// This process may not do what a gateway does.
+    #[error(transparent)]
+    Privilege(#[from] MissingPrivilege),
+    /// The run directory cannot be used, or another controller has it.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The kernel's tables cannot be followed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel side failed.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// Probes cannot be sent.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// There are too many prefixes.
+    #[error(transparent)]
+    Segments(#[from] TooManySegments),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
+    /// A device that was named does not exist.
+    #[error("{origin}: there is no device {device:?}; `ip link` lists those there are")]
+    UnknownDevice {
+        /// Where it was named.
+        origin: Origin,
+        /// The name.
+        device: String,
+    },
+    /// A device that was named has no MAC address.
+    #[error(
+        "{origin}: {device} has no MAC address; only Ethernet devices can be LAN ports or uplinks \
+         in this version"
+    )]
+    NotEthernet {
+        /// Where it was named.
+        origin: Origin,
+        /// The name.
+        device: String,
+    },
+    /// An earlier controller left names for all slots, and none is free.
+    #[error("no slot is free for {name}; run `multihome detach` and start again")]
+    NoSlot {
+        /// The uplink or LAN port.
+        name: String,
+    },
+}
+
+impl Classify for RunError {
+    fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::Privilege(error) => error.exit_class(),
+            Self::RunDir(error) => error.exit_class(),
+            Self::Control(error) => error.exit_class(),
+            Self::Dataplane(error) => error.exit_class(),
+            Self::UnknownDevice { .. } | Self::NotEthernet { .. } => ExitClass::Input,
+            Self::Netlink(_)
+            | Self::Probe(_)
+            | Self::Segments(_)
+            | Self::Signal(_)
+            | Self::NoSlot { .. } => ExitClass::Runtime,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Privilege(error) => error.help(),
+            Self::RunDir(error) => error.help(),
+            Self::Control(error) => error.help(),
+            Self::Dataplane(error) => error.help(),
+            Self::UnknownDevice { .. }
+            | Self::NotEthernet { .. }
+            | Self::Netlink(_)
+            | Self::Probe(_)
+            | Self::Segments(_)
+            | Self::Signal(_)
+            | Self::NoSlot { .. } => None,
+        }
+    }
+}

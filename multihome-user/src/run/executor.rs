@@ -1,0 +1,243 @@
+//! Carries out what the controller decides: the one place where its actions meet the kernel.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use multihome_common::{limits::MAX_UPLINKS, state::IPV4};
+use tokio::sync::mpsc;
+
+use super::RunError;
+use crate::{
+    controller::{Action, Controller, PathChange, UplinkChange},
+    dataplane::{Dataplane, DataplaneError},
+    netlink::NeighbourResolver,
+    probe::ProbePlan,
+    segments,
+};
+
+/// Until rules name others, all traffic belongs to this group.
+pub const GROUP: usize = multihome_common::way::lan::DEFAULT_GROUP;
+/// Neighbours that may wait to be asked for; what does not fit is asked for at a later tick.
+const MAX_RESOLVING: usize = 1024;
+
+/// A device to attach to.
+#[derive(Clone, Debug)]
+struct Attachment {
+    slot: u32,
+    device: String,
+    ifindex: u32,
+    lan: bool,
+}
+
+/// What came of a batch of actions, for logs and metrics.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Paths that went up or down.
+    pub paths: Vec<PathChange>,
+    /// Uplinks that went up or down.
+    pub uplinks: Vec<UplinkChange>,
+    /// What to probe from now on, if that changed.
+    pub plans: Option<Vec<ProbePlan>>,
+    /// How long after the event the first word that moves flows was stored.
+    pub moved_after: Option<Duration>,
+}
+
+/// Carries out actions.
+pub struct Executor {
+    /// The kernel side.
+    pub dataplane: Dataplane,
+    resolving: mpsc::Sender<(u32, IpAddr)>,
+    /// Held back until [`Executor::go`], then what could not be attached yet.
+    waiting: BTreeMap<u32, Attachment>,
+    going: bool,
+}
+
+impl Executor {
+    /// An executor that fills tables at once and holds attachments back.
+    ///
+    /// # Errors
+    /// When neighbours cannot be asked for.
+    pub fn new(dataplane: Dataplane) -> Result<Self, RunError> {
+        let resolver = NeighbourResolver::new()?;
+        let (resolving, mut queue) = mpsc::channel(MAX_RESOLVING);
+        tokio::spawn(async move {
+            while let Some((ifindex, address)) = queue.recv().await {
+                if let Err(error) = resolver.resolve(ifindex, address).await {
+                    tracing::debug!("{error}: {:?}", std::error::Error::source(&error));
+                }
+            }
+        });
+        Ok(Self {
+            dataplane,
+            resolving,
+            waiting: BTreeMap::new(),
+            going: false,
+        })
+    }
+
+    /// Carries out the actions that an event at `noticed` caused.
+    ///
+    /// # Errors
+    /// When a table cannot be written, which leaves kernel and controller of two minds.
+    pub fn carry_out(
+        &mut self,
+        actions: Vec<Action>,
+        noticed: Instant,
+    ) -> Result<Outcome, RunError> {
+        let mut outcome = Outcome::default();
+        for action in actions {
+            self.act(action, noticed, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn act(
+        &mut self,
+        action: Action,
+        noticed: Instant,
+        outcome: &mut Outcome,
+    ) -> Result<(), RunError> {
+        match action {
+            Action::SetEligible(family, word) => {
+                self.dataplane.set_eligible(GROUP, family, word);
+                outcome.moved_after.get_or_insert_with(|| noticed.elapsed());
+            }
+            Action::SetLastGood(family, word) => self.dataplane.set_last_good(GROUP, family, word),
+            Action::SetAlive(family, word) => self.dataplane.set_alive(family, word),
+            Action::SetUplink(id, entry) => self.dataplane.set_uplink(id, entry)?,
+            Action::Attach {
+                slot,
+                device,
+                ifindex,
+                lan,
+            } => {
+                self.waiting.insert(
+                    slot,
+                    Attachment {
+                        slot,
+                        device,
+                        ifindex,
+                        lan,
+                    },
+                );
+                if self.going {
+                    self.retry();
+                }
+            }
+            Action::SetPort(device, entry) => self.dataplane.set_port(&device, entry)?,
+            Action::RemovePort(ifindex) => {
+                self.dataplane.retain_ports(|kept| kept != ifindex)?;
+                if let Err(error) = self.dataplane.release(ifindex) {
+                    tracing::debug!("a device that is gone: {error}");
+                }
+            }
+            Action::SetSegments(family, segments) => self.set_segments(family, &segments)?,
+            Action::SetHost(address, entry) => {
+                // A full table is no harm: the kernel's own tables are asked then.
+                if let Err(error) = self.dataplane.set_host(address, entry) {
+                    tracing::warn!("LAN host {address}: {error}");
+                }
+            }
+            Action::Probe(plans) => outcome.plans = Some(plans),
+            Action::Resolve(ifindex, address) => {
+                let _ = self.resolving.try_send((ifindex, address));
+            }
+            Action::PathChanged(change) => outcome.paths.push(change),
+            Action::UplinkChanged(change) => outcome.uplinks.push(change),
+        }
+        Ok(())
+    }
+
+    fn set_segments(
+        &mut self,
+        family: usize,
+        segments: &segments::Segments,
+    ) -> Result<(), RunError> {
+        let written = if family == IPV4 {
+            segments::table4(segments).map(|table| self.dataplane.set_addresses4(&table))
+        } else {
+            segments::table6(segments).map(|table| self.dataplane.set_addresses6(&table))
+        };
+        match written {
+            Ok(result) => Ok(result?),
+            // Without a table in force there is nothing to stand on; later the old one serves.
+            Err(error) if !self.going => Err(error.into()),
+            Err(error) => {
+                tracing::error!("{error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Attaches all that was held back: uplinks first, so that what LAN ports steer finds them.
+    ///
+    /// # Errors
+    /// When one fails; what this call attached is taken off again.
+    pub fn go(&mut self) -> Result<(), DataplaneError> {
+        self.going = true;
+        let before = self.dataplane.attached()?;
+        for attachment in std::mem::take(&mut self.waiting).into_values() {
+            if let Err(error) = self.attach(&attachment) {
+                for ifindex in self.dataplane.attached()? {
+                    if !before.contains(&ifindex) {
+                        self.dataplane.release(ifindex)?;
+                    }
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier controller entered and this one does not know: devices that are no
+    /// longer of the gateway, and LAN hosts that are gone.
+    ///
+    /// # Errors
+    /// When a table cannot be read or written.
+    pub fn forget_strangers(&mut self, controller: &Controller) -> Result<(), DataplaneError> {
+        let ours: Vec<u32> = controller.ports().collect();
+        self.dataplane
+            .retain_ports(|ifindex| ours.contains(&ifindex))?;
+        for ifindex in self.dataplane.attached()? {
+            if !ours.contains(&ifindex) {
+                self.dataplane.release(ifindex)?;
+            }
+        }
+        for address in self.dataplane.hosts()? {
+            if !controller.knows_host(address) {
+                self.dataplane.set_host(address, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again what could not be attached.
+    pub fn retry(&mut self) {
+        for (slot, attachment) in std::mem::take(&mut self.waiting) {
+            match self.attach(&attachment) {
+                Ok(()) => tracing::info!("{}: attached anew", attachment.device),
+                Err(error) => {
+                    tracing::error!("{error}: {:?}", std::error::Error::source(&error));
+                    self.waiting.insert(slot, attachment);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, attachment: &Attachment) -> Result<(), DataplaneError> {
+        let Attachment {
+            slot,
+            device,
+            ifindex,
+            lan,
+        } = attachment;
+        debug_assert_eq!(*slot as usize >= MAX_UPLINKS, *lan);
+        self.dataplane.set_device(*slot, *ifindex)?;
+        let how = self.dataplane.attach(device, *ifindex, *lan)?;
+        tracing::debug!("{device}: attached {how:?}");
+        Ok(())
+    }
+}

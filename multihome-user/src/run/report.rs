@@ -1,0 +1,296 @@
+//! How everything stands: the status document and the counters' snapshot, from the controller's
+//! state and the kernel's counters.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    process,
+    time::{Duration, Instant, SystemTime},
+};
+
+use multihome_common::{
+    abi::Count,
+    state::{IPV4, IPV6},
+    verdict::{Disposition, Verdict},
+};
+
+use crate::{
+    controller::{Controller, Uplink, path::Path},
+    dataplane::{CounterReader, DataplaneError},
+    status::{
+        Families, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus, timestamp,
+    },
+};
+
+/// All counters by name.
+#[derive(Clone, Debug, Default)]
+pub struct CounterSnapshot {
+    /// By uplink and verdict.
+    pub uplinks: BTreeMap<String, BTreeMap<&'static str, Counts>>,
+    /// By port and verdict.
+    pub ports: BTreeMap<String, BTreeMap<&'static str, Counts>>,
+}
+/// Temporary.
+pub type Counts = Count;
+
+/// How long back the shares of traffic are measured.
+const SHARE_WINDOW: Duration = Duration::from_secs(10);
+
+/// The names behind the slots.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Uplinks: id, name.
+    pub uplinks: Vec<(u8, String)>,
+    /// LAN ports: slot, device.
+    pub lan: Vec<(u32, String)>,
+}
+
+impl Names {
+    /// All counters by name.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn snapshot(&self, reader: &CounterReader) -> Result<CounterSnapshot, DataplaneError> {
+        let mut snapshot = CounterSnapshot::default();
+        for (slot, device) in &self.lan {
+            let ids = self.uplinks.iter().map(|(id, _)| *id);
+            let port = reader.port(*slot, ids)?;
+            for ((_, name), (_, count)) in self.uplinks.iter().zip(port.to_uplinks) {
+                add(&mut snapshot.uplinks, name, Verdict::Forwarded, count);
+                add(&mut snapshot.ports, device, Verdict::Forwarded, count);
+            }
+            for (verdict, count) in port.verdicts {
+                add(&mut snapshot.ports, device, verdict, count);
+            }
+        }
+        for (id, name) in &self.uplinks {
+            for (verdict, count) in reader.port(u32::from(*id), [])?.verdicts {
+                // What came back through an uplink counts as the uplink's too.
+                add(&mut snapshot.uplinks, name, verdict, count);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// The name behind a slot.
+    pub fn of(&self, slot: u32) -> Option<&str> {
+        let uplinks = self.uplinks.iter().map(|(id, name)| (u32::from(*id), name));
+        let lan = self.lan.iter().map(|(slot, device)| (*slot, device));
+        uplinks
+            .chain(lan)
+            .find(|(of, _)| *of == slot)
+            .map(|(_, name)| name.as_str())
+    }
+
+    /// The name of an uplink.
+    pub fn uplink(&self, id: u8) -> &str {
+        self.of(u32::from(id)).unwrap_or("unknown")
+    }
+
+    fn sent(&self, reader: &CounterReader, id: u8) -> Result<Count, DataplaneError> {
+        let mut sum = Count::default();
+        for (slot, _) in &self.lan {
+            let count = reader.to_uplink(*slot, id)?;
+            sum.packets += count.packets;
+            sum.bytes += count.bytes;
+        }
+        Ok(sum)
+    }
+}
+
+fn add(
+    counts: &mut BTreeMap<String, BTreeMap<&'static str, Counts>>,
+    name: &str,
+    verdict: Verdict,
+    count: Count,
+) {
+    let cell = counts
+        .entry(name.to_owned())
+        .or_default()
+        .entry(verdict.name())
+        .or_default();
+    cell.packets += count.packets;
+    cell.bytes += count.bytes;
+}
+
+/// Measures what share of the traffic each uplink carried lately.
+#[derive(Debug, Default)]
+pub struct Shares {
+    /// Packets sent by uplink id, oldest first.
+    samples: VecDeque<(Instant, BTreeMap<u8, u64>)>,
+}
+
+impl Shares {
+    /// Takes a sample.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn sample(
+        &mut self,
+        names: &Names,
+        reader: &CounterReader,
+        now: Instant,
+    ) -> Result<(), DataplaneError> {
+        let mut sent = BTreeMap::new();
+        for (id, _) in &names.uplinks {
+            sent.insert(*id, names.sent(reader, *id)?.packets);
+        }
+        self.samples.push_back((now, sent));
+        while self.samples.len() > 2
+            && self
+                .samples
+                .get(1)
+                .is_some_and(|(then, _)| now.duration_since(*then) >= SHARE_WINDOW)
+        {
+            self.samples.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The share of one uplink in what LAN ports sent to uplinks lately, 0 to 1.
+    pub fn share(&self, id: u8) -> f64 {
+        let (Some((_, first)), Some((_, last))) = (self.samples.front(), self.samples.back())
+        else {
+            return 0.0;
+        };
+        let sent = |id: &u8| {
+            last.get(id)
+                .unwrap_or(&0)
+                .saturating_sub(*first.get(id).unwrap_or(&0))
+        };
+        let all: u64 = last.keys().map(sent).sum();
+        if all == 0 {
+            0.0
+        } else {
+            sent(&id) as f64 / all as f64
+        }
+    }
+}
+
+/// What the status document is made from.
+pub struct Sources<'a> {
+    /// The controller's state.
+    pub controller: &'a Controller,
+    /// The names behind the slots.
+    pub names: &'a Names,
+    /// The kernel's counters.
+    pub reader: &'a CounterReader,
+    /// The shares of traffic.
+    pub shares: &'a Shares,
+    /// When the controller began.
+    pub started: Instant,
+    /// How long ago the loop last went round.
+    pub heartbeat_age: Duration,
+}
+
+/// The status document.
+///
+/// # Errors
+/// When the counters cannot be read.
+pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneError> {
+    let wall = SystemTime::now();
+    let moment = |then: Instant| timestamp(wall - now.saturating_duration_since(then));
+    let mut drops: BTreeMap<String, u64> = BTreeMap::new();
+    let mut tally = |verdicts: &[(Verdict, Count)]| {
+        for (verdict, count) in verdicts {
+            if verdict.disposition() == Disposition::Drop && count.packets > 0 {
+                *drops.entry(verdict.name().to_owned()).or_default() += count.packets;
+            }
+        }
+    };
+    let mut lan = Vec::new();
+    for (slot, device, ifindex) in sources.controller.lan_ports() {
+        let ids = sources.names.uplinks.iter().map(|(id, _)| *id);
+        let port = sources.reader.port(slot, ids)?;
+        tally(&port.verdicts);
+        let counts = port
+            .verdicts
+            .iter()
+            .map(|(_, c)| c)
+            .chain(port.to_uplinks.iter().map(|(_, c)| c));
+        let (packets, bytes) = total(counts);
+        lan.push(LanStatus {
+            device: device.to_owned(),
+            ifindex,
+            packets,
+            bytes,
+        });
+    }
+    let mut uplinks = Vec::new();
+    for uplink in sources.controller.uplinks() {
+        let received = sources.reader.port(u32::from(uplink.id), [])?.verdicts;
+        tally(&received);
+        let rx = total(received.iter().map(|(_, count)| count));
+        let tx = sources.names.sent(sources.reader, uplink.id)?;
+        uplinks.push(uplink_status(
+            uplink,
+            sources.shares.share(uplink.id),
+            (tx.packets, tx.bytes),
+            rx,
+            moment(uplink.since),
+        ));
+    }
+    Ok(Status {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: process::id(),
+        since: moment(sources.started),
+        lan,
+        uplinks,
+        drops,
+        heartbeat_age_ms: sources.heartbeat_age.as_millis() as u64,
+    })
+}
+
+fn total<'c>(counts: impl Iterator<Item = &'c Count>) -> (u64, u64) {
+    counts.fold((0, 0), |(packets, bytes), count| {
+        (packets + count.packets, bytes + count.bytes)
+    })
+}
+
+fn uplink_status(
+    uplink: &Uplink,
+    share: f64,
+    tx: (u64, u64),
+    rx: (u64, u64),
+    since: jiff::Timestamp,
+) -> UplinkStatus {
+    let families = Families {
+        ipv4: path_status(&uplink.paths[IPV4]),
+        ipv6: path_status(&uplink.paths[IPV6]),
+    };
+    // The family that an operator looks at first is the one that is there.
+    let shown = families.ipv4.as_ref().or(families.ipv6.as_ref());
+    UplinkStatus {
+        name: uplink.config.name.clone(),
+        device: uplink.config.device.clone(),
+        mode: uplink.config.mode.name().to_owned(),
+        weight: uplink.config.weight,
+        tier: uplink.config.tier,
+        state: State::from(uplink.up),
+        since,
+        cause: uplink.cause.clone(),
+        rtt_ms: shown.and_then(|path| path.rtt_ms),
+        loss: shown.map_or(0.0, |path| path.loss),
+        share,
+        packets: tx.0 + rx.0,
+        bytes: tx.1 + rx.1,
+        tx_packets: tx.0,
+        tx_bytes: tx.1,
+        rx_packets: rx.0,
+        rx_bytes: rx.1,
+        next_hop: shown.and_then(|path| path.next_hop),
+        families,
+    }
+}
+
+fn path_status(path: &Path) -> Option<PathStatus> {
+    path.exists().then(|| PathStatus {
+        state: State::from(path.is_up()),
+        next_hop: path.next_hop(),
+        next_hop_mac: path
+            .mac()
+            .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+        rtt_ms: path.health().rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        loss: path.health().loss(),
+    })
+}
