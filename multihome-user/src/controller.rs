@@ -134,6 +134,8 @@ pub struct UplinkChange {
     pub up: bool,
     /// Why, for people.
     pub cause: String,
+    /// The first state that is found after the start, not a change of one.
+    pub first: bool,
 }
 
 /// One uplink as the controller sees it now.
@@ -153,6 +155,8 @@ pub struct Uplink {
     pub since: Instant,
     /// Why it changed.
     pub cause: String,
+    /// Its state was told once.
+    told: bool,
 }
 
 /// The controller's state.
@@ -204,6 +208,7 @@ impl Controller {
                 up: false,
                 since: now,
                 cause: "starting".to_owned(),
+                told: false,
             })
             .collect();
         let eligible = adopted.unwrap_or_default().eligible;
@@ -259,9 +264,15 @@ impl Controller {
         self.applied.hosts.contains_key(&address)
     }
 
-    /// How many LAN hosts are entered.
-    pub fn hosts(&self) -> usize {
-        self.applied.hosts.len()
+    /// How many LAN hosts of each family are entered.
+    pub fn hosts(&self) -> [usize; 2] {
+        let v4 = self
+            .applied
+            .hosts
+            .keys()
+            .filter(|address| address.is_ipv4())
+            .count();
+        [v4, self.applied.hosts.len() - v4]
     }
 
     /// Everything that must be told to a kernel side that knows nothing yet.
@@ -690,8 +701,14 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
             _ => None,
         });
         uplink.cause = cause.unwrap_or_default();
-        let (id, cause) = (uplink.id, uplink.cause.clone());
-        actions.push(Action::UplinkChanged(UplinkChange { id, up, cause }));
+        let (id, cause, first) = (uplink.id, uplink.cause.clone(), !uplink.told);
+        uplink.told = true;
+        actions.push(Action::UplinkChanged(UplinkChange {
+            id,
+            up,
+            cause,
+            first,
+        }));
     }
     actions
 }

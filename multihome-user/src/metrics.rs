@@ -90,7 +90,7 @@ impl Metrics {
         }
     }
 
-    /// The share of new flows that an uplink takes now, 0 to 1.
+    /// The share of an uplink in the packets that LAN ports sent lately, 0 to 1.
     pub fn uplink_share(&self, uplink: &str, share: f64) {
         if self.knows(uplink) {
             self.families

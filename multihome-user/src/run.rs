@@ -37,7 +37,7 @@ mod slots;
 mod telemetry;
 
 pub use error::RunError;
-use executor::{Executor, GROUP};
+use executor::{Executor, GROUP, Outcome};
 use report::{Names, Shares, Sources};
 use slots::Slots;
 use telemetry::Telemetry;
@@ -67,7 +67,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let started = Instant::now();
     let run_dir = RunDir::take(&config.run_dir)?;
     let heartbeat = Heartbeat::new(started);
-    let telemetry = Telemetry::bind(&config, &heartbeat)?;
+    let mut telemetry = Telemetry::bind(&config, &heartbeat)?;
     let mut control = ControlServer::bind(&run_dir)?;
     let mut signals = Signals::new()?;
     let (mut watcher, net) = Watcher::start().await?;
@@ -87,7 +87,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
-    telemetry.take(&outcome, &names, &prober);
+    give_plans(&outcome, &prober);
+    telemetry.take(&outcome, &names);
 
     let patience = tokio::time::Instant::now() + RESOLVE_PATIENCE;
     while !controller.resolved() {
@@ -96,7 +97,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         };
         let now = Instant::now();
         let outcome = executor.carry_out(controller.handle(Event::Net(event?), now), now)?;
-        telemetry.take(&outcome, &names, &prober);
+        give_plans(&outcome, &prober);
+        telemetry.take(&outcome, &names);
     }
     executor.forget_strangers(&controller)?;
     executor.go()?;
@@ -310,6 +312,13 @@ fn favour_this_process() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
+/// Hands new plans to the prober.
+fn give_plans(outcome: &Outcome, prober: &Prober) {
+    if let Some(plans) = &outcome.plans {
+        prober.set_plans(plans.clone());
+    }
+}
+
 /// Everything that lives while the loop runs.
 struct Gateway {
     controller: Controller,
@@ -335,7 +344,8 @@ impl Gateway {
             return Ok(());
         }
         let outcome = self.executor.carry_out(actions, now)?;
-        self.telemetry.take(&outcome, &self.names, prober);
+        give_plans(&outcome, prober);
+        self.telemetry.take(&outcome, &self.names);
         Ok(())
     }
 
@@ -356,7 +366,7 @@ impl Gateway {
             .set_heartbeat(monotonic_nanoseconds());
         let now = Instant::now();
         self.heartbeat.beat(now);
-        self.telemetry.tick(&self.controller);
+        self.telemetry.tick(&self.controller, &self.shares);
         if self.ticks.is_multiple_of(TICKS_PER_SAMPLE) {
             self.shares.sample(&self.names, &self.reader, now)?;
         }

@@ -71,7 +71,7 @@ pub struct UplinkStatus {
     pub rtt_ms: Option<f64>,
     /// The share of the last probes that were lost, 0 to 1.
     pub loss: f64,
-    /// The share of new flows that it takes now, 0 to 1.
+    /// Its share of the packets that LAN ports sent to uplinks in the last ten seconds, 0 to 1.
     pub share: f64,
     /// Packets sent out and received.
     pub packets: u64,

@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::state::{Address, Neighbour, NeighbourState, Route};
 
+mod route;
+
 /// Not in the libc crate: linux/rtnetlink.h.
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
-const RTNH_F_DEAD: u8 = 1;
 /// Operational states in which a device carries data (linux/if.h): unknown, for drivers that say
 /// nothing, and up.
 const CARRYING: [u8; 2] = [libc::IF_OPER_UNKNOWN as u8, libc::IF_OPER_UP as u8];
@@ -19,8 +20,6 @@ const MESSAGE_HEADER_LEN: usize = 16;
 const ATTRIBUTE_HEADER_LEN: usize = 4;
 const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
-const ROUTE_HEADER_LEN: usize = 12;
-const NEXT_HOP_HEADER_LEN: usize = 8;
 const NEIGHBOUR_HEADER_LEN: usize = 12;
 
 /// One message of a datagram.
@@ -165,9 +164,9 @@ impl Message<'_> {
                 } else {
                     RouteChange::Added
                 };
-                routes(self.payload, how)
+                route::routes(self.payload, how)
             }
-            libc::RTM_DELROUTE => routes(self.payload, RouteChange::Removed),
+            libc::RTM_DELROUTE => route::routes(self.payload, RouteChange::Removed),
             libc::RTM_NEWNEIGH => Ok(neighbour(self.payload)?.map(
                 |(ifindex, address, neighbour)| Change::Neighbour {
                     ifindex,
@@ -248,106 +247,6 @@ fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {
         broadcast,
     };
     Ok(Some((u32_at(header, 4)?, address)))
-}
-
-fn routes(payload: &[u8], how: RouteChange) -> Result<Option<Change>, Malformed> {
-    let header: &[u8; ROUTE_HEADER_LEN] = payload.first_chunk().ok_or(Malformed)?;
-    let [family, prefix_len, source_len, tos, table, _, _, kind, ..] = *header;
-    let flags = u32_at(header, 8)?;
-    let Some(unspecified) = unspecified(family) else {
-        return Ok(None);
-    };
-    if kind != libc::RTN_UNICAST || source_len != 0 || tos != 0 || flags & libc::RTM_F_CLONED != 0 {
-        return Ok(None);
-    }
-    let mut key = RouteKey {
-        destination: unspecified,
-        prefix_len,
-        table: u32::from(table),
-        metric: 0,
-    };
-    // The low byte of the route's flags are those of its only next hop.
-    let mut single = NextHop {
-        flags: flags as u8,
-        ifindex: None,
-        gateway: None,
-    };
-    let mut multipath: &[u8] = &[];
-    for attribute in attributes(&payload[ROUTE_HEADER_LEN..]) {
-        match attribute? {
-            (libc::RTA_DST, value) => key.destination = ip(family, value).ok_or(Malformed)?,
-            (libc::RTA_PRIORITY, value) => key.metric = u32_at(value, 0)?,
-            (libc::RTA_TABLE, value) => key.table = u32_at(value, 0)?,
-            (libc::RTA_OIF, value) => single.ifindex = Some(u32_at(value, 0)?),
-            (libc::RTA_MULTIPATH, value) => multipath = value,
-            (kind, value) => single.gateway = gateway(family, kind, value).or(single.gateway),
-        }
-    }
-    if key.table == u32::from(libc::RT_TABLE_LOCAL) {
-        return Ok(None);
-    }
-    let mut routes = Vec::new();
-    routes.extend(single.route(&key, how));
-    while !multipath.is_empty() {
-        let len = usize::from(u16_at(multipath, 0)?);
-        let hop = multipath.get(..len).ok_or(Malformed)?;
-        let attribute_bytes = hop.get(NEXT_HOP_HEADER_LEN..).ok_or(Malformed)?;
-        let mut next_hop = NextHop {
-            flags: hop[2],
-            ifindex: Some(u32_at(hop, 4)?),
-            gateway: None,
-        };
-        for attribute in attributes(attribute_bytes) {
-            let (kind, value) = attribute?;
-            next_hop.gateway = gateway(family, kind, value).or(next_hop.gateway);
-        }
-        routes.extend(next_hop.route(&key, how));
-        multipath = after(multipath, len);
-    }
-    Ok(Some(Change::Routes { how, key, routes }))
-}
-
-struct NextHop {
-    flags: u8,
-    ifindex: Option<u32>,
-    gateway: Option<IpAddr>,
-}
-
-impl NextHop {
-    /// The route over this next hop. One that is dead, because its device is off, can only be
-    /// removed.
-    fn route(&self, key: &RouteKey, how: RouteChange) -> Option<Route> {
-        let RouteKey {
-            destination,
-            prefix_len,
-            table,
-            metric,
-        } = *key;
-        if self.flags & RTNH_F_DEAD != 0 && how != RouteChange::Removed {
-            return None;
-        }
-        let ifindex = self.ifindex?;
-        Some(Route {
-            destination,
-            prefix_len,
-            table,
-            metric,
-            gateway: self.gateway,
-            ifindex,
-        })
-    }
-}
-
-/// The next hop's address, if this attribute is one: of the route's family, or of any.
-fn gateway(family: u8, kind: u16, value: &[u8]) -> Option<IpAddr> {
-    match kind {
-        libc::RTA_GATEWAY => ip(family, value),
-        libc::RTA_VIA => {
-            let (family, address) = value.split_first_chunk()?;
-            ip(u8::try_from(u16::from_ne_bytes(*family)).ok()?, address)
-        }
-        _ => None,
-    }
 }
 
 fn neighbour(payload: &[u8]) -> Result<Option<(u32, IpAddr, Neighbour)>, Malformed> {

@@ -7,6 +7,7 @@ use crate::{
     control::server::BindError,
     dataplane::DataplaneError,
     exit::{Classify, ExitClass},
+    http::HttpError,
     netlink::NetlinkError,
     privilege::MissingPrivilege,
     probe::ProbeError,
@@ -26,6 +27,12 @@ pub enum RunError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] BindError),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Two metrics have one name.
+    #[error("the metrics contradict each other; this binary is damaged, build it anew")]
+    Metrics(#[from] prometheus::Error),
     /// The kernel's tables cannot be followed.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -74,9 +81,11 @@ impl Classify for RunError {
             Self::Privilege(error) => error.exit_class(),
             Self::RunDir(error) => error.exit_class(),
             Self::Control(error) => error.exit_class(),
+            Self::Http(error) => error.exit_class(),
             Self::Dataplane(error) => error.exit_class(),
             Self::UnknownDevice { .. } | Self::NotEthernet { .. } => ExitClass::Input,
             Self::Netlink(_)
+            | Self::Metrics(_)
             | Self::Probe(_)
             | Self::Segments(_)
             | Self::Signal(_)
@@ -89,10 +98,12 @@ impl Classify for RunError {
             Self::Privilege(error) => error.help(),
             Self::RunDir(error) => error.help(),
             Self::Control(error) => error.help(),
+            Self::Http(error) => error.help(),
             Self::Dataplane(error) => error.help(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::Netlink(_)
+            | Self::Metrics(_)
             | Self::Probe(_)
             | Self::Segments(_)
             | Self::Signal(_)

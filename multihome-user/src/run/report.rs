@@ -16,21 +16,11 @@ use multihome_common::{
 use crate::{
     controller::{Controller, Uplink, path::Path},
     dataplane::{CounterReader, DataplaneError},
+    metrics::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic},
     status::{
         Families, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus, timestamp,
     },
 };
-
-/// All counters by name.
-#[derive(Clone, Debug, Default)]
-pub struct CounterSnapshot {
-    /// By uplink and verdict.
-    pub uplinks: BTreeMap<String, BTreeMap<&'static str, Counts>>,
-    /// By port and verdict.
-    pub ports: BTreeMap<String, BTreeMap<&'static str, Counts>>,
-}
-/// Temporary.
-pub type Counts = Count;
 
 /// How long back the shares of traffic are measured.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
@@ -51,22 +41,28 @@ impl Names {
     /// When the map cannot be read.
     pub fn snapshot(&self, reader: &CounterReader) -> Result<CounterSnapshot, DataplaneError> {
         let mut snapshot = CounterSnapshot::default();
+        for (id, name) in &self.uplinks {
+            let received = by_name(reader.port(u32::from(*id), [])?.verdicts);
+            let sent = Traffic::default();
+            snapshot
+                .uplinks
+                .insert(name.clone(), UplinkTraffic { received, sent });
+        }
         for (slot, device) in &self.lan {
             let ids = self.uplinks.iter().map(|(id, _)| *id);
             let port = reader.port(*slot, ids)?;
+            let mut verdicts = by_name(port.verdicts);
             for ((_, name), (_, count)) in self.uplinks.iter().zip(port.to_uplinks) {
-                add(&mut snapshot.uplinks, name, Verdict::Forwarded, count);
-                add(&mut snapshot.ports, device, Verdict::Forwarded, count);
+                let traffic = Traffic {
+                    packets: count.packets,
+                    bytes: count.bytes,
+                };
+                *verdicts.entry(Verdict::Forwarded.name()).or_default() += traffic;
+                if let Some(uplink) = snapshot.uplinks.get_mut(name) {
+                    uplink.sent += traffic;
+                }
             }
-            for (verdict, count) in port.verdicts {
-                add(&mut snapshot.ports, device, verdict, count);
-            }
-        }
-        for (id, name) in &self.uplinks {
-            for (verdict, count) in reader.port(u32::from(*id), [])?.verdicts {
-                // What came back through an uplink counts as the uplink's too.
-                add(&mut snapshot.uplinks, name, verdict, count);
-            }
+            snapshot.ports.insert(device.clone(), verdicts);
         }
         Ok(snapshot)
     }
@@ -97,19 +93,15 @@ impl Names {
     }
 }
 
-fn add(
-    counts: &mut BTreeMap<String, BTreeMap<&'static str, Counts>>,
-    name: &str,
-    verdict: Verdict,
-    count: Count,
-) {
-    let cell = counts
-        .entry(name.to_owned())
-        .or_default()
-        .entry(verdict.name())
-        .or_default();
-    cell.packets += count.packets;
-    cell.bytes += count.bytes;
+fn by_name(verdicts: Vec<(Verdict, Count)>) -> VerdictTraffic {
+    let traffic = |count: Count| Traffic {
+        packets: count.packets,
+        bytes: count.bytes,
+    };
+    verdicts
+        .into_iter()
+        .map(|(verdict, count)| (verdict.name(), traffic(count)))
+        .collect()
 }
 
 /// Measures what share of the traffic each uplink carried lately.

@@ -1,51 +1,103 @@
 //! What the loop tells the world: log lines and metrics.
 
+use std::sync::Arc;
+
 use aya::Ebpf;
 use aya_log::EbpfLogger;
+use multihome_common::state::IPV4;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{RunError, executor::Outcome, family_name, report::Names};
+use super::{
+    RunError,
+    executor::Outcome,
+    family_name,
+    report::{Names, Shares},
+};
 use crate::{
     config::Config,
-    controller::Controller,
+    controller::{Controller, FAMILIES},
     dataplane::CounterReader,
     heartbeat::Heartbeat,
-    probe::{ProbeReport, Prober},
+    http::{self, BoundHttp, HttpServer},
+    metrics::{Metrics, PathMeasure},
+    probe::{Family, ProbeReport},
+    status::State,
 };
 
 /// Log and metrics.
-pub struct Telemetry {}
+pub struct Telemetry {
+    metrics: Arc<Metrics>,
+    heartbeat: Heartbeat,
+    bound: Option<BoundHttp>,
+    /// Serves as long as it lives.
+    _server: Option<HttpServer>,
+}
 
 impl Telemetry {
     /// Opens what needs opening, before anything is attached.
-    pub fn bind(_config: &Config, _heartbeat: &Heartbeat) -> Result<Self, RunError> {
-        Ok(Self {})
+    ///
+    /// # Errors
+    /// When metrics cannot be served where they are wanted.
+    pub fn bind(config: &Config, heartbeat: &Heartbeat) -> Result<Self, RunError> {
+        Ok(Self {
+            metrics: Arc::new(Metrics::new(config, heartbeat.clone())?),
+            heartbeat: heartbeat.clone(),
+            bound: config.metrics_listen.map(http::bind).transpose()?,
+            _server: None,
+        })
     }
 
     /// Serves metrics from now on.
-    pub fn serve(&self, _names: &Names, _reader: &CounterReader) -> Result<(), RunError> {
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn serve(&mut self, names: &Names, reader: &CounterReader) -> Result<(), RunError> {
+        let Some(bound) = self.bound.take() else {
+            return Ok(());
+        };
+        tracing::info!("metrics on http://{}/metrics", bound.address());
+        let (names, reader) = (names.clone(), reader.clone());
+        let counters = move || {
+            names.snapshot(&reader).unwrap_or_else(|error| {
+                tracing::error!("the counters cannot be read: {error}");
+                Default::default()
+            })
+        };
+        let server = http::serve(
+            bound,
+            Arc::clone(&self.metrics),
+            self.heartbeat.clone(),
+            counters,
+        )?;
+        self._server = Some(server);
         Ok(())
     }
 
     /// Tells what came of an event.
-    pub fn take(&self, outcome: &Outcome, names: &Names, prober: &Prober) {
-        if let Some(plans) = &outcome.plans {
-            prober.set_plans(plans.clone());
-        }
+    pub fn take(&self, outcome: &Outcome, names: &Names) {
         for change in &outcome.paths {
-            let name = names.uplink(change.id);
-            let family = family_name(change.family);
-            let state = if change.up { "up" } else { "down" };
-            tracing::info!("uplink {name}: {family} {state}: {}", change.cause);
+            let (name, family) = (names.uplink(change.id), family_name(change.family));
+            tracing::info!(
+                "uplink {name}: {family} {}: {}",
+                state(change.up),
+                change.cause
+            );
         }
         for change in &outcome.uplinks {
             let name = names.uplink(change.id);
+            self.metrics.uplink_up(name, change.up);
+            // What is found at the start is no change.
+            if change.first {
+                continue;
+            }
+            self.metrics.transition(name, State::from(change.up));
             let moved = outcome.moved_after.unwrap_or_default();
             if change.up {
                 tracing::info!("uplink {name} is up: {}", change.cause);
             } else {
+                self.metrics.failover(name, moved);
                 tracing::warn!(
-                    "uplink {name} is down: {}; flows moved after {moved:?}",
+                    "uplink {name} is down: {}; flows moved in {moved:?}",
                     change.cause
                 );
             }
@@ -55,24 +107,60 @@ impl Telemetry {
     /// Notes a report of the prober.
     pub fn probed(&self, report: &ProbeReport, names: &Names) {
         match report {
-            ProbeReport::Error { uplink, error } => {
-                tracing::warn!(
-                    "uplink {}: {error}: {:?}",
-                    names.uplink(*uplink),
-                    std::error::Error::source(error)
-                );
+            ProbeReport::Sent(id) => self.metrics.probe_sent(names.uplink(id.uplink), *id),
+            ProbeReport::Event(event) => {
+                let uplink = names.uplink(event.id.uplink);
+                self.metrics.probe_outcome(uplink, event.id, event.outcome);
             }
-            ProbeReport::Sent(_) | ProbeReport::Event(_) => {}
+            ProbeReport::Error { uplink, error } => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                tracing::warn!("uplink {}: {error}{cause}", names.uplink(*uplink));
+            }
         }
     }
 
     /// Notes that netlink events were lost.
     pub fn resynced(&self) {
+        self.metrics.netlink_resync();
         tracing::warn!("netlink events were lost; the kernel's tables were read anew");
     }
 
     /// Brings the gauges up to date.
-    pub fn tick(&self, _controller: &Controller) {}
+    pub fn tick(&self, controller: &Controller, shares: &Shares) {
+        for uplink in controller.uplinks() {
+            let name = &uplink.config.name;
+            self.metrics.uplink_up(name, uplink.up);
+            self.metrics.uplink_share(name, shares.share(uplink.id));
+            for family in FAMILIES {
+                let path = &uplink.paths[family];
+                let measure = path.exists().then(|| PathMeasure {
+                    up: path.is_up(),
+                    rtt: path.health().rtt(),
+                    loss: path.health().loss(),
+                });
+                self.metrics.path(name, family_of(family), measure);
+            }
+        }
+        let hosts = controller.hosts();
+        for family in FAMILIES {
+            let eligible = controller.eligible(family).count_ones() as usize;
+            self.metrics.eligible_uplinks(family_of(family), eligible);
+            self.metrics.lan_hosts(family_of(family), hosts[family]);
+        }
+    }
+}
+
+fn family_of(family: usize) -> Family {
+    if family == IPV4 {
+        Family::Ipv4
+    } else {
+        Family::Ipv6
+    }
+}
+
+fn state(up: bool) -> &'static str {
+    State::from(up).name()
 }
 
 /// Shows what the programs log; they only log defects of theirs.

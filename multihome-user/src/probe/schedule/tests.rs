@@ -1,10 +1,13 @@
 //! The schedule against a simulated network: timing bounds, stalls, late and forged replies.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use proptest::prelude::*;
 
 use super::*;
+
+mod simulation;
+mod stall;
+
+use simulation::Simulation;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -25,86 +28,6 @@ const INTERVAL_100: ProbeSettings = ProbeSettings {
 
 const fn ms_const(ms: u64) -> Duration {
     Duration::from_millis(ms)
-}
-
-/// A reply on its way: when it will arrive, and what it says.
-type Flying = (Instant, TargetId, u16, u64);
-
-/// A schedule, a network with a delay, and a clock.
-struct Simulation {
-    schedule: ProbeSchedule,
-    start: Instant,
-    now: Instant,
-    flying: VecDeque<Flying>,
-    sent: BTreeMap<TargetId, Vec<Instant>>,
-    outcomes: Vec<(Instant, ProbeEvent)>,
-}
-
-impl Simulation {
-    fn new(settings: ProbeSettings, seed: u8, targets: impl IntoIterator<Item = TargetId>) -> Self {
-        let start = Instant::now();
-        let mut schedule = ProbeSchedule::new(settings, [seed; 32]);
-        schedule.set_targets(targets, start);
-        Self {
-            schedule,
-            start,
-            now: start,
-            flying: VecDeque::new(),
-            sent: BTreeMap::new(),
-            outcomes: Vec::new(),
-        }
-    }
-
-    /// Runs until `end`; `network` says how long a reply takes, or that none comes.
-    fn run(
-        &mut self,
-        end: Instant,
-        mut network: impl FnMut(TargetId, Instant) -> Option<Duration>,
-    ) {
-        loop {
-            self.flying
-                .make_contiguous()
-                .sort_unstable_by_key(|flying| flying.0);
-            let arrival = self.flying.front().map(|flying| flying.0);
-            let deadline = self.schedule.next_deadline();
-            let next = [arrival, deadline].into_iter().flatten().min();
-            let Some(next) = next.filter(|&next| next <= end) else {
-                break;
-            };
-            self.now = self.now.max(next);
-            self.step(&mut network);
-        }
-        self.now = end;
-    }
-
-    /// Drains what has arrived and polls once.
-    fn step(&mut self, network: &mut impl FnMut(TargetId, Instant) -> Option<Duration>) {
-        while let Some((at, id, seq, cookie)) = self.flying.pop_front_if(|(at, ..)| *at <= self.now)
-        {
-            assert!(
-                self.schedule.reply(id.uplink, id.target, seq, cookie, at),
-                "a true reply"
-            );
-        }
-        for action in self.schedule.poll(self.now) {
-            match action {
-                ProbeAction::Send { id, seq, cookie } => {
-                    self.sent.entry(id).or_default().push(self.now);
-                    if let Some(delay) = network(id, self.now) {
-                        self.flying.push_back((self.now + delay, id, seq, cookie));
-                    }
-                }
-                ProbeAction::Outcome(event) => self.outcomes.push((self.now, event)),
-            }
-        }
-    }
-
-    fn lost(&self) -> usize {
-        self.outcomes
-            .iter()
-            .filter(|(_, event)| event.outcome == Outcome::Lost)
-            .count()
-    }
 }
 
 #[test]
@@ -289,86 +212,6 @@ fn cookies_do_not_repeat() {
     }
     assert!(sent > 400);
     assert_eq!(cookies.len(), sent);
-}
-
-#[test]
-fn replies_that_waited_out_a_stall_of_ours_are_not_losses() {
-    for drained_first in [true, false] {
-        let mut simulation = Simulation::new(INTERVAL_100, 8, (0..20).map(target));
-        let network = |_: TargetId, _: Instant| Some(ms(30));
-        simulation.run(simulation.start + ms(2000), network);
-        // Two seconds pass; whatever was on its way lies in the socket's queue.
-        simulation.now += ms(2000);
-        if !drained_first {
-            for action in simulation.schedule.poll(simulation.now) {
-                match action {
-                    ProbeAction::Send { id, seq, cookie } => {
-                        simulation
-                            .flying
-                            .push_back((simulation.now + ms(30), id, seq, cookie));
-                    }
-                    ProbeAction::Outcome(event) => {
-                        simulation.outcomes.push((simulation.now, event))
-                    }
-                }
-            }
-        }
-        simulation.step(&mut { network });
-        simulation.run(simulation.now + ms(2000), network);
-        assert_eq!(simulation.lost(), 0, "drained first: {drained_first}");
-    }
-}
-
-#[test]
-fn a_stall_does_not_hide_a_true_loss() {
-    let mut simulation = Simulation::new(INTERVAL_100, 9, [target(1)]);
-    simulation.run(simulation.start + ms(2000), |_, _| Some(ms(10)));
-    simulation.flying.clear();
-    simulation.run(simulation.now + ms(150), |_, _| None);
-    let before = simulation.lost();
-    simulation.now += ms(500);
-    simulation.step(&mut |_, _| None);
-    assert_eq!(
-        simulation.lost(),
-        before,
-        "judged before the queues could be read again"
-    );
-    simulation.run(simulation.now + GRACE, |_, _| None);
-    assert!(simulation.lost() > before, "not judged after the grace");
-}
-
-#[test]
-fn grace_is_granted_once_so_that_a_slow_machine_still_sees_losses() {
-    let mut simulation = Simulation::new(INTERVAL_100, 10, [target(1)]);
-    // Every single poll is late by more than a stall.
-    for _ in 0..50 {
-        simulation.now += ms(200);
-        simulation.step(&mut |_, _| None);
-    }
-    assert!(simulation.lost() > 20, "{} lost", simulation.lost());
-}
-
-#[test]
-fn a_stall_is_followed_by_one_probe_per_target_not_by_many() {
-    let mut simulation = Simulation::new(INTERVAL_100, 11, (0..20).map(target));
-    simulation.run(simulation.start + ms(1000), |_, _| Some(ms(1)));
-    let before: usize = simulation.sent.values().map(Vec::len).sum();
-    simulation.now += ms(10_000);
-    simulation.step(&mut |_, _| Some(ms(1)));
-    let after: usize = simulation.sent.values().map(Vec::len).sum();
-    assert_eq!(after - before, 20);
-    let resumed = simulation.now;
-    simulation.run(resumed + ms(105), |_, _| Some(ms(1)));
-    let mut again: Vec<Instant> = simulation
-        .sent
-        .values()
-        .filter_map(|sent| sent.iter().copied().find(|&at| at > resumed))
-        .collect();
-    assert_eq!(again.len(), 20);
-    again.sort_unstable();
-    assert!(again[0] >= resumed + ms(45), "too soon");
-    again.dedup();
-    assert!(again.len() >= 10, "the targets march in step: {again:?}");
 }
 
 #[test]
