@@ -27,18 +27,7 @@ fn start_stream(lab: &GatewayLab) -> Result<Stream> {
 
 fn ensure_undisturbed(story: &Story) -> Result<()> {
     for flow in &story.flows {
-        ensure!(
-            flow.lost_either_way() == 0,
-            "{:?} lost {}",
-            flow.flow,
-            flow.lost_either_way()
-        );
-        ensure!(
-            flow.moves().is_empty(),
-            "{:?}: {:?}",
-            flow.flow,
-            flow.moves()
-        );
+        flow.ensure_undisturbed()?;
     }
     Ok(())
 }

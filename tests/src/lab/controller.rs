@@ -2,6 +2,7 @@
 //! operator does it.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::PathBuf,
     process::Output,
@@ -107,6 +108,15 @@ pub struct UplinkStatus {
     pub bytes: u64,
     /// The router that it sends to.
     pub next_hop: Option<String>,
+    /// What is known of `ipv4` and `ipv6`; none of a family that the uplink does not have.
+    pub families: BTreeMap<String, Option<FamilyStatus>>,
+}
+
+/// What `multihome status --json` says of an uplink's address family.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FamilyStatus {
+    /// `up` or `down`
+    pub state: String,
 }
 
 impl Status {
@@ -116,6 +126,14 @@ impl Status {
             .iter()
             .map(|uplink| uplink.state.as_str())
             .eq(states.iter().copied())
+    }
+}
+
+impl UplinkStatus {
+    /// True when it is up, with both families.
+    pub fn is_up(&self) -> bool {
+        let up = |family: &Option<FamilyStatus>| family.as_ref().is_some_and(|f| f.state == "up");
+        self.state == "up" && self.families.len() == 2 && self.families.values().all(up)
     }
 }
 
@@ -234,10 +252,10 @@ impl<'lab> Gateway<'lab> {
         }
     }
 
-    /// Waits until all uplinks are up.
+    /// Waits until all uplinks are up, with both families.
     pub fn wait_until_all_up(&self) -> Result<Duration> {
         self.wait_for("all uplinks up", Duration::from_secs(15), |status| {
-            status.uplinks.iter().all(|uplink| uplink.state == "up")
+            status.uplinks.iter().all(UplinkStatus::is_up)
         })
     }
 

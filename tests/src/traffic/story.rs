@@ -1,7 +1,7 @@
 //! What happened to the packets of a stream: the uplink of each, what was lost, and how long a
 //! flow was without one.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::{capture::Seen, clock, flows::Flow, payload::Stamp};
 
@@ -124,6 +124,38 @@ impl FlowStory {
         self.packets.iter().filter(lost).count()
     }
 
+    /// Fails, with what is known of the losses and moves, unless each packet went out and came
+    /// back, and all took the same uplink.
+    pub fn ensure_undisturbed(&self) -> Result<()> {
+        let start = self.packets.first().map_or(0, |packet| packet.sent);
+        let mut lost = self
+            .packets
+            .iter()
+            .filter(|packet| !packet.returned)
+            .map(|packet| packet.sent);
+        if let Some(first) = lost.next() {
+            bail!(
+                "{:?} on uplink {:?}: of {} packets {} did not arrive and {} did not come back, \
+                 from {:.1} ms to {:.1} ms after the first; {:?}",
+                self.flow,
+                self.first_uplink(),
+                self.packets.len(),
+                self.lost(),
+                self.lost_either_way(),
+                clock::milliseconds(start, first),
+                clock::milliseconds(start, lost.next_back().unwrap_or(first)),
+                self.moves()
+            );
+        }
+        ensure!(
+            self.moves().is_empty(),
+            "{:?} moved: {:?}",
+            self.flow,
+            self.moves()
+        );
+        Ok(())
+    }
+
     /// Each change to another uplink.
     pub fn moves(&self) -> Vec<Move> {
         let arrivals: Vec<(u64, usize)> = self.arrivals().collect();
@@ -209,6 +241,7 @@ mod tests {
         assert_eq!(flow.moves(), moves);
         assert_eq!(flow.failover_ms(1_500_000), Some(2.5));
         assert_eq!(flow.failover_ms(4_500_000), None);
+        flow.ensure_undisturbed().expect_err("packets were lost");
         assert_eq!(story.started_on(2).count(), 1);
         assert_eq!(story.not_started_on(2).count(), 0);
     }
