@@ -1,6 +1,11 @@
 //! Asks the kernel to resolve neighbours, and to confirm those it knows.
 
-use std::{io, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::StreamExt;
 use netlink_packet_core::{
@@ -16,6 +21,11 @@ use netlink_packet_route::{
 
 use super::{NetlinkError, state::NeighbourState};
 
+/// How often a check under way is begun anew when it is asked for again. By itself the kernel
+/// repeats an unanswered question only every second, so one lost packet would look like a dead
+/// neighbour to who asks more often.
+const MAX_REPEATS: u32 = 10;
+
 /// Asks the kernel about neighbours. The answers come as events of the
 /// [`Watcher`](super::Watcher).
 ///
@@ -24,6 +34,8 @@ use super::{NetlinkError, state::NeighbourState};
 #[derive(Clone, Debug)]
 pub struct NeighbourResolver {
     handle: rtnetlink::Handle,
+    /// How often the check of a neighbour was begun anew.
+    repeats: Arc<Mutex<BTreeMap<(u32, IpAddr), u32>>>,
 }
 
 impl NeighbourResolver {
@@ -41,7 +53,10 @@ impl NeighbourResolver {
                 source,
             })?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self {
+            handle,
+            repeats: Arc::default(),
+        })
     }
 
     /// Has a neighbour resolved: makes an entry if there is none, and uses it as a packet to it
@@ -60,26 +75,58 @@ impl NeighbourResolver {
     /// becomes REACHABLE, with an event; if not, it becomes FAILED after some seconds. Its MAC
     /// address stays valid meanwhile. An entry that is not valid, or not there, is resolved.
     ///
+    /// May be called every interval of a tenth of a second and more: each call asks once.
+    ///
     /// # Errors
     /// As [`Self::resolve`].
     pub async fn confirm(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        match self.state(ifindex, address).await? {
-            // A check that is under way must come to its end, or it could never fail.
+        let state = self.state(ifindex, address).await?;
+        if state != Some(NeighbourState::Probe) {
+            self.repeats().remove(&(ifindex, address));
+        }
+        match state {
             Some(
-                NeighbourState::Permanent
-                | NeighbourState::NoArp
-                | NeighbourState::Probe
-                | NeighbourState::Incomplete,
+                NeighbourState::Permanent | NeighbourState::NoArp | NeighbourState::Incomplete,
             ) => Ok(()),
             Some(NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay) => {
-                let mut check = message(ifindex, address);
-                check.header.state = KernelState::Probe;
-                self.request(ifindex, address, check, 0).await
+                self.set_state(ifindex, address, KernelState::Probe).await
+            }
+            Some(NeighbourState::Probe) => {
+                // In the end a check must be left to fail, or a new MAC would never be asked for.
+                if self.count_repeat(ifindex, address) > MAX_REPEATS {
+                    return Ok(());
+                }
+                // Only a change of the state makes the kernel ask.
+                self.set_state(ifindex, address, KernelState::Stale).await?;
+                self.set_state(ifindex, address, KernelState::Probe).await
             }
             Some(NeighbourState::None | NeighbourState::Failed) | None => {
                 self.make_and_use(ifindex, address).await
             }
         }
+    }
+
+    fn repeats(&self) -> std::sync::MutexGuard<'_, BTreeMap<(u32, IpAddr), u32>> {
+        // Numbers in a map are in order whatever panicked.
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_repeat(&self, ifindex: u32, address: IpAddr) -> u32 {
+        let mut repeats = self.repeats();
+        let count = repeats.entry((ifindex, address)).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    async fn set_state(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+        state: KernelState,
+    ) -> Result<(), NetlinkError> {
+        let mut change = message(ifindex, address);
+        change.header.state = state;
+        self.request(ifindex, address, change, 0).await
     }
 
     async fn make_and_use(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
