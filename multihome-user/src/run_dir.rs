@@ -87,21 +87,27 @@ pub struct RunDir {
 impl RunDir {
     /// Makes the directory if it is not there, and takes it.
     pub fn take(path: &Path) -> Result<Self, RunDirError> {
-        prepare(path)?;
         let failed = |source| RunDirError::Io {
             path: path.into(),
             source,
         };
         let file = path.join(LOCK);
         loop {
-            let mut lock = File::options()
+            prepare(path)?;
+            let opened = File::options()
                 .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .open(&file)
-                .map_err(failed)?;
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&file);
+            let mut lock = match opened {
+                Ok(lock) => lock,
+                // The last holder has removed the directory in this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
             match lock.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -113,7 +119,8 @@ impl RunDir {
                 }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            // Between opening and locking, the last holder may have removed the file.
+            // Between opening and locking, the last holder may have removed the file; then this is
+            // the lock of nothing.
             let ours = lock.metadata().map_err(failed)?.ino();
             if fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.ino() == ours) {
                 // The content only serves the message above.
@@ -125,7 +132,6 @@ impl RunDir {
                     _lock: lock,
                 });
             }
-            prepare(path)?;
         }
     }
 
@@ -134,13 +140,30 @@ impl RunDir {
         &self.path
     }
 
-    /// Removes the directory, unless something else than the lock is left in it.
+    /// Removes the directory, unless something else than the lock is left in it. Dropping does so
+    /// too, without telling what went wrong.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or a removal is refused.
     pub fn remove(self) -> io::Result<()> {
-        fs::remove_file(self.path.join(LOCK))?;
-        match fs::remove_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+        self.remove_unused()
+    }
+
+    fn remove_unused(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            if entry?.file_name() != LOCK {
+                return Ok(());
+            }
         }
+        fs::remove_file(self.path.join(LOCK))?;
+        fs::remove_dir(&self.path)
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        // A start that came to nothing leaves nothing. The lock is still held here.
+        let _ = self.remove_unused();
     }
 }
 
@@ -164,7 +187,13 @@ fn prepare(path: &Path) -> Result<(), RunDirError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }
-    let metadata = fs::metadata(path).map_err(failed)?;
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // The last holder has removed it in this moment; opening the lock tells. (A link that
+        // leads nowhere is still there.)
+        Err(_) if fs::symlink_metadata(path).is_err() => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
     if !metadata.is_dir() {
         return Err(RunDirError::NotADirectory(path.into()));
     }
@@ -193,6 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("gw");
         let first = RunDir::take(&path).expect("nobody has it");
+        fs::write(path.join("kept"), "something of value").expect("room for a file");
         assert_eq!((mode(&path), mode(&path.join(LOCK))), (0o700, 0o600));
 
         let error = RunDir::take(&path).expect_err("somebody has it");
@@ -212,25 +242,42 @@ mod tests {
     fn is_removed_when_nothing_is_left() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("gw");
-        fs::write(
-            RunDir::take(&path)
-                .expect("nobody has it")
-                .path()
-                .join("kept"),
-            "something of value",
-        )
-        .expect("room for a file");
-        RunDir::take(&path)
-            .expect("nobody has it")
-            .remove()
-            .expect("the lock can be removed");
-        assert!(path.join("kept").exists() && !path.join(LOCK).exists());
+        let kept = path.join("kept");
+        let run_dir = RunDir::take(&path).expect("nobody has it");
+        fs::write(&kept, "something of value").expect("room for a file");
+        run_dir.remove().expect("there is nothing to remove");
+        assert!(kept.exists());
 
-        fs::remove_file(path.join("kept")).expect("it is there");
-        RunDir::take(&path)
-            .expect("nobody has it")
-            .remove()
-            .expect("all can be removed");
+        fs::remove_file(&kept).expect("it is there");
+        drop(RunDir::take(&path).expect("nobody has it"));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn many_at_once_have_it_one_after_the_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("gw");
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let run_dir = loop {
+                            match RunDir::take(&path) {
+                                Ok(run_dir) => break run_dir,
+                                Err(RunDirError::AlreadyRunning { .. }) => std::thread::yield_now(),
+                                Err(error) => panic!("{}", crate::exit::message(&error)),
+                            }
+                        };
+                        assert_eq!(holders.fetch_add(1, order), 0, "two have it");
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, order);
+                        drop(run_dir);
+                    }
+                });
+            }
+        });
         assert!(!path.exists());
     }
 
@@ -251,6 +298,11 @@ mod tests {
         let error = RunDir::take(file.path()).expect_err("it is a file");
         assert!(matches!(error, RunDirError::NotADirectory(_)), "{error}");
         let error = RunDir::take(&file.path().join("x")).expect_err("it lies below a file");
+        assert!(matches!(error, RunDirError::Io { .. }), "{error}");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).expect("room for a link");
+        let error = RunDir::take(&link).expect_err("the link leads nowhere");
         assert!(matches!(error, RunDirError::Io { .. }), "{error}");
         let error = RunDir::take(Path::new("/nonexistent/x/y")).expect_err("no such parent");
         assert!(

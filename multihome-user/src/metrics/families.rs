@@ -72,7 +72,7 @@ impl Families {
             )?,
             uplink_share: add.gauges(
                 "uplink_share_ratio",
-                "Share of new flows that the uplink takes now, 0 to 1.",
+                "Share of the steered packets of the last seconds that the uplink carried, 0 to 1.",
                 &["uplink"],
             )?,
             path_up: add.int_gauges(

@@ -1,0 +1,106 @@
+//! For any configuration, printing and reading agree; for any text, reading does not panic.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let probe = (
+        10_000_000..=60_000_000_000_u64,
+        any::<Option<u16>>(),
+        1..=100_u32,
+        1..=100_u32,
+    )
+        .prop_map(|(interval, timeout, fall, rise)| ProbeConfig {
+            interval: Duration::from_nanos(interval),
+            timeout: timeout.map(|ms| Duration::from_millis(10 + u64::from(ms) % 59_990)),
+            fall,
+            rise,
+        });
+    let uplink = (
+        "[A-Za-z0-9_.-]{1,28}",
+        1..=1_000_000_u32,
+        1..=16_u8,
+        proptest::option::of((1..=223_u8).prop_filter("loopback", |first| *first != 127)),
+        any::<Option<[u8; 8]>>(),
+        proptest::collection::btree_set(1..=100_u8, 0..=MAX_PROBES),
+    )
+        .prop_map(
+            |(name, weight, tier, gateway4, gateway6, probes)| UplinkConfig {
+                name,
+                device: String::new(),
+                weight,
+                tier,
+                gateway4: gateway4.map(|first| Ipv4Addr::new(first, 0, 2, 1)),
+                gateway6: gateway6.map(|host| {
+                    let mut address = [0; 16];
+                    address[..2].copy_from_slice(&[0x20, 0x01]);
+                    address[8..].copy_from_slice(&host);
+                    address.into()
+                }),
+                mode: Mode::Routed,
+                probe: probes
+                    .into_iter()
+                    .map(|last| IpAddr::from([9, 9, 9, last]))
+                    .collect(),
+            },
+        );
+    (
+        proptest::collection::vec(uplink, 1..8),
+        1..5_usize,
+        probe,
+        any::<Option<SocketAddr>>(),
+        "/[a-z \"'\\\\é#]{1,20}",
+        any::<(bool, bool, Option<u64>)>(),
+    )
+        .prop_map(
+            |(mut uplinks, lan, probe, metrics_listen, run_dir, (generic, detach, seed))| {
+                for (at, uplink) in uplinks.iter_mut().enumerate() {
+                    uplink.name.push_str(&format!("-{at}"));
+                    uplink.device = format!("eth{at}");
+                }
+                Config {
+                    lan: (0..lan).map(|at| format!("lan{at}")).collect(),
+                    uplinks,
+                    probe,
+                    // A flow label or a scope has no place in the text form.
+                    metrics_listen: metrics_listen.map(|a| SocketAddr::new(a.ip(), a.port())),
+                    run_dir: run_dir.into(),
+                    xdp_mode: if generic {
+                        XdpMode::Generic
+                    } else {
+                        XdpMode::Native
+                    },
+                    seed,
+                    detach_on_exit: detach,
+                    origins: BTreeMap::new(),
+                }
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_reads_back(config in any_config()) {
+        let text = config.to_toml();
+        let mut again = read(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        again.origins.clear();
+        prop_assert_eq!(again, config);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        let _ = read(&text);
+    }
+
+    /// Damage somewhere in a good file reaches deeper than random text does.
+    #[test]
+    fn no_damage_makes_it_panic(at in 0..FULL.len(), cut in 0..40_usize, put in "[\\PC\n]{0,8}") {
+        let end = (at + cut).min(FULL.len());
+        prop_assume!(FULL.is_char_boundary(at) && FULL.is_char_boundary(end));
+        let text = format!("{}{put}{}", &FULL[..at], &FULL[end..]);
+        if let Err(error) = read(&text) {
+            prop_assert!(!exit::message(&error).is_empty());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Addresses of the configuration: next hops, probe targets, and where metrics are served.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use super::ValueError;
+
+/// A next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gateway(pub IpAddr);
+
+impl FromStr for Gateway {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        host_address("gateway", text).map(Self)
+    }
+}
+
+/// An address beyond the next hop that is asked whether it can still be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target(pub IpAddr);
+
+impl FromStr for Target {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = host_address("probe target", text)?;
+        let link_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if link_local {
+            return Err(ValueError::UnusableAddress {
+                what: "probe target",
+                address,
+                reason: "link-local, which no router passes on (the next hop is probed anyway)",
+            });
+        }
+        Ok(Self(address))
+    }
+}
+
+/// An address that one host can have and that can be asked over an uplink.
+fn host_address(what: &'static str, text: &str) -> Result<IpAddr, ValueError> {
+    let address: IpAddr = text.parse().map_err(|_| ValueError::Address(text.into()))?;
+    let reason = match address {
+        _ if address.is_unspecified() => Some("the unspecified address"),
+        _ if address.is_multicast() => Some("a multicast address"),
+        _ if address.is_loopback() => Some("a loopback address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("in 0.0.0.0/8, \"this network\""),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("in the reserved 240.0.0.0/4"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Some("an IPv4 address in IPv6 form; write it as IPv4")
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    };
+    match reason {
+        Some(reason) => Err(ValueError::UnusableAddress {
+            what,
+            address,
+            reason,
+        }),
+        None => Ok(address),
+    }
+}
+
+/// Where metrics are served; `None` is "off".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| ValueError::Listen {
+                given: text.into(),
+                example: listen_example(text),
+            })
+    }
+}
+
+/// What somebody may have meant who wrote a port alone, or an address alone.
+fn listen_example(text: &str) -> String {
+    let address = text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let port = text.trim_start_matches(['*', ':']).parse::<u16>().ok();
+    match (address, port) {
+        (Some(address), _) => {
+            format!(
+                "with a port it is {:?}",
+                SocketAddr::new(address, 9750).to_string()
+            )
+        }
+        (None, Some(port)) => format!(
+            "for this machine alone write \"127.0.0.1:{port}\", for all addresses \"[::]:{port}\""
+        ),
+        (None, None) => "an example is \"127.0.0.1:9750\"".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_must_be_of_one_host() {
+        for good in [
+            "192.0.2.1",
+            "10.0.0.1",
+            "fe80::1",
+            "2001:db8::1",
+            "169.254.1.1",
+        ] {
+            assert!(good.parse::<Gateway>().is_ok(), "{good}");
+        }
+        for bad in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.5",
+            "255.255.255.255",
+            "250.0.0.1",
+            "::",
+            "::1",
+            "ff02::1",
+            "::ffff:192.0.2.1",
+        ] {
+            let error = bad.parse::<Gateway>().expect_err(bad).to_string();
+            assert!(error.contains(" cannot be a gateway: it is "), "{error}");
+        }
+        for bad in ["", "192.0.2", "192.0.2.0/24", "gw.example", "fe80::1%eth0"] {
+            assert_eq!(bad.parse::<Gateway>(), Err(ValueError::Address(bad.into())));
+        }
+    }
+
+    #[test]
+    fn a_link_local_target_lies_behind_no_router() {
+        for bad in ["fe80::1", "169.254.1.1"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_metrics_address_needs_a_port() {
+        assert_eq!("off".parse(), Ok(Listen(None)));
+        assert_eq!(
+            "[::1]:80".parse(),
+            Ok(Listen(Some(([0, 0, 0, 0, 0, 0, 0, 1], 80).into())))
+        );
+        for (bad, help) in [
+            ("127.0.0.1", "\"127.0.0.1:9750\""),
+            ("::1", "\"[::1]:9750\""),
+            ("[::]", "\"[::]:9750\""),
+            (":9100", "\"127.0.0.1:9100\""),
+            ("9100", "\"127.0.0.1:9100\""),
+            ("localhost:9750", "\"127.0.0.1:9750\""),
+            ("", "\"127.0.0.1:9750\""),
+        ] {
+            let error = bad.parse::<Listen>().expect_err(bad).to_string();
+            assert!(error.contains(help), "{error}");
+        }
+    }
+}

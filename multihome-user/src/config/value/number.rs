@@ -1,0 +1,176 @@
+//! Whole numbers and durations of the configuration, each with its range.
+
+use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{super::duration::TextDuration, ValueError};
+
+/// A share of traffic relative to the other uplinks of the same tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight(pub u32);
+
+/// Failover priority: tier 2 carries traffic only when no uplink of tier 1 can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier(pub u8);
+
+/// A number of probes in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeCount(pub u32);
+
+/// The seed of the flow hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedValue(pub u64);
+
+/// Reads a whole number of an allowed range, and keeps what was written for the error.
+trait Ranged: Sized {
+    const WHAT: &'static str;
+    const MIN: u64;
+    const MAX: u64;
+
+    fn new(number: u64) -> Self;
+
+    fn read(number: Option<u64>, given: impl fmt::Display) -> Result<Self, ValueError> {
+        number
+            .filter(|number| (Self::MIN..=Self::MAX).contains(number))
+            .map(Self::new)
+            .ok_or_else(|| ValueError::Range {
+                what: Self::WHAT,
+                given: given.to_string(),
+                min: Self::MIN,
+                max: Self::MAX,
+            })
+    }
+}
+
+/// Reads an integer of the file; everything else is a mistake to explain.
+struct RangedVisitor<T>(PhantomData<T>);
+
+impl<T: Ranged> de::Visitor<'_> for RangedVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {} to {}", T::MIN, T::MAX)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        T::read(u64::try_from(number).ok(), number).map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        T::read(Some(number), number).map_err(E::custom)
+    }
+
+    fn visit_i128<E: de::Error>(self, number: i128) -> Result<T, E> {
+        T::read(u64::try_from(number).ok(), number).map_err(E::custom)
+    }
+}
+
+macro_rules! ranged {
+    ($type:ident($inner:ty), $what:literal, $min:literal, $max:expr) => {
+        impl Ranged for $type {
+            const WHAT: &'static str = $what;
+            const MIN: u64 = $min;
+            const MAX: u64 = $max;
+
+            fn new(number: u64) -> Self {
+                Self(<$inner>::try_from(number).expect("the range above fits the type"))
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::read(text.parse().ok(), text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(RangedVisitor::<Self>(PhantomData))
+            }
+        }
+    };
+}
+
+ranged!(Weight(u32), "the weight", 1, 1_000_000);
+ranged!(Tier(u8), "the tier", 1, 16);
+ranged!(ProbeCount(u32), "the number of probes", 1, 100);
+ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
+
+/// The time from one probe of a target to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+/// How long a probe's answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout(pub Duration);
+
+macro_rules! ranged_duration {
+    ($type:ident, $what:literal) => {
+        impl TryFrom<TextDuration> for $type {
+            type Error = ValueError;
+
+            fn try_from(given: TextDuration) -> Result<Self, Self::Error> {
+                let min = TextDuration(Duration::from_millis(10));
+                let max = TextDuration(Duration::from_secs(60));
+                if (min..=max).contains(&given) {
+                    Ok(Self(given.0))
+                } else {
+                    Err(ValueError::DurationRange {
+                        what: $what,
+                        given,
+                        min,
+                        max,
+                    })
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse::<TextDuration>()?.try_into()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                TextDuration::deserialize(deserializer)?
+                    .try_into()
+                    .map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+ranged_duration!(Interval, "the probe interval");
+ranged_duration!(Timeout, "the probe timeout");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_ends() {
+        assert_eq!("1".parse(), Ok(Weight(1)));
+        assert_eq!("1000000".parse(), Ok(Weight(1_000_000)));
+        for bad in [
+            "0",
+            "1000001",
+            "-1",
+            "1.5",
+            "",
+            "x",
+            "99999999999999999999999",
+        ] {
+            let error = bad.parse::<Weight>().expect_err(bad);
+            assert!(error.to_string().contains("from 1 to 1000000"), "{error}");
+        }
+        assert_eq!("16".parse(), Ok(Tier(16)));
+        assert!("17".parse::<Tier>().is_err());
+        assert_eq!("18446744073709551615".parse(), Ok(SeedValue(u64::MAX)));
+    }
+}
