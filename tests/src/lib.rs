@@ -3,3 +3,4 @@
 pub mod demo;
 pub mod lab;
 pub mod traffic;
+pub mod vm;

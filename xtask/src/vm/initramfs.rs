@@ -19,7 +19,10 @@ pub fn pack(init: &Path) -> Result<PathBuf> {
     }
     // The kernel opens it for the first program's input and output, before anything is mounted.
     archive.character_device(Path::new("/dev/console"), 5, 1)?;
-    archive.program(Path::new("/init"), &read(init)?)?;
+    // Debug information would be most of the archive, and unpacking it most of the boot.
+    let stripped = init.with_extension("stripped");
+    run::output(Command::new("strip").arg("-o").arg(&stripped).arg(init))?;
+    archive.program(Path::new("/init"), &read(&stripped)?)?;
     for library in libraries(&run::output(Command::new("ldd").arg(init))?) {
         archive.program(&library, &read(&library)?)?;
     }

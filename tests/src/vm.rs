@@ -1,0 +1,110 @@
+//! The guest's side of the kernel matrix: what the first program of a virtual machine does.
+//!
+//! `cargo xtask vm` packs the program `vm_init` into an initramfs and boots a kernel with it. There
+//! is nothing else in the machine: no shell, no other process, no disk.
+
+pub mod report;
+
+use std::{fs, io::Write as _, panic, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::programs::Xdp;
+use multihome::{
+    config::XdpMode,
+    dataplane::{Dataplane, PROGRAM_LAN, PROGRAM_UPLINK},
+};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        utsname::uname,
+    },
+};
+
+use report::Line;
+
+/// The gateway's run directory in the machine.
+const RUN_DIR: &str = "/run/multihome";
+
+/// Reports on this kernel over the console and switches the machine off.
+///
+/// Only the first process of a machine may call this. It returns only when the machine cannot be
+/// switched off.
+pub fn first_process() -> Result<()> {
+    // A panic would end the first process, and with it the kernel, before its text is written.
+    let outcome = panic::catch_unwind(examine);
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            // The verifier's log is in there, line by line; the report wants one line.
+            println!("{error:?}");
+            say(&Line::Error(error.to_string()));
+        }
+        // The panic's own text is on the console already.
+        Err(_) => say(&Line::Error("the guest's program panicked".to_owned())),
+    }
+    say(&Line::End);
+    reboot(RebootMode::RB_POWER_OFF).context("cannot switch the machine off")?;
+    Ok(())
+}
+
+fn examine() -> Result<()> {
+    mount_all()?;
+    let kernel = uname().context("uname")?;
+    say(&Line::Kernel(
+        kernel.release().to_string_lossy().into_owned(),
+    ));
+    verify()?;
+    golden()
+}
+
+/// Loads both programs as the gateway does, and reports how much work the verifier had with each.
+fn verify() -> Result<()> {
+    let mut dataplane = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native)?;
+    for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+        let program = dataplane.ebpf_mut().program(name);
+        let program: &Xdp = program
+            .with_context(|| format!("no program {name}"))?
+            .try_into()?;
+        let instructions = program.info()?.verified_instruction_count();
+        let instructions = instructions.context("this kernel does not count instructions")?;
+        say(&Line::Program {
+            name: name.to_owned(),
+            instructions,
+        });
+    }
+    Ok(())
+}
+
+/// Runs the golden tables.
+fn golden() -> Result<()> {
+    Ok(())
+}
+
+/// Mounts what the kernel offers; the initramfs has the directories only.
+fn mount_all() -> Result<()> {
+    for (kind, place) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/run"),
+        ("tmpfs", "/tmp"),
+    ] {
+        fs::create_dir_all(place).with_context(|| place.to_owned())?;
+        mount(
+            Some(kind),
+            Path::new(place),
+            Some(kind),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .with_context(|| format!("mounting {kind} on {place}"))?;
+    }
+    Ok(())
+}
+
+fn say(line: &Line) {
+    println!("{line}");
+    // The console has no other reader to be told when it cannot be written.
+    drop(std::io::stdout().flush());
+}
