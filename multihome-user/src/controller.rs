@@ -9,7 +9,7 @@ use std::{
 
 use multihome_common::{
     limits::MAX_UPLINKS,
-    port::PortEntry,
+    port::{PORT_VLAN_DEVICES, PortEntry},
     state::{IPV4, IPV6},
     uplink::{Hop, HostEntry, UplinkEntry},
 };
@@ -104,8 +104,10 @@ pub enum Action {
     SetHost(IpAddr, Option<HostEntry>),
     /// Probe these and nothing else.
     Probe(Vec<ProbePlan>),
-    /// Have the kernel resolve or confirm a neighbour.
+    /// Have the kernel resolve a neighbour, or check one that is stale.
     Resolve(u32, IpAddr),
+    /// Have the kernel ask a neighbour now, whatever it knows.
+    Confirm(u32, IpAddr),
     /// Tell that a path went up or down.
     PathChanged(PathChange),
     /// Tell that an uplink went up or down: its last path down, or its first up.
@@ -287,10 +289,7 @@ impl Controller {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Net(event) => self.handle_net(event, now),
-            Event::ProbeSent(id) => {
-                self.confirm_silent_next_hop(id, now);
-                Vec::new()
-            }
+            Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
@@ -302,6 +301,15 @@ impl Controller {
     }
 
     fn handle_net(&mut self, event: NetEvent, now: Instant) -> Vec<Action> {
+        if let NetEvent::Neighbour {
+            ifindex,
+            address,
+            neighbour,
+        } = &event
+            && neighbour.state == NeighbourState::Reachable
+        {
+            self.confirm(*ifindex, *address, now);
+        }
         if !self.net.apply(&event) {
             return Vec::new();
         }
@@ -375,27 +383,37 @@ impl Controller {
         }
     }
 
-    /// Many next hops answer no pings: one that never did counts as answering as long as the
-    /// kernel holds its neighbour entry for valid.
-    fn confirm_silent_next_hop(&mut self, id: TargetId, now: Instant) {
-        if id.kind != TargetKind::NextHop {
-            return;
+    /// Many next hops answer no pings: one that never did is asked by ARP or neighbour discovery
+    /// along with each ping, and the kernel's confirmation counts as the answer.
+    fn ask_silent_next_hop(&self, id: TargetId) -> Vec<Action> {
+        let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.id == id.uplink) else {
+            return Vec::new();
+        };
+        let silent = |path: &&Path| path.next_hop() == Some(id.target) && path.is_silent();
+        match (&uplink.link, uplink.paths.iter().find(silent)) {
+            (Some(link), Some(_)) if id.kind == TargetKind::NextHop => {
+                vec![Action::Confirm(link.ifindex, id.target)]
+            }
+            _ => Vec::new(),
         }
-        let Some(uplink) = self
+    }
+
+    /// The kernel confirmed a neighbour.
+    fn confirm(&mut self, ifindex: u32, address: IpAddr, now: Instant) {
+        let on_device = |uplink: &&mut Uplink| {
+            uplink
+                .link
+                .as_ref()
+                .is_some_and(|link| link.ifindex == ifindex)
+        };
+        for path in self
             .uplinks
             .iter_mut()
-            .find(|uplink| uplink.id == id.uplink)
-        else {
-            return;
-        };
-        let Some(link) = &uplink.link else { return };
-        let valid = self
-            .net
-            .neighbour(link.ifindex, id.target)
-            .is_some_and(|n| n.valid);
-        for path in &mut uplink.paths {
-            if valid && path.next_hop() == Some(id.target) {
-                path.confirm_if_never_answered(now);
+            .filter(on_device)
+            .flat_map(|uplink| &mut uplink.paths)
+        {
+            if path.next_hop() == Some(address) {
+                path.confirm(now);
             }
         }
     }
@@ -743,7 +761,15 @@ fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
         ifindex: link.ifindex,
         slot,
         mtu: link.mtu,
-        flags: 0,
+        flags: if net
+            .links
+            .values()
+            .any(|other| other.vlan_of == Some(link.ifindex))
+        {
+            PORT_VLAN_DEVICES
+        } else {
+            0
+        },
         mac: link.mac.unwrap_or_default(),
         reserved: [0; 6],
         address4: address4.unwrap_or_default(),

@@ -188,9 +188,15 @@ impl Path {
         }
     }
 
-    /// Counts the neighbour entry as an answer, for a next hop that never answered a ping.
-    pub fn confirm_if_never_answered(&mut self, now: Instant) {
-        if !self.answered {
+    /// Whether the next hop never answered a ping, so that another sign of life must do.
+    pub fn is_silent(&self) -> bool {
+        !self.answered
+    }
+
+    /// Takes the kernel's confirmation of the neighbour entry as an answer, if the next hop is
+    /// silent: one that answers pings and stops has failed, whatever its ARP says.
+    pub fn confirm(&mut self, now: Instant) {
+        if self.is_silent() {
             self.health.handle(HealthEvent::NextHopConfirmed, now);
         }
     }

@@ -72,6 +72,16 @@ pub enum DataplaneError {
         #[source]
         source: ProgramError,
     },
+    /// The device would drop what is redirected to it.
+    #[error(
+        "{device}: the driver does not send what XDP redirects, so it can be neither LAN port nor \
+         uplink; use another device, or --xdp-mode generic. Of a veth pair, the peer must have GRO \
+         on, switched on while both ends are up (ethtool -K PEER gro off gro on)"
+    )]
+    NotRedirectable {
+        /// The device.
+        device: String,
+    },
     /// Another XDP program is on the device.
     #[error(
         "{device}: another XDP program is attached; take it off (ip link set dev {device} xdp off) \
@@ -136,7 +146,9 @@ pub enum DataplaneError {
 impl Classify for DataplaneError {
     fn exit_class(&self) -> ExitClass {
         match self {
-            Self::NotNative { .. } | Self::Busy { .. } => ExitClass::Input,
+            Self::NotNative { .. } | Self::NotRedirectable { .. } | Self::Busy { .. } => {
+                ExitClass::Input
+            }
             Self::Path { .. }
             | Self::Load(_)
             | Self::Program { .. }

@@ -22,7 +22,7 @@ use multihome_common::{
 use super::{
     CounterReader, DataplaneError,
     attach::{self, Attached, LINK_PREFIX},
-    pins,
+    pins, redirect,
     shared::SharedArray,
 };
 use crate::config::XdpMode;
@@ -116,7 +116,8 @@ impl Dataplane {
     /// Makes a device run the program of a LAN port or of an uplink.
     ///
     /// # Errors
-    /// When the driver has no native XDP, something else is attached, or the kernel refuses.
+    /// When the driver has no native XDP or does not send what is redirected, something else is
+    /// attached, or the kernel refuses. What was attached before the error stays attached.
     pub fn attach(
         &mut self,
         device: &str,
@@ -124,13 +125,16 @@ impl Dataplane {
         lan: bool,
     ) -> Result<Attached, DataplaneError> {
         let program = if lan { PROGRAM_LAN } else { PROGRAM_UPLINK };
-        attach::attach(
-            xdp(&mut self.ebpf, program)?,
-            &self.pins,
-            device,
-            ifindex,
-            self.mode,
-        )
+        let program = xdp(&mut self.ebpf, program)?;
+        let attached = attach::attach(program, &self.pins, device, ifindex, self.mode)?;
+        // Asked after attaching, because some drivers send redirected packets only then.
+        let native = self.mode == XdpMode::Native;
+        if native && redirect::sends_redirected(ifindex) == Some(false) {
+            return Err(DataplaneError::NotRedirectable {
+                device: device.to_owned(),
+            });
+        }
+        Ok(attached)
     }
 
     /// Takes the program off a device. A device that is gone took its program along.

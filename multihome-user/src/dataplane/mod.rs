@@ -7,6 +7,7 @@ mod detach;
 mod error;
 mod load;
 mod pins;
+mod redirect;
 mod shared;
 mod tables;
 

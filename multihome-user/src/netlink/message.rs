@@ -65,6 +65,8 @@ pub(super) struct LinkChange {
     pub name: Option<String>,
     pub mac: Option<Option<[u8; 6]>>,
     pub mtu: Option<u32>,
+    /// For a VLAN device the one below, else `Some(None)`; `None` when the message does not say.
+    pub vlan_of: Option<Option<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +200,9 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
         name: None,
         mac: None,
         mtu: None,
+        vlan_of: None,
     };
+    let (mut below, mut is_vlan) = (None, None);
     for attribute in attributes(&payload[LINK_HEADER_LEN..]) {
         match attribute? {
             (libc::IFLA_IFNAME, value) => {
@@ -207,6 +211,8 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
             }
             (libc::IFLA_ADDRESS, value) => link.mac = Some(value.try_into().ok()),
             (libc::IFLA_MTU, value) => link.mtu = Some(u32_at(value, 0)?),
+            (libc::IFLA_LINK, value) => below = Some(u32_at(value, 0)?),
+            (libc::IFLA_LINKINFO, value) => is_vlan = Some(kind_is(value, b"vlan")),
             (libc::IFLA_OPERSTATE, value) => {
                 carrying = CARRYING.contains(value.first().ok_or(Malformed)?);
             }
@@ -214,7 +220,17 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
         }
     }
     link.carrier = link.admin_up && has(libc::IFF_LOWER_UP) && carrying;
+    // Short messages leave the kind out; then nothing is known anew.
+    link.vlan_of = is_vlan.map(|is_vlan| below.filter(|_| is_vlan));
     Ok(Some(link))
+}
+
+/// Whether the information of this kind of device names `kind` (IFLA_INFO_KIND).
+fn kind_is(information: &[u8], kind: &[u8]) -> bool {
+    attributes(information).flatten().any(|(attribute, value)| {
+        attribute == libc::IFLA_INFO_KIND
+            && value.split(|&byte| byte == 0).next() == Some(kind)
+    })
 }
 
 fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {

@@ -110,6 +110,9 @@ impl Mirror {
                 .unwrap_or_default(),
             admin_up: change.admin_up,
             carrier: change.carrier,
+            vlan_of: change
+                .vlan_of
+                .unwrap_or_else(|| known.and_then(|link| link.vlan_of)),
         };
         self.tell(NetEvent::Link(link), events);
     }

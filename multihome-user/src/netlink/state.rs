@@ -25,6 +25,8 @@ pub struct Link {
     /// The driver sees a peer (IFF_LOWER_UP) and nothing keeps the device from carrying data:
     /// a lower device that is down, 802.1X that has not finished (operational state, RFC 2863).
     pub carrier: bool,
+    /// The device below, for a VLAN device of the kernel: its tagged frames come in there.
+    pub vlan_of: Option<u32>,
 }
 
 /// An address of this machine.

@@ -13,6 +13,7 @@ use super::RunError;
 use crate::{
     controller::{Action, Controller, PathChange, UplinkChange},
     dataplane::{Dataplane, DataplaneError},
+    exit,
     netlink::NeighbourResolver,
     probe::ProbePlan,
     segments,
@@ -23,6 +24,15 @@ pub const GROUP: usize = multihome_common::way::lan::DEFAULT_GROUP;
 /// Neighbours that may wait to be asked for; what does not fit is asked for at a later tick.
 const MAX_RESOLVING: usize = 1024;
 
+/// A neighbour to ask for.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    ifindex: u32,
+    address: IpAddr,
+    /// Also when the kernel holds its entry for fresh.
+    now: bool,
+}
+
 /// A device to attach to.
 #[derive(Clone, Debug)]
 struct Attachment {
@@ -30,6 +40,8 @@ struct Attachment {
     device: String,
     ifindex: u32,
     lan: bool,
+    /// That it cannot be attached was said once.
+    said: bool,
 }
 
 /// What came of a batch of actions, for logs and metrics.
@@ -49,7 +61,7 @@ pub struct Outcome {
 pub struct Executor {
     /// The kernel side.
     pub dataplane: Dataplane,
-    resolving: mpsc::Sender<(u32, IpAddr)>,
+    resolving: mpsc::Sender<Question>,
     /// Held back until [`Executor::go`], then what could not be attached yet.
     waiting: BTreeMap<u32, Attachment>,
     going: bool,
@@ -64,8 +76,18 @@ impl Executor {
         let resolver = NeighbourResolver::new()?;
         let (resolving, mut queue) = mpsc::channel(MAX_RESOLVING);
         tokio::spawn(async move {
-            while let Some((ifindex, address)) = queue.recv().await {
-                if let Err(error) = resolver.resolve(ifindex, address).await {
+            while let Some(Question {
+                ifindex,
+                address,
+                now,
+            }) = queue.recv().await
+            {
+                let asked = if now {
+                    resolver.confirm(ifindex, address).await
+                } else {
+                    resolver.resolve(ifindex, address).await
+                };
+                if let Err(error) = asked {
                     tracing::debug!("{error}: {:?}", std::error::Error::source(&error));
                 }
             }
@@ -121,6 +143,7 @@ impl Executor {
                         device,
                         ifindex,
                         lan,
+                        said: false,
                     },
                 );
                 if self.going {
@@ -143,7 +166,18 @@ impl Executor {
             }
             Action::Probe(plans) => outcome.plans = Some(plans),
             Action::Resolve(ifindex, address) => {
-                let _ = self.resolving.try_send((ifindex, address));
+                let _ = self.resolving.try_send(Question {
+                    ifindex,
+                    address,
+                    now: false,
+                });
+            }
+            Action::Confirm(ifindex, address) => {
+                let _ = self.resolving.try_send(Question {
+                    ifindex,
+                    address,
+                    now: true,
+                });
             }
             Action::PathChanged(change) => outcome.paths.push(change),
             Action::UplinkChanged(change) => outcome.uplinks.push(change),
@@ -216,11 +250,14 @@ impl Executor {
 
     /// Tries again what could not be attached.
     pub fn retry(&mut self) {
-        for (slot, attachment) in std::mem::take(&mut self.waiting) {
+        for (slot, mut attachment) in std::mem::take(&mut self.waiting) {
             match self.attach(&attachment) {
-                Ok(()) => tracing::info!("{}: attached anew", attachment.device),
+                Ok(()) => tracing::info!("{}: attached", attachment.device),
                 Err(error) => {
-                    tracing::error!("{error}: {:?}", std::error::Error::source(&error));
+                    if !attachment.said {
+                        tracing::error!("{}", exit::message(&error));
+                        attachment.said = true;
+                    }
                     self.waiting.insert(slot, attachment);
                 }
             }
@@ -233,6 +270,7 @@ impl Executor {
             device,
             ifindex,
             lan,
+            said: _,
         } = attachment;
         debug_assert_eq!(*slot as usize >= MAX_UPLINKS, *lan);
         self.dataplane.set_device(*slot, *ifindex)?;

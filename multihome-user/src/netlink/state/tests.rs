@@ -12,6 +12,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         mtu: 1500,
         admin_up: true,
         carrier: true,
+        vlan_of: None,
     }
 }
 
