@@ -23,6 +23,8 @@ use crate::{
 };
 
 pub mod path;
+#[cfg(test)]
+mod tests;
 pub mod words;
 
 use path::{Path, Sight};

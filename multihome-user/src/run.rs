@@ -101,7 +101,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         telemetry.take(&outcome, &names);
     }
     executor.forget_strangers(&controller)?;
-    executor.go()?;
+    if let Err(error) = executor.go() {
+        drop(executor);
+        if !prepared.adopted {
+            // What is left are maps that nothing uses.
+            dataplane::detach(&config.run_dir)?;
+        }
+        return Err(error.into());
+    }
     tracing::info!(
         "gateway runs: {} uplink(s), {} LAN port(s){}",
         config.uplinks.len(),

@@ -77,10 +77,33 @@ fn a_link_is_read() {
         name: Some("wan0".into()),
         mac: Some(Some([2, 0, 0, 0, 0, 1])),
         mtu: Some(1492),
+        vlan_of: None,
     };
     assert_eq!(change, Some(Change::Link(expected)));
     let gone = decode(RouteNetlinkMessage::DelLink(wan0(RUNNING, State::Up)));
     assert_eq!(gone, Some(Change::LinkGone(7)));
+}
+
+#[test]
+fn a_vlan_device_names_the_device_below() {
+    use netlink_packet_route::link::{InfoKind, LinkInfo};
+    let of = |kind| {
+        let message = link_message(
+            RUNNING,
+            vec![
+                LinkAttribute::IfName("wan0.100".into()),
+                LinkAttribute::Link(3),
+                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+            ],
+        );
+        match decode(RouteNetlinkMessage::NewLink(message)) {
+            Some(Change::Link(change)) => change.vlan_of,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of(InfoKind::Vlan), Some(Some(3)));
+    // A veth pair's link is its peer.
+    assert_eq!(of(InfoKind::Veth), Some(None));
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn link(ifindex: u32, admin_up: bool) -> Change {
         name: Some(format!("wan{ifindex}")),
         mac: Some(Some([2, 0, 0, 0, 0, 1])),
         mtu: Some(1500),
+        vlan_of: Some(None),
     })
 }
 
@@ -107,6 +108,7 @@ fn a_short_link_message_keeps_what_it_does_not_say() {
         name: None,
         mac: None,
         mtu: None,
+        vlan_of: None,
     };
     let events = absorb(&mut mirror, &Change::Link(short.clone()));
     let [NetEvent::Link(link)] = &events[..] else {

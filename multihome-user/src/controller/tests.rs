@@ -1,0 +1,477 @@
+//! Stories told to the controller without a kernel: what it sees, and what it does about it.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::Mode,
+    health::HealthSettings,
+    netlink::{Address, MAIN_TABLE, Neighbour, Route},
+};
+
+const FIBER: u8 = 0;
+const LTE: u8 = 1;
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The story's gateway: a LAN port, and two uplinks with one remote target each.
+struct Story {
+    controller: Controller,
+    now: Instant,
+    /// The eligible and last-known-good words of IPv4 as they were stored.
+    eligible: u64,
+    last_good: u64,
+}
+
+fn link(ifindex: u32, name: &str, carrier: bool) -> Link {
+    Link {
+        ifindex,
+        name: name.to_owned(),
+        mac: Some([2, 0, 0, 0, 0, ifindex as u8]),
+        mtu: 1500,
+        admin_up: true,
+        carrier,
+        vlan_of: None,
+    }
+}
+
+fn next_hop(id: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, id * 4 + 1])
+}
+
+fn neighbour(state: NeighbourState) -> Neighbour {
+    Neighbour {
+        mac: Some([6; 6]).filter(|_| state.is_valid()),
+        valid: state.is_valid(),
+        state,
+    }
+}
+
+fn seen(id: u8, state: NeighbourState) -> NetEvent {
+    NetEvent::Neighbour {
+        ifindex: u32::from(id) + 10,
+        address: next_hop(id),
+        neighbour: neighbour(state),
+    }
+}
+
+fn remote(id: u8) -> TargetId {
+    let target = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
+    TargetId {
+        uplink: id,
+        target,
+        kind: TargetKind::Remote,
+    }
+}
+
+fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig {
+    UplinkConfig {
+        name: name.to_owned(),
+        device: device.to_owned(),
+        weight: 1,
+        tier,
+        gateway4: None,
+        gateway6: None,
+        mode: Mode::Routed,
+        probe: vec![remote(FIBER).target],
+    }
+}
+
+fn kernel() -> NetState {
+    let mut net = NetState::default();
+    net.apply(&NetEvent::Link(link(1, "lan0", true)));
+    for id in [FIBER, LTE] {
+        let ifindex = u32::from(id) + 10;
+        net.apply(&NetEvent::Link(link(
+            ifindex,
+            ["fiber0", "lte0"][usize::from(id)],
+            true,
+        )));
+        let address = Address {
+            address: IpAddr::from([192, 0, 2, id * 4 + 2]),
+            prefix_len: 30,
+            usable: true,
+            broadcast: None,
+        };
+        net.apply(&NetEvent::AddressAdded(ifindex, address));
+        net.apply(&NetEvent::RouteAdded(Route {
+            destination: IpAddr::from([0; 4]),
+            prefix_len: 0,
+            table: MAIN_TABLE,
+            metric: u32::from(id),
+            gateway: Some(next_hop(id)),
+            ifindex,
+        }));
+    }
+    net
+}
+
+impl Story {
+    fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            uplinks: vec![
+                (FIBER, uplink_config("fiber", "fiber0", 1)),
+                (LTE, uplink_config("lte", "lte0", tier_of_lte)),
+            ],
+            lan: vec![(64, "lan0".to_owned())],
+            health: HealthSettings::default(),
+            settle: SETTLE,
+            adopted,
+        };
+        let mut story = Self {
+            controller: Controller::new(settings, kernel(), now),
+            now,
+            eligible: adopted.unwrap_or_default().eligible[IPV4],
+            last_good: 0,
+        };
+        let actions = story.controller.begin(now);
+        story.store(&actions);
+        for id in [FIBER, LTE] {
+            story.net(seen(id, NeighbourState::Reachable));
+        }
+        story
+    }
+
+    fn store(&mut self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::SetEligible(IPV4, word) => self.eligible = *word,
+                Action::SetLastGood(IPV4, word) => self.last_good = *word,
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.controller.handle(event, self.now);
+        self.store(&actions);
+        actions
+    }
+
+    fn net(&mut self, event: NetEvent) -> Vec<Action> {
+        self.tell(Event::Net(event))
+    }
+
+    fn probe(&mut self, id: u8, answered: bool) -> Vec<Action> {
+        let outcome = if answered {
+            Outcome::Reply {
+                rtt: Duration::from_millis(5),
+            }
+        } else {
+            Outcome::Lost
+        };
+        self.tell(Event::Probe(ProbeEvent {
+            id: remote(id),
+            outcome,
+        }))
+    }
+
+    fn probes(&mut self, id: u8, answered: bool) {
+        for _ in 0..3 {
+            self.probe(id, answered);
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.tell(Event::Tick);
+    }
+
+    /// What packets are steered by.
+    fn serving(&self) -> u64 {
+        if self.eligible != 0 {
+            self.eligible
+        } else {
+            self.last_good
+        }
+    }
+}
+
+#[test]
+fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
+    let story = Story::begin(1, None);
+    assert_eq!(story.eligible, 0b11);
+}
+
+#[test]
+fn an_entry_is_written_before_a_word_names_its_uplink() {
+    let mut story = Story::begin(1, None);
+    let fiber = u32::from(FIBER) + 10;
+    story.net(NetEvent::LinkGone(fiber));
+    assert_eq!(story.eligible, 0b10);
+    let now = story.now;
+    let mut fresh = Controller::new(
+        Settings {
+            uplinks: vec![(FIBER, uplink_config("fiber", "fiber0", 1))],
+            lan: vec![(64, "lan0".to_owned())],
+            health: HealthSettings::default(),
+            settle: SETTLE,
+            adopted: None,
+        },
+        kernel(),
+        now,
+    );
+    fresh.begin(now);
+    let actions = fresh.handle(Event::Net(seen(FIBER, NeighbourState::Reachable)), now);
+    let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).unwrap();
+    assert!(
+        place(|action| matches!(action, Action::SetUplink(..)))
+            < place(|action| matches!(action, Action::SetEligible(..)))
+    );
+}
+
+#[test]
+fn carrier_loss_moves_flows_with_the_first_action() {
+    let mut story = Story::begin(1, None);
+    let actions = story.net(NetEvent::Link(link(10, "fiber0", false)));
+    assert_eq!(actions.first(), Some(&Action::SetEligible(IPV4, 0b10)));
+}
+
+#[test]
+fn a_line_that_returns_serves_when_its_probes_answer_and_not_before() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::Link(link(10, "fiber0", false)));
+    story.net(NetEvent::Link(link(10, "fiber0", true)));
+    assert_eq!(story.eligible, 0b10);
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+/// opnsense/core 3688: failover works once, and not the second time.
+#[test]
+fn failover_works_again_and_again() {
+    let mut story = Story::begin(1, None);
+    for _ in 0..5 {
+        story.probes(FIBER, false);
+        assert_eq!(story.eligible, 0b10);
+        story.probes(FIBER, true);
+        assert_eq!(story.eligible, 0b11);
+    }
+}
+
+/// opnsense/core 9789: flows flushed although no other uplink exists.
+#[test]
+fn when_every_probe_fails_the_uplinks_from_before_serve_on() {
+    let mut story = Story::begin(1, None);
+    story.wait(SETTLE * 2);
+    story.probes(FIBER, false);
+    story.wait(Duration::from_millis(100));
+    story.probes(LTE, false);
+    assert_eq!((story.eligible, story.last_good), (0, 0b11));
+}
+
+/// openwrt/packages 3885: after all uplinks were down, nothing recovers.
+#[test]
+fn after_a_total_outage_each_uplink_that_returns_serves() {
+    let mut story = Story::begin(1, None);
+    for (ifindex, name) in [(10, "fiber0"), (11, "lte0")] {
+        story.net(NetEvent::Link(link(ifindex, name, false)));
+    }
+    assert_eq!(story.eligible, 0);
+    story.net(NetEvent::Link(link(11, "lte0", true)));
+    assert_eq!(story.serving(), 0b10);
+    story.probes(LTE, true);
+    assert_eq!(story.eligible, 0b10);
+    story.net(NetEvent::Link(link(10, "fiber0", true)));
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+#[test]
+fn the_second_tier_steps_in_and_back() {
+    let mut story = Story::begin(2, None);
+    assert_eq!(story.eligible, 0b01);
+    story.probes(FIBER, false);
+    assert_eq!(story.eligible, 0b10);
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b01);
+}
+
+/// vyos/vyos-1x 4818: the uplink's route is gone after a link flap.
+#[test]
+fn a_flap_that_takes_the_default_route_away_does_not_take_the_uplink() {
+    let mut story = Story::begin(1, None);
+    let off = Link {
+        admin_up: false,
+        carrier: false,
+        ..link(10, "fiber0", false)
+    };
+    story.net(NetEvent::Link(off));
+    assert_eq!(story.eligible, 0b10);
+    // The kernel purged the route with the device; the address stayed.
+    story.net(NetEvent::Link(link(10, "fiber0", true)));
+    story.net(seen(FIBER, NeighbourState::Reachable));
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+#[test]
+fn a_device_that_is_gone_and_back_is_attached_anew() {
+    let mut story = Story::begin(1, None);
+    let gone = story.net(NetEvent::LinkGone(10));
+    assert!(gone.contains(&Action::RemovePort(10)), "{gone:?}");
+    let back = story.net(NetEvent::Link(link(42, "fiber0", true)));
+    let attach = Action::Attach {
+        slot: u32::from(FIBER),
+        device: "fiber0".to_owned(),
+        ifindex: 42,
+        lan: false,
+    };
+    assert!(back.contains(&attach), "{back:?}");
+}
+
+#[test]
+fn a_next_hop_that_changes_its_mac_is_followed_without_a_word_changing() {
+    let mut story = Story::begin(1, None);
+    let mut moved = neighbour(NeighbourState::Reachable);
+    moved.mac = Some([8; 6]);
+    let actions = story.net(NetEvent::Neighbour {
+        ifindex: 10,
+        address: next_hop(FIBER),
+        neighbour: moved,
+    });
+    let hop = actions.iter().find_map(|action| match action {
+        Action::SetUplink(FIBER, entry) => Some(entry.next_hop[IPV4].destination()),
+        _ => None,
+    });
+    assert_eq!(hop, Some([8; 6]));
+    assert!(
+        !actions
+            .iter()
+            .any(|action| matches!(action, Action::SetEligible(..)))
+    );
+}
+
+#[test]
+fn a_flushed_neighbour_table_does_not_take_uplinks_down() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::NeighbourGone {
+        ifindex: 10,
+        address: next_hop(FIBER),
+    });
+    story.net(seen(FIBER, NeighbourState::Incomplete));
+    assert_eq!(story.eligible, 0b11);
+    story.net(seen(FIBER, NeighbourState::Failed));
+    assert_eq!(story.eligible, 0b10);
+}
+
+#[test]
+fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
+    let adopted = Adopted {
+        alive: [0b10, 0],
+        eligible: [0b10, 0],
+    };
+    let mut story = Story::begin(1, Some(adopted));
+    assert_eq!(story.eligible, 0b10);
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+#[test]
+fn lan_hosts_follow_the_neighbour_table_and_their_port() {
+    let mut story = Story::begin(1, None);
+    let host = IpAddr::from([10, 1, 0, 2]);
+    let seen = |neighbour| NetEvent::Neighbour {
+        ifindex: 1,
+        address: host,
+        neighbour,
+    };
+    let entered = |actions: &[Action]| {
+        actions.iter().find_map(|action| match action {
+            Action::SetHost(address, entry) if *address == host => Some(*entry),
+            _ => None,
+        })
+    };
+    let actions = story.net(seen(neighbour(NeighbourState::Stale)));
+    let entry = entered(&actions).flatten().unwrap();
+    assert_eq!(
+        (entry.slot, entry.mtu, entry.hop.destination()),
+        (64, 1500, [6; 6])
+    );
+    let actions = story.net(NetEvent::Link(Link {
+        mtu: 1400,
+        ..link(1, "lan0", true)
+    }));
+    assert_eq!(
+        entered(&actions).flatten().map(|entry| entry.mtu),
+        Some(1400)
+    );
+    let actions = story.net(seen(neighbour(NeighbourState::Failed)));
+    assert_eq!(entered(&actions), Some(None));
+}
+
+#[test]
+fn a_vlan_device_on_a_port_is_left_its_frames() {
+    let mut story = Story::begin(1, None);
+    let vlan = Link {
+        vlan_of: Some(1),
+        ..link(7, "lan0.100", true)
+    };
+    let actions = story.net(NetEvent::Link(vlan));
+    let flags = actions.iter().find_map(|action| match action {
+        Action::SetPort(device, entry) if device == "lan0" => Some(entry.flags),
+        _ => None,
+    });
+    assert_eq!(flags, Some(PORT_VLAN_DEVICES));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Carrier(u8, bool),
+    Probes(u8, bool),
+    Neighbour(u8, NeighbourState),
+    Gone(u8),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let state = prop_oneof![
+        Just(NeighbourState::Reachable),
+        Just(NeighbourState::Stale),
+        Just(NeighbourState::Failed),
+        Just(NeighbourState::Incomplete),
+    ];
+    prop_oneof![
+        (0u8..2, any::<bool>()).prop_map(|(id, up)| Step::Carrier(id, up)),
+        (0u8..2, any::<bool>()).prop_map(|(id, answered)| Step::Probes(id, answered)),
+        (0u8..2, state).prop_map(|(id, state)| Step::Neighbour(id, state)),
+        (0u8..2).prop_map(Step::Gone),
+        (0u64..5000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// No order of events makes the eligible word name a dead uplink, or leaves traffic without an
+    /// uplink while one is up.
+    #[test]
+    fn the_words_name_what_is_up(steps in proptest::collection::vec(step(), 1..60), tier in 1u8..3) {
+        let mut story = Story::begin(tier, None);
+        for step in steps {
+            match step {
+                Step::Carrier(id, up) => {
+                    let name = ["fiber0", "lte0"][usize::from(id)];
+                    story.net(NetEvent::Link(link(u32::from(id) + 10, name, up)));
+                }
+                Step::Probes(id, answered) => story.probes(id, answered),
+                Step::Neighbour(id, state) => {
+                    story.net(seen(id, state));
+                }
+                Step::Gone(id) => {
+                    story.net(NetEvent::LinkGone(u32::from(id) + 10));
+                }
+                Step::Wait(millis) => story.wait(Duration::from_millis(millis)),
+            }
+            let up = story
+                .controller
+                .uplinks()
+                .iter()
+                .filter(|uplink| uplink.paths[IPV4].is_up())
+                .fold(0u64, |word, uplink| word | 1 << uplink.id);
+            prop_assert_eq!(story.eligible & !up, 0);
+            prop_assert_eq!(story.eligible == 0, up == 0);
+            prop_assert_eq!(story.eligible, story.controller.eligible(IPV4));
+        }
+    }
+}
