@@ -1,0 +1,200 @@
+//! The command line by itself: help, version, checking a configuration, and who is told what when
+//! no controller runs. Nothing here touches a device.
+
+use std::{
+    fs,
+    io::Read as _,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use multihome_tests::binary::binary;
+use tempfile::TempDir;
+
+fn run(arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(binary()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(output)
+}
+
+/// What it wrote to stdout. Fails when it failed or wrote to stderr.
+fn stdout(arguments: &[&str]) -> Result<String> {
+    let output = run(arguments)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{arguments:?}: {}\n{stderr}",
+        output.status
+    );
+    ensure!(stderr.is_empty(), "{arguments:?}: {stderr}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn help_and_version_are_there() -> Result<()> {
+    ensure!(stdout(&["--version"])?.trim() == concat!("multihome ", env!("CARGO_PKG_VERSION")));
+    let help = stdout(&["--help"])?;
+    for subcommand in ["run", "status", "detach"] {
+        ensure!(help.contains(&format!("\n  {subcommand} ")), "{help}");
+        let own = stdout(&[subcommand, "--help"])?;
+        ensure!(own.contains("--run-dir <DIR>"), "{own}");
+    }
+    ensure!(
+        help.contains("Exit codes: 0 done, 1 failed while running, 2 "),
+        "{help}"
+    );
+    let examples = stdout(&["run", "--help"])?;
+    ensure!(
+        examples.contains("--uplink fibre=eth1,weight=3,probe=9.9.9.9"),
+        "{examples}"
+    );
+    Ok(())
+}
+
+/// Each example of the help is a command line that works, as far as that shows without devices.
+#[test]
+fn the_examples_of_the_help_are_right() -> Result<()> {
+    let help = stdout(&["run", "--help"])?;
+    let folder = TempDir::new()?;
+    let file = folder.path().join("multihome.toml");
+    fs::write(
+        &file,
+        "lan = \"lan0\"\n[[uplink]]\nname = \"cable\"\ndevice = \"eth2\"\n",
+    )?;
+    let joined = help.replace("\\\n", " ");
+    let examples: Vec<&str> = joined
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("multihome run "))
+        .collect();
+    ensure!(examples.len() == 4, "{examples:?}");
+    for example in examples {
+        let own_file = file.to_str().context("a path of this test's own")?;
+        let mut words: Vec<&str> = example
+            .split_whitespace()
+            .map(|word| {
+                if word.starts_with("/etc/") {
+                    own_file
+                } else {
+                    word
+                }
+            })
+            .collect();
+        words.insert(0, "run");
+        if !words.contains(&"--check") {
+            words.push("--check");
+        }
+        stdout(&words).context(example.to_owned())?;
+    }
+    Ok(())
+}
+
+/// What `--check` prints is a configuration that means the same.
+#[test]
+fn check_prints_the_configuration_in_full() -> Result<()> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("multihome.toml");
+    let path = file.to_str().context("a path of this test's own")?;
+    let first = stdout(&[
+        "run",
+        "--check",
+        "--lan",
+        "lan0",
+        "lan1",
+        "--uplink",
+        "fibre=eth1,weight=5,probe=9.9.9.9",
+        "--uplink",
+        "lte=wwan0,tier=2,gateway=192.0.2.1,gateway=fe80::1",
+        "--probe-interval",
+        "100ms",
+        "--fall",
+        "4",
+        "--metrics-listen",
+        "off",
+        "--seed",
+        "42",
+        "--run-dir",
+        "/run/b",
+        "--xdp-mode",
+        "generic",
+        "--detach-on-exit",
+    ])?;
+    for line in [
+        "lan = [\"lan0\", \"lan1\"]",
+        "metrics_listen = \"off\"",
+        "interval = \"100ms\"",
+        "fall = 4",
+        "rise = 3",
+        "gateway = [\"192.0.2.1\", \"fe80::1\"]",
+    ] {
+        ensure!(
+            first.lines().any(|own| own == line),
+            "{line} is not in\n{first}"
+        );
+    }
+    fs::write(&file, &first)?;
+    let again = stdout(&["run", "--check", "--config", path])?;
+    ensure!(again == first, "{first}\nbecame\n{again}");
+    let changed = stdout(&[
+        "run",
+        "--check",
+        "--config",
+        path,
+        "--uplink",
+        "lte,weight=9",
+    ])?;
+    ensure!(
+        changed == first.replacen("weight = 1\n", "weight = 9\n", 1),
+        "{changed}"
+    );
+    Ok(())
+}
+
+/// Without a controller, status fails with what to look at, and detach has nothing to do.
+#[test]
+fn without_a_controller_it_is_said_so() -> Result<()> {
+    let folder = TempDir::new()?;
+    let run_dir = folder.path().join("run");
+    let path = run_dir.to_str().context("a path of this test's own")?;
+    for json in [&[][..], &["--json"]] {
+        let output = run(&[&["status", "--run-dir", path], json].concat())?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{}", output.status);
+        ensure!(output.stdout.is_empty());
+        let told = format!(
+            "error: no controller answers on {path}/control.sock\n  help: is `multihome run` \
+             running, with the same --run-dir?\n"
+        );
+        ensure!(stderr == told, "{stderr}");
+    }
+    let told = stdout(&["detach", "--run-dir", path])?;
+    ensure!(
+        told == format!("nothing was attached: there is no {path}\n"),
+        "{told}"
+    );
+    ensure!(!run_dir.exists(), "asking made a run directory");
+    Ok(())
+}
+
+/// A reader that wants only the first line is no error.
+#[test]
+fn a_reader_may_close_early() -> Result<()> {
+    let mut child = Command::new(binary()?)
+        .args(["run", "--check", "--lan", "lan0"])
+        .args((0..64).flat_map(|n| ["--uplink".to_owned(), format!("uplink-{n}=eth{n}")]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let status = child.wait()?;
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .context("it is piped")?
+        .read_to_string(&mut stderr)?;
+    ensure!(status.success() && stderr.is_empty(), "{status}: {stderr}");
+    Ok(())
+}
