@@ -28,14 +28,19 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    let workspace = variable("CARGO_MANIFEST_DIR").map(PathBuf::from)?.join("..");
+    let workspace = variable("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)?
+        .join("..");
     let out = variable("OUT_DIR").map(PathBuf::from)?;
     let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.to_str() {
         Some("big") => "bpfeb-unknown-none",
         _ => "bpfel-unknown-none",
     };
     for source in [PACKAGE, "multihome-common", "Cargo.toml", "Cargo.lock"] {
-        println!("cargo:rerun-if-changed={}", workspace.join(source).display());
+        println!(
+            "cargo:rerun-if-changed={}",
+            workspace.join(source).display()
+        );
     }
     println!("cargo:rerun-if-changed=../xtask/src/bpf_linker.rs");
     println!("cargo:rerun-if-changed=build.rs");
@@ -54,7 +59,15 @@ fn build() -> Result<(), String> {
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .current_dir(&workspace)
-        .args(["build", "--package", PACKAGE, "--profile", PROFILE, "--target", target])
+        .args([
+            "build",
+            "--package",
+            PACKAGE,
+            "--profile",
+            PROFILE,
+            "--target",
+            target,
+        ])
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -75,7 +88,9 @@ fn build() -> Result<(), String> {
     ] {
         cargo.env_remove(name);
     }
-    let status = cargo.status().map_err(|error| format!("cannot run {cargo:?}: {error}"))?;
+    let status = cargo
+        .status()
+        .map_err(|error| format!("cannot run {cargo:?}: {error}"))?;
     if !status.success() {
         return Err(format!(
             "building {PACKAGE} for {target} failed ({status}); if the linker itself did not \
