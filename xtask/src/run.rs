@@ -101,17 +101,29 @@ pub fn output(command: &mut Command) -> Result<String> {
         .output()
         .with_context(|| format!("cannot run {}", shown(command)))?;
     if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} failed ({}): {}",
-            shown(command),
-            output.status,
-            errors.trim()
-        );
+        let program = Path::new(command.get_program()).display();
+        let reason = reason(&output.stderr);
+        bail!("{program} failed ({}): {reason}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout)
         .trim_end()
         .to_owned())
+}
+
+/// The line that says why a program failed: the first that calls itself an error, else the first.
+fn reason(errors: &[u8]) -> String {
+    let errors = String::from_utf8_lossy(errors);
+    let mut lines = errors
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let is_error = |line: &str| line.starts_with("E: ") || line.starts_with("error");
+    let first = lines.clone().next();
+    lines
+        .find(|line| is_error(line))
+        .or(first)
+        .unwrap_or("it did not say why")
+        .to_owned()
 }
 
 /// The command as it would be typed, without its environment.
@@ -150,6 +162,14 @@ mod tests {
             shown(&command),
             r"apt-get -o Dir::Etc::SourceParts=/dev/null install 'a b' 'it'\''s' ''"
         );
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_one_line() {
+        let apt = b"W: The repository has no keys\nE: Failed to fetch it\nE: Some failed\n";
+        assert_eq!(reason(apt), "E: Failed to fetch it");
+        assert_eq!(reason(b"\n  no such file\nusage: x\n"), "no such file");
+        assert_eq!(reason(b""), "it did not say why");
     }
 
     #[test]

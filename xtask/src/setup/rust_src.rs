@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::say;
 use crate::{
@@ -142,36 +142,29 @@ fn from_debian(version: &str, sysroot: &Path, place: &Path) -> Result<()> {
     link(&source, place)
 }
 
-/// Downloads the package from the first suite that has the version.
+/// Downloads the package from the first suite that has the version, and says what each one has.
 fn find(archive: &Archive, version: &str) -> Result<PathBuf> {
-    let mut seen = String::new();
     for name in SUITES {
-        let offered = archive
-            .suite(name)
-            .and_then(|suite| Ok((suite.versions("rust-src")?, suite)));
-        match offered {
+        let suite = archive.suite(name);
+        match suite.and_then(|suite| Ok((suite.versions("rust-src")?, suite))) {
             Ok((versions, suite)) => {
-                let same = versions.iter().find(|offered| upstream(offered) == version);
-                if let Some(same) = same {
-                    say(THING, &format!("{name} has {same}"));
+                say(THING, &format!("{name} has {}", listed(&versions)));
+                if let Some(same) = versions.iter().find(|offered| upstream(offered) == version) {
                     return suite.download("rust-src", same);
                 }
-                let versions = match versions.is_empty() {
-                    true => "none".to_owned(),
-                    false => versions.join(", "),
-                };
-                say(THING, &format!("{name} has {versions}"));
-                seen += &format!("; {name} has {versions}");
             }
-            Err(error) => {
-                say(THING, &format!("{name}: {error:#}"));
-                seen += &format!("; {name}: {error:#}");
-            }
+            Err(error) => say(THING, &format!("{error:#}")),
         }
     }
-    Err(anyhow!(
-        "no suite of this machine's mirror has version {version}{seen}"
-    ))
+    bail!("no suite of this machine's mirror has version {version}, or the mirror is out of reach");
+}
+
+fn listed(versions: &[String]) -> String {
+    if versions.is_empty() {
+        "none".to_owned()
+    } else {
+        versions.join(", ")
+    }
 }
 
 /// The upstream part of a Debian version: `1.95.0` of `1.95.0+dfsg1-2~bpo13+1`.
