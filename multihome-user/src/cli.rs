@@ -60,11 +60,11 @@ pub struct RunArgs {
     pub uplinks: Vec<UplinkArg>,
 
     /// Read this TOML file; flags stand over it
-    #[arg(long, short = 'c', value_name = "FILE")]
+    #[arg(long, short = 'c', value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<PathBuf>,
 
     /// Check the configuration, print it in full and stop; nothing is touched
-    #[arg(long)]
+    #[arg(long, help_heading = "Configuration")]
     pub check: bool,
 
     /// Time from one probe of a target to the next, 10ms to 60s [default: 500ms]
@@ -84,26 +84,26 @@ pub struct RunArgs {
     pub rise: Option<ProbeCount>,
 
     /// Serve Prometheus metrics here, or "off" [default: 127.0.0.1:9750]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     pub metrics_listen: Option<Listen>,
 
     /// Attach in the driver (native) or in the slow path that every driver has (generic)
     /// [default: native]
-    #[arg(long, value_name = "native|generic")]
+    #[arg(long, value_name = "native|generic", help_heading = "Gateway")]
     pub xdp_mode: Option<XdpMode>,
 
     /// Seed of the flow hash; gateways with the same seed and uplinks choose alike [default:
     /// random]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Gateway")]
     pub seed: Option<SeedValue>,
 
     /// Keep the control socket and what is pinned here; two gateways need two [default:
     /// /run/multihome]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Gateway")]
     pub run_dir: Option<PathBuf>,
 
     /// Take the programs off the devices when stopped; without it they go on as last told
-    #[arg(long)]
+    #[arg(long, help_heading = "Gateway")]
     pub detach_on_exit: bool,
 
     /// Log more; repeat for still more

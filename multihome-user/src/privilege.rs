@@ -6,31 +6,31 @@ use thiserror::Error;
 
 use crate::exit::{Classify, ExitClass};
 
-/// What the kernel must grant: numbers of `linux/capability.h`, with what each is needed for. One
-/// of the alternatives is enough.
-const NEEDED: [Need; 4] = [
+/// What the kernel must grant: numbers of `linux/capability.h`, with what each is needed for.
+///
+/// CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, which would do for loading. They do not for
+/// mounting the BPF file system that keeps programs and maps beyond the process.
+const NEEDED: [Need; 3] = [
     Need {
-        any_of: &[(12, "CAP_NET_ADMIN")],
+        bit: 12,
+        name: "CAP_NET_ADMIN",
         purpose: "attach programs to devices",
     },
     Need {
-        any_of: &[(13, "CAP_NET_RAW")],
+        bit: 13,
+        name: "CAP_NET_RAW",
         purpose: "send probes",
     },
     Need {
-        any_of: &[(39, "CAP_BPF"), (21, "CAP_SYS_ADMIN")],
-        purpose: "load programs and maps",
-    },
-    // The verifier lets only this one compare packet pointers freely and skip the masking of
-    // speculative accesses that the programs are too large for.
-    Need {
-        any_of: &[(38, "CAP_PERFMON"), (21, "CAP_SYS_ADMIN")],
-        purpose: "verify programs",
+        bit: 21,
+        name: "CAP_SYS_ADMIN",
+        purpose: "load programs and keep them",
     },
 ];
 
 struct Need {
-    any_of: &'static [(u8, &'static str)],
+    bit: u8,
+    name: &'static str,
     purpose: &'static str,
 }
 
@@ -98,15 +98,8 @@ fn effective(status: &str) -> Option<u64> {
 fn missing(effective: u64) -> Vec<String> {
     NEEDED
         .iter()
-        .filter(|need| {
-            need.any_of
-                .iter()
-                .all(|(bit, _)| effective & (1 << bit) == 0)
-        })
-        .map(|need| {
-            let names: Vec<_> = need.any_of.iter().map(|(_, name)| *name).collect();
-            format!("{} (to {})", names.join(" or "), need.purpose)
-        })
+        .filter(|need| effective & (1 << need.bit) == 0)
+        .map(|need| format!("{} (to {})", need.name, need.purpose))
         .collect()
 }
 
@@ -121,12 +114,10 @@ mod tests {
             [
                 "CAP_NET_ADMIN (to attach programs to devices)",
                 "CAP_NET_RAW (to send probes)",
-                "CAP_BPF or CAP_SYS_ADMIN (to load programs and maps)",
-                "CAP_PERFMON or CAP_SYS_ADMIN (to verify programs)",
+                "CAP_SYS_ADMIN (to load programs and keep them)",
             ]
         );
         assert_eq!(missing(1 << 12 | 1 << 13 | 1 << 21), [""; 0]);
-        assert_eq!(missing(1 << 12 | 1 << 13 | 1 << 38 | 1 << 39), [""; 0]);
         assert_eq!(missing(!(1 << 13)), ["CAP_NET_RAW (to send probes)"]);
     }
 

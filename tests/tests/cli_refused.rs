@@ -318,9 +318,8 @@ fn missing_privilege_is_named() -> Result<()> {
     for (keep, missing) in [
         (
             &[][..],
-            "CAP_NET_ADMIN (to attach programs to devices), CAP_NET_RAW (to send probes), CAP_BPF \
-             or CAP_SYS_ADMIN (to load programs and maps), CAP_PERFMON or CAP_SYS_ADMIN (to verify \
-             programs)",
+            "CAP_NET_ADMIN (to attach programs to devices), CAP_NET_RAW (to send probes), \
+             CAP_SYS_ADMIN (to load programs and keep them)",
         ),
         (
             &[CAP_NET_ADMIN, CAP_SYS_ADMIN],
