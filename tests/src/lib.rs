@@ -3,5 +3,6 @@
 pub mod binary;
 pub mod demo;
 pub mod lab;
+pub mod prog_run;
 pub mod traffic;
 pub mod vm;

@@ -23,6 +23,8 @@ use nix::{
 
 use report::Line;
 
+use crate::prog_run;
+
 /// The gateway's run directory in the machine.
 const RUN_DIR: &str = "/run/multihome";
 
@@ -78,6 +80,14 @@ fn verify() -> Result<()> {
 
 /// Runs the golden tables.
 fn golden() -> Result<()> {
+    let report = prog_run::run_all()?;
+    for failure in &report.failures {
+        println!("{failure}");
+    }
+    say(&Line::Golden {
+        passed: report.passed,
+        failed: report.failures.len() as u32,
+    });
     Ok(())
 }
 

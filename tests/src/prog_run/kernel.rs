@@ -1,0 +1,222 @@
+//! The programs in the kernel, over maps of their own, run packet by packet.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, xdp::DevMap},
+    programs::Xdp,
+    util::nr_cpus,
+};
+use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
+use multihome_common::{
+    abi::{self, Count},
+    address::{Address4, Address6, AddressTable},
+    limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS},
+    port::{self, PortEntry},
+    state::SharedState,
+    uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
+};
+
+use super::world::{self, HOST4, HOST6, IFINDEX, LAN_SLOT, Side, World};
+
+/// Room for what a program makes of a packet: an answer grows by its headers.
+const OUTPUT: usize = 16 * 1024;
+
+/// What a program did with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The XDP action that it returned (linux/bpf.h).
+    pub action: u32,
+    /// The verdict that it counted; `None` when it counted nothing or more than once.
+    pub verdict: Option<Verdict>,
+    /// The uplink that it forwarded to, if that is what it counted.
+    pub uplink: Option<u8>,
+    /// The bytes that it counted.
+    pub bytes: u64,
+    /// The packet afterwards.
+    pub output: Vec<u8>,
+}
+
+/// The loaded programs and their maps.
+pub struct Kernel {
+    ebpf: Ebpf,
+    state: Array<MapData, SharedState>,
+    ports: Array<MapData, PortEntry>,
+    hosts4: HashMap<MapData, u32, HostEntry>,
+    hosts6: HashMap<MapData, [u64; 2], HostEntry>,
+    bucket: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Count>,
+    /// What the counters said after the last run, by side.
+    last: [Option<Vec<Count>>; 2],
+    cpus: usize,
+}
+
+impl Kernel {
+    /// Loads both programs, and fills the tables that no row changes.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the verifier's words are in the error.
+    pub fn load() -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .load(OBJECT)
+            .context("cannot load the object")?;
+        for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+            let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
+            program
+                .load()
+                .with_context(|| format!("the kernel refused {name}"))?;
+        }
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
+        let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
+        for bucket in 0..BUCKETS {
+            rows.set(bucket as u32, world::row(bucket).0, 0)?;
+        }
+        let mut uplinks: Array<_, UplinkEntry> = take(abi::UPLINKS)?.try_into()?;
+        for id in 0..3 {
+            uplinks.set(u32::from(id) * 2, world::uplink(id), 0)?;
+        }
+        let mut classes: Array<_, AddressTable<Address4>> = take(abi::ADDRESSES4)?.try_into()?;
+        classes.set(
+            0,
+            AddressTable::new(&world::segments4()).context("too many")?,
+            0,
+        )?;
+        let mut classes: Array<_, AddressTable<Address6>> = take(abi::ADDRESSES6)?.try_into()?;
+        classes.set(
+            0,
+            AddressTable::new(&world::segments6()).context("too many")?,
+            0,
+        )?;
+        let mut devices: DevMap<_> = take(abi::DEVICES)?.try_into()?;
+        for slot in [0, 1, 2, LAN_SLOT] {
+            devices.set(slot, IFINDEX, None, 0)?;
+        }
+        Ok(Self {
+            state: take(abi::STATE)?.try_into()?,
+            ports: take(abi::PORTS)?.try_into()?,
+            hosts4: take(abi::HOSTS4)?.try_into()?,
+            hosts6: take(abi::HOSTS6)?.try_into()?,
+            bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            counters: take(abi::COUNTERS)?.try_into()?,
+            cpus: nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
+            last: [None, None],
+            ebpf,
+        })
+    }
+
+    /// How many instructions the verifier processed for a side's program.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn verified_instructions(&self, side: Side) -> Result<u32> {
+        self.program(side)?
+            .info()?
+            .verified_instruction_count()
+            .context("not counted")
+    }
+
+    /// Makes the world what it says, with the rate limit's bucket full.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn enter(&mut self, world: &World, side: Side) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        state.seed = world.seed;
+        state.groups[0] = world.group;
+        self.state.set(0, state, 0)?;
+        let place = port::places(IFINDEX).next().context("no place")?;
+        self.ports.set(place, world.port_of(side), 0)?;
+        self.hosts4
+            .insert(Address4::from_bytes(HOST4.octets()).key(), world.host(), 0)?;
+        self.hosts6
+            .insert(Address6::from_bytes(HOST6.octets()).key(), world.host(), 0)?;
+        self.refill()
+    }
+
+    /// Fills the rate limit's bucket.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn refill(&mut self) -> Result<()> {
+        let zeroes = PerCpuValues::try_from(vec![0; self.cpus])?;
+        Ok(self.bucket.set(0, zeroes, 0)?)
+    }
+
+    /// Runs a side's program on one packet.
+    ///
+    /// # Errors
+    /// When the kernel cannot run it, or what was counted is not one packet.
+    pub fn run(&mut self, side: Side, packet: &[u8]) -> Result<Run> {
+        let slot = if side == Side::Lan { LAN_SLOT } else { 0 };
+        let before = match self.last[side as usize].take() {
+            Some(counts) => counts,
+            None => self.counts(slot)?,
+        };
+        let mut output = vec![0; OUTPUT];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.data_out = Some(&mut output);
+        let result = self
+            .program(side)?
+            .test_run(options)
+            .context("cannot run the program")?;
+        output.truncate(result.data_size_out as usize);
+        let after = self.counts(slot)?;
+        let changed: Vec<usize> = (0..COUNTER_COLUMNS)
+            .filter(|&n| before[n] != after[n])
+            .collect();
+        let (verdict, uplink, bytes) = match changed[..] {
+            [] => (None, None, 0),
+            [column] => {
+                ensure!(
+                    after[column].packets == before[column].packets + 1,
+                    "counted twice"
+                );
+                let bytes = after[column].bytes - before[column].bytes;
+                match (column as u32).checked_sub(FORWARDED_COLUMNS) {
+                    Some(id) => (Some(Verdict::Forwarded), Some(id as u8), bytes),
+                    None => (Verdict::from_number(column as u8), None, bytes),
+                }
+            }
+            _ => bail!("counted in several columns: {changed:?}"),
+        };
+        self.last[side as usize] = Some(after);
+        Ok(Run {
+            action: result.return_value,
+            verdict,
+            uplink,
+            bytes,
+            output,
+        })
+    }
+
+    fn program(&self, side: Side) -> Result<&Xdp> {
+        let name = match side {
+            Side::Lan => PROGRAM_LAN,
+            Side::Uplink => PROGRAM_UPLINK,
+        };
+        Ok(self.ebpf.program(name).context(name)?.try_into()?)
+    }
+
+    fn counts(&self, slot: u32) -> Result<Vec<Count>> {
+        // Those that are used: the verdicts' numbers, and the three uplinks.
+        (0..COUNTER_COLUMNS as u32)
+            .map(|column| {
+                if (40..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
+                    return Ok(Count::default());
+                }
+                let cell = self
+                    .counters
+                    .get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
+                Ok(cell.iter().fold(Count::default(), |sum, count| Count {
+                    packets: sum.packets + count.packets,
+                    bytes: sum.bytes + count.bytes,
+                }))
+            })
+            .collect()
+    }
+}

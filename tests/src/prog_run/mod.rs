@@ -1,0 +1,54 @@
+//! Golden tables: packets through the real programs by BPF_PROG_TEST_RUN, and what must come out.
+//!
+//! A row says what it shows, the packet in, the verdict and the packet out. Expected packets are
+//! built with etherparse, never with multihome's own code. Nothing here needs a network: the rows
+//! run as the first process of a virtual machine too.
+
+pub mod differential;
+pub mod frames;
+pub mod kernel;
+pub mod row;
+pub mod rows;
+pub mod world;
+
+use anyhow::Result;
+
+use kernel::Kernel;
+use row::Row;
+
+/// What came of all rows.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rows that held.
+    pub passed: u32,
+    /// What the others show, and what came out instead.
+    pub failures: Vec<String>,
+}
+
+/// Every row of the golden tables.
+pub fn all_rows() -> Vec<Row> {
+    [
+        rows::steering::rows(),
+        rows::delivery::rows(),
+        rows::passed::rows(),
+        rows::answers::rows(),
+        rows::dropped::rows(),
+    ]
+    .concat()
+}
+
+/// Runs every row on this kernel.
+///
+/// # Errors
+/// When the programs cannot be loaded or run at all.
+pub fn run_all() -> Result<Report> {
+    let mut kernel = Kernel::load()?;
+    let mut report = Report::default();
+    for row in all_rows() {
+        match row.check(&mut kernel)? {
+            Ok(()) => report.passed += 1,
+            Err(reason) => report.failures.push(format!("{}: {reason}", row.shows)),
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,194 @@
+//! The world that rows happen in: one LAN port, three uplinks, one LAN host of each family.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use multihome_common::{
+    address::{Address4, Address6, AddressTable, Class},
+    limits::{BUCKETS, MAX_UPLINKS},
+    port::PortEntry,
+    rank::RankRow,
+    sim::SimTables,
+    state::GroupWords,
+    uplink::{Hop, HostEntry, UplinkEntry},
+};
+
+/// The device that test runs come in on: the loopback device, which is always there.
+pub const IFINDEX: u32 = 1;
+/// The slot of the LAN port.
+pub const LAN_SLOT: u32 = MAX_UPLINKS as u32;
+
+/// The gateway's MAC, on whatever side the packet comes in.
+pub const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The LAN host's MAC.
+pub const HOST: [u8; 6] = [2, 0, 0, 0, 1, 2];
+/// The gateway's MAC on the LAN port, as hosts see it.
+pub const LAN_PORT: [u8; 6] = [2, 0, 0, 0, 1, 1];
+
+/// The gateway on the LAN.
+pub const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+/// The LAN host.
+pub const HOST4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+/// A LAN host that is not entered.
+pub const STRANGER4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 77);
+/// A server in the internet.
+pub const SERVER4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+/// The gateway on the LAN.
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+/// The LAN host.
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
+/// A server in the internet.
+pub const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 9);
+
+/// MTU of uplink 1; the others have 1500.
+pub const SMALL_MTU: u32 = 1400;
+
+/// Which program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The program of LAN ports.
+    Lan,
+    /// The program of uplinks; the packet comes in on uplink 0.
+    Uplink,
+}
+
+/// All that the programs are told.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The hash's seed.
+    pub seed: [u64; 2],
+    /// The words of the one group.
+    pub group: GroupWords,
+    /// The port that the packet comes in on, but for its slot.
+    pub port: PortEntry,
+    /// The LAN host's MTU.
+    pub host_mtu: u16,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            seed: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
+            group: GroupWords {
+                eligible: [1, 1],
+                ..GroupWords::ZERO
+            },
+            port: PortEntry {
+                ifindex: IFINDEX,
+                mtu: 1500,
+                mac: GATEWAY,
+                address4: GATEWAY4.octets(),
+                address6: GATEWAY6.octets(),
+                ..PortEntry::default()
+            },
+            host_mtu: 1500,
+        }
+    }
+}
+
+/// The MAC of an uplink's next hop, for a family.
+pub fn next_hop(id: u8, family: usize) -> [u8; 6] {
+    [2, 0, 0, 9, family as u8, id]
+}
+
+/// The gateway's MAC on an uplink.
+pub fn uplink_mac(id: u8) -> [u8; 6] {
+    [2, 0, 0, 8, 0, id]
+}
+
+/// The entry of an uplink.
+pub fn uplink(id: u8) -> UplinkEntry {
+    UplinkEntry {
+        mtu: if id == 1 { SMALL_MTU } else { 1500 },
+        reserved: 0,
+        next_hop: [0, 1].map(|family| Hop::new(next_hop(id, family), uplink_mac(id))),
+    }
+}
+
+/// The rank row of a bucket: the three uplinks, each first in a third of the buckets.
+pub fn row(bucket: usize) -> RankRow {
+    RankRow::new((0..3).map(|place| ((bucket + place) % 3) as u8))
+}
+
+/// The classes of IPv4 addresses.
+pub fn segments4() -> Vec<(Address4, Class)> {
+    let at = |a: [u8; 4], class| (Address4(u32::from_be_bytes(a)), class);
+    vec![
+        at([0, 0, 0, 0], Class::Special),
+        at([1, 0, 0, 0], Class::Internet),
+        at([10, 1, 0, 0], Class::Special),
+        at([10, 1, 0, 1], Class::Gateway),
+        at([10, 1, 0, 2], Class::Lan),
+        at([10, 1, 0, 255], Class::Special),
+        at([10, 1, 1, 0], Class::Internet),
+        at([127, 0, 0, 0], Class::Special),
+        at([128, 0, 0, 0], Class::Internet),
+        at([169, 254, 0, 0], Class::Special),
+        at([169, 255, 0, 0], Class::Internet),
+        at([192, 0, 2, 0], Class::OnLink),
+        at([192, 0, 2, 2], Class::Gateway),
+        at([192, 0, 2, 3], Class::OnLink),
+        at([192, 0, 2, 4], Class::Internet),
+        at([224, 0, 0, 0], Class::Special),
+    ]
+}
+
+/// The classes of IPv6 addresses.
+pub fn segments6() -> Vec<(Address6, Class)> {
+    let at = |text: &str, class| {
+        let address: Ipv6Addr = text.parse().expect("a constant");
+        (Address6::from_bytes(address.octets()), class)
+    };
+    vec![
+        at("::", Class::Special),
+        at("::2", Class::Internet),
+        at("2001:db8:1::", Class::Gateway),
+        at("2001:db8:1::2", Class::Lan),
+        at("2001:db8:1:1::", Class::Internet),
+        at("2001:db8:aaaa::", Class::OnLink),
+        at("2001:db8:aaab::", Class::Internet),
+        at("fe80::", Class::Special),
+        at("fec0::", Class::Internet),
+        at("ff00::", Class::Special),
+    ]
+}
+
+impl World {
+    /// The port's entry for a side.
+    pub fn port_of(&self, side: Side) -> PortEntry {
+        let slot = match side {
+            Side::Lan => LAN_SLOT,
+            Side::Uplink => 0,
+        };
+        PortEntry { slot, ..self.port }
+    }
+
+    /// The LAN host's entry.
+    pub fn host(&self) -> HostEntry {
+        HostEntry {
+            hop: Hop::new(HOST, LAN_PORT),
+            mtu: self.host_mtu,
+            slot: LAN_SLOT as u16,
+        }
+    }
+
+    /// The same world in plain memory.
+    pub fn simulated(&self, side: Side) -> SimTables {
+        let mut tables = SimTables::default();
+        tables.state.seed = self.seed;
+        tables.state.groups[0] = self.group;
+        tables.add_port(self.port_of(side));
+        *tables.addresses4 = AddressTable::new(&segments4()).expect("it has room");
+        *tables.addresses6 = AddressTable::new(&segments6()).expect("it has room");
+        tables.rows = (0..BUCKETS).map(row).collect();
+        for id in 0..3 {
+            tables.uplinks[usize::from(id) * 2] = uplink(id);
+        }
+        tables
+            .hosts4
+            .insert(Address4::from_bytes(HOST4.octets()), self.host());
+        tables
+            .hosts6
+            .insert(Address6::from_bytes(HOST6.octets()), self.host());
+        tables
+    }
+}
