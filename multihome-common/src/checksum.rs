@@ -31,7 +31,7 @@ pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
 /// Adds up `N` bytes as big-endian 32-bit words; `N` is a multiple of four.
 #[inline(always)]
 pub fn sum_bytes<const N: usize>(bytes: &[u8; N]) -> u64 {
-    const { assert!(N % 4 == 0, "sum_bytes takes whole 32-bit words") };
+    const { assert!(N.is_multiple_of(4), "sum_bytes takes whole 32-bit words") };
     let mut sum = 0;
     let mut at = 0;
     while at < N {

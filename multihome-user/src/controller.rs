@@ -716,9 +716,11 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
     if up != uplink.up {
         uplink.up = up;
         uplink.since = now;
-        let cause = actions.iter().find_map(|action| match action {
-            Action::PathChanged(change) if change.up == up => Some(change.cause.clone()),
-            _ => None,
+        let cause = actions.iter().find_map(|action| {
+            let Action::PathChanged(change) = action else {
+                return None;
+            };
+            (change.up == up).then(|| change.cause.clone())
         });
         uplink.cause = cause.unwrap_or_default();
         let (id, cause, first) = (uplink.id, uplink.cause.clone(), !uplink.told);
@@ -752,11 +754,11 @@ fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
         IpAddr::V6(_) => None,
     });
     let v6 = |link_local: bool| {
-        usable().find_map(move |address| match address.address {
-            IpAddr::V6(address) if address.is_unicast_link_local() == link_local => {
-                Some(address.octets())
-            }
-            _ => None,
+        usable().find_map(move |address| {
+            let IpAddr::V6(address) = address.address else {
+                return None;
+            };
+            (address.is_unicast_link_local() == link_local).then(|| address.octets())
         })
     };
     PortEntry {

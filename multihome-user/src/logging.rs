@@ -1,6 +1,9 @@
 //! Logs for people and for the journal: to standard error, one line an event.
 
-use std::env;
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+};
 
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, util::SubscriberInitExt as _};
@@ -54,7 +57,7 @@ pub fn init(filter: Option<&str>, verbose: u8) -> Result<(), LoggingError> {
         })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_target(false)
         .compact();
     if journal() {
@@ -65,7 +68,7 @@ pub fn init(filter: Option<&str>, verbose: u8) -> Result<(), LoggingError> {
             .finish()
             .try_init()?;
     } else {
-        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let colours = io::stderr().is_terminal();
         builder
             .with_timer(SystemTime)
             .with_ansi(colours)
@@ -90,11 +93,18 @@ fn directives(filter: Option<&str>, verbose: u8) -> &str {
 /// Whether standard error is the journal's. systemd sets the variable for whatever it starts;
 /// that the stream was redirected since shows in the device and inode numbers (systemd.exec(5)).
 fn journal() -> bool {
-    let Some(stream) = env::var_os("JOURNAL_STREAM") else {
-        return false;
-    };
-    nix::sys::stat::fstat(std::io::stderr())
-        .is_ok_and(|stat| stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)))
+    nix::sys::stat::fstat(io::stderr()).is_ok_and(|stat| {
+        names_stream(
+            env::var("JOURNAL_STREAM").ok().as_deref(),
+            stat.st_dev,
+            stat.st_ino,
+        )
+    })
+}
+
+/// Whether the value of `JOURNAL_STREAM` names the stream of this device and inode.
+fn names_stream(variable: Option<&str>, device: u64, inode: u64) -> bool {
+    variable == Some(&format!("{device}:{inode}"))
 }
 
 #[cfg(test)]
@@ -111,5 +121,19 @@ mod tests {
             );
         }
         assert_eq!(directives(Some("warn"), 3), "warn");
+    }
+
+    #[test]
+    fn only_the_journals_own_stream_is_the_journal() {
+        assert!(names_stream(Some("8:1234"), 8, 1234));
+        for variable in [
+            None,
+            Some(""),
+            Some("8:1235"),
+            Some("9:1234"),
+            Some("8:12345"),
+        ] {
+            assert!(!names_stream(variable, 8, 1234), "{variable:?}");
+        }
     }
 }

@@ -136,10 +136,11 @@ impl Story {
 
     fn store(&mut self, actions: &[Action]) {
         for action in actions {
-            match action {
-                Action::SetEligible(IPV4, word) => self.eligible = *word,
-                Action::SetLastGood(IPV4, word) => self.last_good = *word,
-                _ => {}
+            if let Action::SetEligible(IPV4, word) = action {
+                self.eligible = *word;
+            }
+            if let Action::SetLastGood(IPV4, word) = action {
+                self.last_good = *word;
             }
         }
     }
@@ -332,9 +333,11 @@ fn a_next_hop_that_changes_its_mac_is_followed_without_a_word_changing() {
         address: next_hop(FIBER),
         neighbour: moved,
     });
-    let hop = actions.iter().find_map(|action| match action {
-        Action::SetUplink(FIBER, entry) => Some(entry.next_hop[IPV4].destination()),
-        _ => None,
+    let hop = actions.iter().find_map(|action| {
+        let Action::SetUplink(FIBER, entry) = action else {
+            return None;
+        };
+        Some(entry.next_hop[IPV4].destination())
     });
     assert_eq!(hop, Some([8; 6]));
     assert!(
@@ -379,9 +382,11 @@ fn lan_hosts_follow_the_neighbour_table_and_their_port() {
         neighbour,
     };
     let entered = |actions: &[Action]| {
-        actions.iter().find_map(|action| match action {
-            Action::SetHost(address, entry) if *address == host => Some(*entry),
-            _ => None,
+        actions.iter().find_map(|action| {
+            let Action::SetHost(address, entry) = action else {
+                return None;
+            };
+            (*address == host).then_some(*entry)
         })
     };
     let actions = story.net(seen(neighbour(NeighbourState::Stale)));
@@ -410,9 +415,11 @@ fn a_vlan_device_on_a_port_is_left_its_frames() {
         ..link(7, "lan0.100", true)
     };
     let actions = story.net(NetEvent::Link(vlan));
-    let flags = actions.iter().find_map(|action| match action {
-        Action::SetPort(device, entry) if device == "lan0" => Some(entry.flags),
-        _ => None,
+    let flags = actions.iter().find_map(|action| {
+        let Action::SetPort(device, entry) = action else {
+            return None;
+        };
+        (device == "lan0").then_some(entry.flags)
     });
     assert_eq!(flags, Some(PORT_VLAN_DEVICES));
 }

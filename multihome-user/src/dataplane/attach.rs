@@ -189,9 +189,10 @@ fn detach_link(link: &OwnedFd) -> io::Result<()> {
 
 fn explain(device: &str, source: ProgramError) -> DataplaneError {
     let device = device.to_owned();
-    let errno = match &source {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        _ => None,
+    let errno = if let ProgramError::SyscallError(error) = &source {
+        error.io_error.raw_os_error()
+    } else {
+        None
     };
     match errno {
         Some(libc::EOPNOTSUPP) => DataplaneError::NotNative { device, source },

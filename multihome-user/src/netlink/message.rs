@@ -228,8 +228,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
 /// Whether the information of this kind of device names `kind` (IFLA_INFO_KIND).
 fn kind_is(information: &[u8], kind: &[u8]) -> bool {
     attributes(information).flatten().any(|(attribute, value)| {
-        attribute == libc::IFLA_INFO_KIND
-            && value.split(|&byte| byte == 0).next() == Some(kind)
+        attribute == libc::IFLA_INFO_KIND && value.split(|&byte| byte == 0).next() == Some(kind)
     })
 }
 
