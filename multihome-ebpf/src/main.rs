@@ -1,7 +1,10 @@
 //! The XDP programs: one for LAN ports, one for uplinks. Each turns the decision of the shared
 //! packet path into an XDP verdict, and counts it.
 #![no_std]
-#![expect(missing_docs, reason = "the xdp macro makes functions without their comments")]
+#![expect(
+    missing_docs,
+    reason = "the xdp macro makes functions without their comments"
+)]
 #![no_main]
 
 mod counters;

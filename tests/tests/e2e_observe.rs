@@ -13,7 +13,10 @@ use multihome_tests::{
         cut::Cut,
         topology::{GatewayLab, Plan},
     },
-    traffic::flows::{self, Family},
+    traffic::{
+        flows::{self, Family},
+        ping,
+    },
 };
 
 /// The value of the one sample of a metric that has these labels, in any order.
@@ -76,13 +79,19 @@ fn metrics_tell_what_happened() -> Result<()> {
     let label = |name: &str| format!("uplink=\"{name}\"");
 
     let before = metrics()?;
-    let sent = |metrics: &str, name: &str| -> f64 {
-        metrics
-            .lines()
-            .filter(|line| line.starts_with("multihome_xdp_packets_total{"))
-            .filter(|line| line.contains(&label(name)))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+    let sent = |metrics: &str, name: &str| {
+        value(
+            metrics,
+            "multihome_uplink_transmit_packets_total",
+            &[&label(name)],
+        )
+    };
+    let delivered = |metrics: &str| -> Result<f64> {
+        let of = |name: &str| {
+            let labels = [&*label(name), "verdict=\"forwarded\""];
+            value(metrics, "multihome_xdp_packets_total", &labels)
+        };
+        Ok(of("fiber")? + of("cable")? + of("mobile")?)
     };
     for name in names {
         ensure!(
@@ -98,13 +107,12 @@ fn metrics_tell_what_happened() -> Result<()> {
     let after = metrics()?;
     for (uplink, name) in names.iter().enumerate() {
         let own = taken.iter().filter(|taken| **taken == Some(uplink)).count() as f64;
-        let counted = sent(&after, name) - sent(&before, name);
-        // Probes' replies and neighbour discovery are packets of the uplink, too.
-        ensure!(
-            (own..own + 200.0).contains(&counted),
-            "{name}: {counted} counted, {own} sent"
-        );
+        let counted = sent(&after, name)? - sent(&before, name)?;
+        ensure!(counted == own, "{name}: {counted} counted, {own} sent");
     }
+    ping::ping(&lab, 0, Family::V6.server(), &[])?;
+    let counted = delivered(&metrics()?)? - delivered(&after)?;
+    ensure!(counted == 3.0, "{counted} counted, 3 replies delivered");
 
     lab.cut(0, Cut::Blackhole)?;
     gateway.wait_for_state(0, "down")?;
