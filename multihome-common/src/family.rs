@@ -15,6 +15,9 @@ use crate::{
     wire::{icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, protocol},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// An address family.
 pub trait Family {
     /// An address.

@@ -17,6 +17,9 @@ use crate::{
     wire::{ethernet, icmp, ipv4, ipv6, protocol},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The verdict when the sender that `decision` would answer must not be answered, or not now.
 #[inline(always)]
 const fn silent(decision: Decision) -> Verdict {

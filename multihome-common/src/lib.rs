@@ -26,6 +26,8 @@ pub mod rewrite;
 pub mod sim;
 pub mod state;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod uplink;
 pub mod verdict;
 pub mod way;

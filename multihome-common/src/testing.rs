@@ -15,7 +15,7 @@ use crate::{
     port::PortEntry,
     rank::RankRow,
     sim::SimTables,
-    uplink::{HostEntry, Hop, UplinkEntry},
+    uplink::{Hop, HostEntry, UplinkEntry},
 };
 
 /// The gateway's MAC, on every port.
@@ -88,12 +88,36 @@ pub struct Form {
 /// Forms of every kind.
 pub fn forms() -> impl Strategy<Value = Form> {
     let address = any::<[u8; 16]>();
-    let extension = (prop_oneof![Just(0u8), Just(43), Just(51), Just(60), Just(135)], 0u8..4);
-    let fragment = (prop_oneof![Just(0u16), 1u16..8192], any::<bool>(), 0usize..8);
-    let link = (vec(any::<u16>(), 0..=2), any::<bool>(), any::<u8>(), 0usize..20);
-    let network = (address.clone(), address, 0usize..=10, vec(extension, 0..8), any::<u16>());
-    let protocol = prop_oneof![3 => Just(6u8), 3 => Just(17), 2 => Just(1), 2 => Just(58), 1 => 150u8..=254];
-    let transport = (proptest::option::weighted(0.3, fragment), protocol, any::<[u8; 4]>(), 0usize..1500);
+    let extension = (
+        prop_oneof![Just(0u8), Just(43), Just(51), Just(60), Just(135)],
+        0u8..4,
+    );
+    let fragment = (
+        prop_oneof![Just(0u16), 1u16..8192],
+        any::<bool>(),
+        0usize..8,
+    );
+    let link = (
+        vec(any::<u16>(), 0..=2),
+        any::<bool>(),
+        any::<u8>(),
+        0usize..20,
+    );
+    let network = (
+        address.clone(),
+        address,
+        0usize..=10,
+        vec(extension, 0..8),
+        any::<u16>(),
+    );
+    let protocol =
+        prop_oneof![3 => Just(6u8), 3 => Just(17), 2 => Just(1), 2 => Just(58), 1 => 150u8..=254];
+    let transport = (
+        proptest::option::weighted(0.3, fragment),
+        protocol,
+        any::<[u8; 4]>(),
+        0usize..1500,
+    );
     (link, network, transport).prop_map(|(link, network, transport)| {
         let (tags, v6, hop_limit, padding) = link;
         let (source, destination, options, extensions, identification) = network;
@@ -127,7 +151,11 @@ impl Form {
         let mut frame = [GATEWAY, STATION].concat();
         for (place, control) in self.tags.iter().enumerate() {
             let outer_of_two = place == 0 && self.tags.len() == 2;
-            frame.extend(if outer_of_two { [0x88, 0xa8] } else { [0x81, 0x00] });
+            frame.extend(if outer_of_two {
+                [0x88, 0xa8]
+            } else {
+                [0x81, 0x00]
+            });
             frame.extend(control.to_be_bytes());
         }
         frame.extend(if self.v6 { [0x86, 0xdd] } else { [0x08, 0x00] });
@@ -194,7 +222,10 @@ impl Form {
             numbers.insert(at, 44);
         }
         let next = |at: usize| numbers.get(at).copied().unwrap_or(self.protocol);
-        let mut lengths = self.extensions.iter().map(|&(_, length)| usize::from(length));
+        let mut lengths = self
+            .extensions
+            .iter()
+            .map(|&(_, length)| usize::from(length));
         let mut headers = Vec::new();
         // What the walk must find: it ends at the limit, or behind a real fragment's header.
         let mut walk = Some(0);
@@ -203,7 +234,9 @@ impl Form {
             let header: Vec<u8> = match (number, self.fragment) {
                 (44, Some((offset, more, _))) => {
                     let offset = IpFragOffset::try_new(offset).expect("13 bits");
-                    Ipv6FragmentHeader::new(after, offset, more, 77).to_bytes().to_vec()
+                    Ipv6FragmentHeader::new(after, offset, more, 77)
+                        .to_bytes()
+                        .to_vec()
                 }
                 (51, _) => {
                     let icv = vec![7; lengths.next().unwrap_or(0) * 4];
@@ -270,21 +303,38 @@ pub fn tables() -> SimTables {
     let hop = Hop::new(NEXT, GATEWAY);
     tables.state.seed = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
     tables.state.groups[0].eligible = [0b111; 2];
-    let middle6 = Address6 { high: 1 << 63, low: 0 };
-    let classes4 = [(Address4(0), Class::Lan), (Address4(1 << 31), Class::Internet)];
-    let classes6 = [(Address6::default(), Class::Lan), (middle6, Class::Internet)];
+    let middle6 = Address6 {
+        high: 1 << 63,
+        low: 0,
+    };
+    let classes4 = [
+        (Address4(0), Class::Lan),
+        (Address4(1 << 31), Class::Internet),
+    ];
+    let classes6 = [
+        (Address6::default(), Class::Lan),
+        (middle6, Class::Internet),
+    ];
     *tables.addresses4 = AddressTable::new(&classes4).expect("two segments fit");
     *tables.addresses6 = AddressTable::new(&classes6).expect("two segments fit");
     for (bucket, row) in tables.rows.iter_mut().enumerate() {
         *row = RankRow::new((0..3).map(|place| ((bucket + place) % 3) as u8));
     }
     for uplink in &mut tables.uplinks {
-        *uplink = UplinkEntry { mtu: 1400, reserved: 0, next_hop: [hop; 2] };
+        *uplink = UplinkEntry {
+            mtu: 1400,
+            reserved: 0,
+            next_hop: [hop; 2],
+        };
     }
     tables
 }
 
 /// The entry of every LAN host.
 pub fn host() -> HostEntry {
-    HostEntry { hop: Hop::new(NEXT, GATEWAY), mtu: 1400, slot: 64 }
+    HostEntry {
+        hop: Hop::new(NEXT, GATEWAY),
+        mtu: 1400,
+        slot: 64,
+    }
 }

@@ -3,11 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use multihome_common::{
-    hash::{FlowHash, Seed},
-    state::{IPV4, IPV6},
-};
-use rand::{TryRng, rngs::SysRng};
+use multihome_common::state::{IPV4, IPV6};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval, timeout_at},
@@ -19,27 +15,26 @@ use crate::{
         protocol::{Request, Response},
         server::{ControlServer, Exchange},
     },
-    controller::{Adopted, Controller, Event, FAMILIES, Settings, TICK},
+    controller::{Controller, Event, TICK},
     dataplane::{self, CounterReader, Dataplane},
-    health::HealthSettings,
     heartbeat::Heartbeat,
     netlink::{NetState, Watcher},
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
-    ranking::{Member, rank_rows},
     run_dir::RunDir,
 };
 
 mod error;
 mod executor;
+mod prepared;
 mod report;
 mod slots;
 mod telemetry;
 
 pub use error::RunError;
-use executor::{Executor, GROUP, Outcome};
+use executor::{Executor, Outcome};
+use prepared::Prepared;
 use report::{Names, Shares, Sources};
-use slots::Slots;
 use telemetry::Telemetry;
 
 /// How long a first start waits for the next hops' MACs before it takes traffic over.
@@ -170,110 +165,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tracing::info!("the controller ends; the dataplane goes on as last decided");
     }
     Ok(())
-}
-
-/// What is settled before the controller exists.
-struct Prepared {
-    slots: Slots,
-    names: Names,
-    adopted: bool,
-    words: Adopted,
-}
-
-impl Prepared {
-    /// Gives slots, the seed and the rank rows to the kernel side.
-    fn new(config: &Config, dataplane: &mut Dataplane) -> Result<Self, RunError> {
-        let before = dataplane.names()?;
-        let uplinks: Vec<&str> = config
-            .uplinks
-            .iter()
-            .map(|uplink| uplink.name.as_str())
-            .collect();
-        let lan: Vec<&str> = config.lan.iter().map(String::as_str).collect();
-        let slots = slots::assign(&before, &uplinks, &lan)?;
-        let words = Adopted {
-            alive: FAMILIES.map(|family| dataplane.alive(family)),
-            eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family)),
-        };
-        let seed = seed(config, dataplane.seed())?;
-        dataplane.set_seed(seed);
-        let members: Vec<Member> = config
-            .uplinks
-            .iter()
-            .zip(&slots.uplinks)
-            .map(|(uplink, &id)| Member {
-                id,
-                name: uplink.name.clone(),
-                weight: uplink.weight,
-                tier: uplink.tier,
-            })
-            .collect();
-        dataplane.set_rows(GROUP, &rank_rows(&members, seed));
-        let names = Names {
-            uplinks: members
-                .into_iter()
-                .map(|member| (member.id, member.name))
-                .collect(),
-            lan: slots
-                .lan
-                .iter()
-                .copied()
-                .zip(config.lan.iter().cloned())
-                .collect(),
-        };
-        for (slot, old) in before.iter().enumerate() {
-            let slot = slot as u32;
-            let new = names.of(slot).unwrap_or_default();
-            if old.as_deref().unwrap_or_default() != new {
-                dataplane.set_name(slot, new)?;
-            }
-        }
-        Ok(Self {
-            slots,
-            names,
-            adopted: dataplane.adopted(),
-            words,
-        })
-    }
-
-    fn settings(&self, config: &Config) -> Settings {
-        let probe = &config.probe;
-        Settings {
-            uplinks: self
-                .slots
-                .uplinks
-                .iter()
-                .copied()
-                .zip(config.uplinks.iter().cloned())
-                .collect(),
-            lan: self.names.lan.clone(),
-            health: HealthSettings {
-                fall: probe.fall,
-                rise: probe.rise,
-                ..HealthSettings::default()
-            },
-            // Twice what it takes to notice: two uplinks that fail of one cause are noticed within
-            // that of each other.
-            settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
-            adopted: self.adopted.then_some(self.words),
-        }
-    }
-}
-
-/// The seed: what the operator gave, else what is there, else a random one.
-fn seed(config: &Config, present: Seed) -> Result<Seed, RunError> {
-    let random = |error: rand::rngs::SysError| {
-        RunError::Probe(crate::probe::ProbeError::Random(error.to_string()))
-    };
-    Ok(match config.seed {
-        // Both halves come from the one number, alike on every gateway.
-        Some(seed) => [0, 1].map(|half| FlowHash::new([seed, half], [half]).0),
-        None if present != [0; 2] => present,
-        None => [
-            SysRng.try_next_u64().map_err(random)?,
-            SysRng.try_next_u64().map_err(random)? | 1,
-        ],
-    })
 }
 
 fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {

@@ -1,6 +1,8 @@
 //! The packet's way through the gateway, readable top-down: from a LAN port, and from an uplink.
 
 pub mod lan;
+#[cfg(test)]
+mod tests;
 pub mod uplink;
 
 use crate::{
@@ -29,7 +31,7 @@ impl Decision {
 
     /// Is larger than the way out, whose MTU this is.
     #[inline(always)]
-    const fn too_big(mtu: u32) -> Self {
+    pub(crate) const fn too_big(mtu: u32) -> Self {
         Self(Verdict::ReplyTooBig as u64 | (mtu as u64) << 32)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use multihome_common::port::PORT_VLAN_DEVICES;
 use proptest::prelude::*;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::{
     config::Mode,
     health::HealthSettings,
     netlink::{Address, MAIN_TABLE, Neighbour, Route},
+    probe::TargetKind,
 };
 
 const FIBER: u8 = 0;

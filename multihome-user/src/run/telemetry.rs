@@ -1,6 +1,10 @@
 //! What the loop tells the world: log lines and metrics.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
@@ -20,7 +24,7 @@ use crate::{
     heartbeat::Heartbeat,
     http::{self, BoundHttp, HttpServer},
     metrics::{Metrics, PathMeasure},
-    probe::{Family, ProbeReport},
+    probe::{Family, ProbeError, ProbeReport},
     status::State,
 };
 
@@ -31,7 +35,12 @@ pub struct Telemetry {
     bound: Option<BoundHttp>,
     /// Serves as long as it lives.
     _server: Option<HttpServer>,
+    /// When it was last said that an uplink's probes cannot be sent.
+    complained: BTreeMap<u8, Instant>,
 }
+
+/// How often the same complaint is said.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Telemetry {
     /// Opens what needs opening, before anything is attached.
@@ -44,6 +53,7 @@ impl Telemetry {
             heartbeat: heartbeat.clone(),
             bound: config.metrics_listen.map(http::bind).transpose()?,
             _server: None,
+            complained: BTreeMap::new(),
         })
     }
 
@@ -105,19 +115,29 @@ impl Telemetry {
     }
 
     /// Notes a report of the prober.
-    pub fn probed(&self, report: &ProbeReport, names: &Names) {
+    pub fn probed(&mut self, report: &ProbeReport, names: &Names) {
         match report {
             ProbeReport::Sent(id) => self.metrics.probe_sent(names.uplink(id.uplink), *id),
             ProbeReport::Event(event) => {
                 let uplink = names.uplink(event.id.uplink);
                 self.metrics.probe_outcome(uplink, event.id, event.outcome);
             }
-            ProbeReport::Error { uplink, error } => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-                tracing::warn!("uplink {}: {error}{cause}", names.uplink(*uplink));
-            }
+            ProbeReport::Error { uplink, error } => self.probe_failed(*uplink, error, names),
         }
+    }
+
+    /// Says that probes cannot be sent, once a while: every probe of the uplink may fail so.
+    fn probe_failed(&mut self, uplink: u8, error: &ProbeError, names: &Names) {
+        let now = Instant::now();
+        let last = self.complained.insert(uplink, now);
+        if last.is_some_and(|last| now.duration_since(last) < COMPLAINT_INTERVAL) {
+            // Keep the time of what was said, or a steady failure would be said only once.
+            self.complained.extend(last.map(|last| (uplink, last)));
+            return;
+        }
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        tracing::warn!("uplink {}: {error}{cause}", names.uplink(uplink));
     }
 
     /// Notes that netlink events were lost.

@@ -1,0 +1,212 @@
+//! The answers as etherparse reads them: whole, their checksums right, and of the sender's packet
+//! neither more nor less than may be quoted.
+
+use std::{prelude::v1::*, vec};
+
+use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    sim::Frame,
+    testing::{self, Form, GATEWAY, STATION, Sample, forms},
+    verdict::Disposition,
+};
+
+/// Every decision that calls for an answer.
+fn decisions() -> impl Strategy<Value = Decision> {
+    prop_oneof![
+        Just(Decision::from(Verdict::ReplyTimeExceeded)),
+        Just(Decision::from(Verdict::ReplyUnreachable)),
+        (68u32..9000).prop_map(Decision::too_big),
+    ]
+}
+
+fn answered(sample: &Sample, decision: Decision, may_reply: bool) -> (Decision, Vec<u8>) {
+    let mut frame = Frame::new(&sample.frame);
+    let mut tables = testing::tables();
+    tables.may_reply = may_reply;
+    let result = answer(&mut frame, &mut tables, &testing::port(64), decision);
+    (result, frame.as_slice().to_vec())
+}
+
+/// The ICMP message that `decision` calls for.
+fn icmp4(decision: Decision) -> Icmpv4Type {
+    use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
+    match decision.verdict() {
+        Verdict::ReplyTimeExceeded => {
+            Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit)
+        }
+        Verdict::ReplyTooBig => {
+            let next_hop_mtu = decision.mtu() as u16;
+            Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded {
+                next_hop_mtu,
+            })
+        }
+        _ => Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Network),
+    }
+}
+
+/// The ICMPv6 message that `decision` calls for.
+fn icmp6(decision: Decision) -> Icmpv6Type {
+    use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode};
+    match decision.verdict() {
+        Verdict::ReplyTimeExceeded => Icmpv6Type::TimeExceeded(TimeExceededCode::HopLimitExceeded),
+        Verdict::ReplyTooBig => Icmpv6Type::PacketTooBig {
+            mtu: decision.mtu(),
+        },
+        _ => Icmpv6Type::DestinationUnreachable(DestUnreachableCode::NoRoute),
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_answer_is_a_right_icmp_error(
+        form in forms(), decision in decisions(), tags in 0usize..=2, query in any::<bool>()
+    ) {
+        let mut form = Form { tags: vec![0x0064; tags], ..form };
+        if matches!(form.protocol, 1 | 58) {
+            form.protocol = if form.v6 { 58 } else { 1 };
+            form.head[0] = match (form.v6, query) {
+                (false, true) => 8,
+                (true, true) => 128,
+                (_, false) => 3,
+            };
+        }
+        let sample = form.sample();
+        let (result, out) = answered(&sample, decision, true);
+        // Behind the limit of extension headers nobody looks for an ICMP header.
+        let icmp = sample.protocol == if sample.v6 { 58 } else { 1 };
+        if sample.later_fragment || (icmp && form.head[0] == 3) {
+            prop_assert_eq!(result.disposition(), Disposition::Drop);
+            prop_assert_eq!(out, sample.frame);
+            return Ok(());
+        }
+        prop_assert_eq!(result, decision);
+
+        let mut link = sample.frame[..sample.network_at].to_vec();
+        link[..6].copy_from_slice(&STATION);
+        link[6..12].copy_from_slice(&GATEWAY);
+        prop_assert_eq!(&out[..sample.network_at], &link, "back to the sender, tags kept");
+
+        let cause = &sample.frame[sample.network_at..][..sample.len];
+        let port = testing::port(64);
+        let sliced = SlicedPacket::from_ethernet(&out).expect("an answer is well-formed");
+        match (sliced.net.unwrap(), sliced.transport.unwrap()) {
+            (NetSlice::Ipv4(ip), TransportSlice::Icmpv4(icmp)) => {
+                let header = ip.header().to_header();
+                prop_assert_eq!(header.header_checksum, header.calc_header_checksum());
+                prop_assert_eq!(header.source, port.address4);
+                prop_assert_eq!(header.destination, *sample.source.first_chunk::<4>().unwrap());
+                prop_assert_eq!(icmp.icmp_type(), icmp4(decision));
+                let sum = icmp.icmp_type().calc_checksum(icmp.payload());
+                prop_assert_eq!(icmp.checksum(), sum);
+                prop_assert_eq!(icmp.payload(), &cause[..cause.len().min(576 - 28)]);
+            }
+            (NetSlice::Ipv6(ip), TransportSlice::Icmpv6(icmp)) => {
+                let header = ip.header().to_header();
+                prop_assert_eq!(header.source, port.address6);
+                prop_assert_eq!(header.destination, sample.source);
+                prop_assert_eq!(icmp.icmp_type(), icmp6(decision));
+                prop_assert!(icmp.is_checksum_valid(header.source, header.destination));
+                prop_assert_eq!(icmp.payload(), &cause[..cause.len().min(1280 - 48)]);
+            }
+            (net, transport) => prop_assert!(false, "{net:?} {transport:?}"),
+        }
+    }
+
+    /// Without a token, or without an address to answer from, nothing is sent and nothing changed.
+    #[test]
+    fn what_must_not_be_sent_is_a_drop_of_its_own(form in forms(), decision in decisions()) {
+        let sample = form.sample();
+        let (result, out) = answered(&sample, decision, false);
+        let expected = match decision.verdict() {
+            Verdict::ReplyTimeExceeded => Verdict::DropHopLimit,
+            Verdict::ReplyTooBig => Verdict::DropTooBig,
+            _ => Verdict::DropNoUplink,
+        };
+        prop_assert_eq!(result.verdict(), expected);
+        prop_assert_eq!(&out, &sample.frame);
+
+        let mut frame = Frame::new(&sample.frame);
+        let port = PortEntry { address4: [0; 4], address6: [0; 16], ..testing::port(64) };
+        let result = answer(&mut frame, &mut testing::tables(), &port, decision);
+        prop_assert_eq!(result.verdict(), expected);
+        prop_assert_eq!(frame.as_slice(), sample.frame.as_slice());
+    }
+}
+
+/// A packet that must not be answered costs no token: hostile ones cannot use them up.
+#[test]
+fn what_is_not_answered_takes_no_token() {
+    struct Counting(crate::sim::SimTables, u32);
+    // Delegates all but the tokens, which it counts.
+    impl Tables for Counting {
+        fn state(&self) -> Option<&crate::state::SharedState> {
+            self.0.state()
+        }
+        fn port(&self, place: u32) -> Option<&PortEntry> {
+            self.0.port(place)
+        }
+        fn class4(&self, copy: u32, address: Address4) -> Option<crate::address::Class> {
+            self.0.class4(copy, address)
+        }
+        fn class6(&self, copy: u32, address: Address6) -> Option<crate::address::Class> {
+            self.0.class6(copy, address)
+        }
+        fn row(&self, index: u32) -> Option<crate::rank::RankRow> {
+            self.0.row(index)
+        }
+        fn uplink(&self, index: u32) -> Option<&crate::uplink::UplinkEntry> {
+            self.0.uplink(index)
+        }
+        fn host4(&self, address: Address4) -> Option<&crate::uplink::HostEntry> {
+            self.0.host4(address)
+        }
+        fn host6(&self, address: Address6) -> Option<&crate::uplink::HostEntry> {
+            self.0.host6(address)
+        }
+        fn kernel_route4(
+            &self,
+            ingress: u32,
+            source: Address4,
+            destination: Address4,
+        ) -> Option<crate::uplink::HostEntry> {
+            self.0.kernel_route4(ingress, source, destination)
+        }
+        fn kernel_route6(
+            &self,
+            ingress: u32,
+            source: Address6,
+            destination: Address6,
+        ) -> Option<crate::uplink::HostEntry> {
+            self.0.kernel_route6(ingress, source, destination)
+        }
+        fn may_reply(&mut self) -> bool {
+            self.1 += 1;
+            true
+        }
+    }
+    for (protocol, head, tokens) in [(1, [8, 0, 0, 0], 1), (1, [11, 0, 0, 0], 0)] {
+        let form = Form {
+            tags: Vec::new(),
+            v6: false,
+            hop_limit: 1,
+            source: [10; 16],
+            destination: [192; 16],
+            options: 0,
+            extensions: Vec::new(),
+            fragment: None,
+            identification: 0,
+            protocol,
+            head,
+            payload: 8,
+            padding: 0,
+        };
+        let mut tables = Counting(testing::tables(), 0);
+        let mut frame = Frame::new(&form.sample().frame);
+        let decision = Decision::from(Verdict::ReplyTimeExceeded);
+        answer(&mut frame, &mut tables, &testing::port(64), decision);
+        assert_eq!(tables.1, tokens, "ICMP type {}", head[0]);
+    }
+}

@@ -1,0 +1,275 @@
+//! Comparing what should be with what was told to the kernel side, and the difference as actions.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+
+use multihome_common::{
+    limits::MAX_UPLINKS,
+    port::{PORT_VLAN_DEVICES, PortEntry},
+    state::IPV4,
+    uplink::Hop,
+};
+
+use super::{
+    Action, Controller, FAMILIES, PathChange, Uplink, UplinkChange,
+    path::{Path, Sight},
+    words::Health,
+};
+use crate::{
+    netlink::{Link, NetState},
+    probe::ProbePlan,
+    segments,
+};
+
+impl Controller {
+    /// Compares what should be with what was told; `tables` also looks at addresses and routes.
+    pub(super) fn refresh(&mut self, tables: bool, now: Instant) -> Vec<Action> {
+        let mut changes = Vec::new();
+        for uplink in &mut self.uplinks {
+            uplink.link = self.net.link_by_name(&uplink.config.device).cloned();
+            let link = uplink.link.as_ref();
+            for path in &mut uplink.paths {
+                path.look(
+                    Sight {
+                        net: &self.net,
+                        link,
+                    },
+                    now,
+                );
+            }
+            changes.extend(judge(uplink, now));
+        }
+        let mut words = self.refresh_words(now);
+        let mut actions = self.refresh_uplinks();
+        let ready = actions.is_empty();
+        if tables {
+            actions.extend(self.refresh_ports());
+            actions.extend(self.refresh_segments());
+        }
+        let plans = self.plans();
+        if plans != self.applied.plans {
+            self.applied.plans.clone_from(&plans);
+            actions.push(Action::Probe(plans));
+        }
+        // Words that only name uplinks whose entries are in place go first, since they are what
+        // moves flows; words that name a new entry follow it.
+        if ready {
+            words.append(&mut actions);
+            actions = words;
+        } else {
+            actions.append(&mut words);
+        }
+        actions.append(&mut changes);
+        actions
+    }
+
+    fn refresh_words(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for family in FAMILIES {
+            let word = |of: fn(&Path) -> bool| {
+                self.uplinks
+                    .iter()
+                    .filter(|uplink| of(&uplink.paths[family]))
+                    .fold(0u64, |word, uplink| word | 1 << uplink.id)
+            };
+            let health = Health {
+                up: word(Path::is_up),
+                usable: word(Path::is_usable),
+            };
+            let words = &mut self.words[family];
+            let before = (words.eligible, words.last_good);
+            words.update(health, &self.tiers, now);
+            // Last-known-good before eligible: an eligible word of zero must find it in place.
+            if words.last_good != before.1 {
+                actions.push(Action::SetLastGood(family, words.last_good));
+            }
+            if words.eligible != before.0 {
+                actions.push(Action::SetEligible(family, words.eligible));
+            }
+            if health.up != self.applied.alive[family] {
+                self.applied.alive[family] = health.up;
+                actions.push(Action::SetAlive(family, health.up));
+            }
+        }
+        actions
+    }
+
+    fn refresh_uplinks(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for uplink in &self.uplinks {
+            let (Some(link), before) = (&uplink.link, self.applied.uplinks.get(&uplink.id)) else {
+                continue;
+            };
+            let mut entry = before.copied().unwrap_or_default();
+            entry.mtu = link.mtu;
+            for family in FAMILIES {
+                // A path that lost its next hop keeps the last one: it may be all there is left.
+                if let (Some(next), Some(own)) = (uplink.paths[family].mac(), link.mac) {
+                    entry.next_hop[family] = Hop::new(next, own);
+                }
+            }
+            if before != Some(&entry) {
+                self.applied.uplinks.insert(uplink.id, entry);
+                actions.push(Action::SetUplink(uplink.id, entry));
+            }
+        }
+        actions
+    }
+
+    fn refresh_ports(&mut self) -> Vec<Action> {
+        let uplinks = self
+            .uplinks
+            .iter()
+            .map(|u| (u32::from(u.id), u.config.device.as_str()));
+        let lan = self.lan.iter().map(|(slot, name)| (*slot, name.as_str()));
+        let mut ports = BTreeMap::new();
+        let mut actions = Vec::new();
+        for (slot, device) in uplinks.chain(lan) {
+            let Some(link) = self.net.link_by_name(device) else {
+                continue;
+            };
+            let ifindex = link.ifindex;
+            if self.applied.attached.insert(slot, ifindex) != Some(ifindex) {
+                let lan = slot as usize >= MAX_UPLINKS;
+                actions.push(Action::Attach {
+                    slot,
+                    device: device.to_owned(),
+                    ifindex,
+                    lan,
+                });
+            }
+            let entry = port_entry(&self.net, link, slot);
+            if self.applied.ports.get(&ifindex) != Some(&entry) {
+                actions.push(Action::SetPort(device.to_owned(), entry));
+            }
+            ports.insert(ifindex, entry);
+        }
+        let gone = self
+            .applied
+            .ports
+            .keys()
+            .filter(|ifindex| !ports.contains_key(ifindex));
+        actions.extend(gone.map(|&ifindex| Action::RemovePort(ifindex)));
+        let present: Vec<u32> = ports.keys().copied().collect();
+        self.applied
+            .attached
+            .retain(|_, ifindex| present.contains(ifindex));
+        self.applied.ports = ports;
+        actions
+    }
+
+    fn refresh_segments(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for family in FAMILIES {
+            let bits = if family == IPV4 { 32 } else { 128 };
+            let is_lan = |ifindex| self.lan_slot(ifindex).is_some();
+            let segments = segments::segments(&self.net, is_lan, bits);
+            if segments != self.applied.segments[family] {
+                self.applied.segments[family].clone_from(&segments);
+                actions.push(Action::SetSegments(family, segments));
+            }
+        }
+        actions
+    }
+
+    fn plans(&self) -> Vec<ProbePlan> {
+        self.uplinks
+            .iter()
+            .filter_map(|uplink| {
+                let ifindex = uplink.link.as_ref()?.ifindex;
+                let targets: Vec<_> = uplink.paths.iter().flat_map(Path::probes).collect();
+                (!targets.is_empty()).then_some(ProbePlan {
+                    uplink: uplink.id,
+                    ifindex,
+                    targets,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Settles whether an uplink's paths are up, and tells what changed.
+fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let health = FAMILIES.map(|family| uplink.paths[family].evidence());
+    for family in FAMILIES {
+        let path = &mut uplink.paths[family];
+        // A family without remote targets of its own follows the other's, which see beyond the
+        // first hop.
+        let inherited = path.has_remote() || health[1 - family].remote != Some(false);
+        if let Some(cause) = path.settle(inherited, now) {
+            actions.push(Action::PathChanged(PathChange {
+                id: uplink.id,
+                family,
+                up: path.is_up(),
+                cause,
+            }));
+        }
+    }
+    let up = uplink.paths.iter().any(Path::is_up);
+    if up != uplink.up {
+        uplink.up = up;
+        uplink.since = now;
+        let cause = actions.iter().find_map(|action| {
+            let Action::PathChanged(change) = action else {
+                return None;
+            };
+            (change.up == up).then(|| change.cause.clone())
+        });
+        uplink.cause = cause.unwrap_or_default();
+        let (id, cause, first) = (uplink.id, uplink.cause.clone(), !uplink.told);
+        uplink.told = true;
+        actions.push(Action::UplinkChanged(UplinkChange {
+            id,
+            up,
+            cause,
+            first,
+        }));
+    }
+    actions
+}
+
+/// The members of each tier, best tier first.
+pub(super) fn tiers(uplinks: &[Uplink]) -> Vec<u64> {
+    let mut tiers: BTreeMap<u8, u64> = BTreeMap::new();
+    for uplink in uplinks {
+        *tiers.entry(uplink.config.tier).or_default() |= 1 << uplink.id;
+    }
+    tiers.into_values().collect()
+}
+
+fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
+    let usable = || {
+        net.addresses_of(link.ifindex)
+            .filter(|address| address.usable)
+    };
+    let address4 = usable().find_map(|address| match address.address {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = |link_local: bool| {
+        usable().find_map(move |address| {
+            let IpAddr::V6(address) = address.address else {
+                return None;
+            };
+            (address.is_unicast_link_local() == link_local).then(|| address.octets())
+        })
+    };
+    PortEntry {
+        ifindex: link.ifindex,
+        slot,
+        mtu: link.mtu,
+        flags: if net
+            .links
+            .values()
+            .any(|other| other.vlan_of == Some(link.ifindex))
+        {
+            PORT_VLAN_DEVICES
+        } else {
+            0
+        },
+        mac: link.mac.unwrap_or_default(),
+        reserved: [0; 6],
+        address4: address4.unwrap_or_default(),
+        address6: v6(false).or_else(|| v6(true)).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,128 @@
+//! What is settled before the controller exists: slots, the seed, the rank rows.
+
+use multihome_common::hash::{FlowHash, Seed};
+use rand::{TryRng, rngs::SysRng};
+
+use super::{
+    RunError,
+    executor::GROUP,
+    report::Names,
+    slots::{self, Slots},
+};
+use crate::{
+    config::Config,
+    controller::{Adopted, FAMILIES, Settings},
+    dataplane::Dataplane,
+    health::HealthSettings,
+    probe::ProbeError,
+    ranking::{Member, rank_rows},
+};
+
+/// What is settled before the controller exists.
+pub struct Prepared {
+    slots: Slots,
+    /// The names behind the slots.
+    pub names: Names,
+    /// An earlier controller's maps were taken over.
+    pub adopted: bool,
+    words: Adopted,
+}
+
+impl Prepared {
+    /// Gives slots, the seed and the rank rows to the kernel side.
+    ///
+    /// # Errors
+    /// When a map cannot be read or written, or the system has no random numbers.
+    pub fn new(config: &Config, dataplane: &mut Dataplane) -> Result<Self, RunError> {
+        let before = dataplane.names()?;
+        let uplinks: Vec<&str> = config
+            .uplinks
+            .iter()
+            .map(|uplink| uplink.name.as_str())
+            .collect();
+        let lan: Vec<&str> = config.lan.iter().map(String::as_str).collect();
+        let slots = slots::assign(&before, &uplinks, &lan)?;
+        let words = Adopted {
+            alive: FAMILIES.map(|family| dataplane.alive(family)),
+            eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family)),
+        };
+        let seed = seed(config, dataplane.seed())?;
+        dataplane.set_seed(seed);
+        let members: Vec<Member> = config
+            .uplinks
+            .iter()
+            .zip(&slots.uplinks)
+            .map(|(uplink, &id)| Member {
+                id,
+                name: uplink.name.clone(),
+                weight: uplink.weight,
+                tier: uplink.tier,
+            })
+            .collect();
+        dataplane.set_rows(GROUP, &rank_rows(&members, seed));
+        let names = Names {
+            uplinks: members
+                .into_iter()
+                .map(|member| (member.id, member.name))
+                .collect(),
+            lan: slots
+                .lan
+                .iter()
+                .copied()
+                .zip(config.lan.iter().cloned())
+                .collect(),
+        };
+        for (slot, old) in before.iter().enumerate() {
+            let slot = slot as u32;
+            let new = names.of(slot).unwrap_or_default();
+            if old.as_deref().unwrap_or_default() != new {
+                dataplane.set_name(slot, new)?;
+            }
+        }
+        Ok(Self {
+            slots,
+            names,
+            adopted: dataplane.adopted(),
+            words,
+        })
+    }
+
+    /// What the controller is to look after.
+    pub fn settings(&self, config: &Config) -> Settings {
+        let probe = &config.probe;
+        Settings {
+            uplinks: self
+                .slots
+                .uplinks
+                .iter()
+                .copied()
+                .zip(config.uplinks.iter().cloned())
+                .collect(),
+            lan: self.names.lan.clone(),
+            health: HealthSettings {
+                fall: probe.fall,
+                rise: probe.rise,
+                ..HealthSettings::default()
+            },
+            // Twice what it takes to notice: two uplinks that fail of one cause are noticed within
+            // that of each other.
+            settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
+            adopted: self.adopted.then_some(self.words),
+        }
+    }
+}
+
+/// The seed: what the operator gave, else what is there, else a random one.
+fn seed(config: &Config, present: Seed) -> Result<Seed, RunError> {
+    let random =
+        |error: rand::rngs::SysError| RunError::Probe(ProbeError::Random(error.to_string()));
+    Ok(match config.seed {
+        // Both halves come from the one number, alike on every gateway.
+        Some(seed) => [0, 1].map(|half| FlowHash::new([seed, half], [half]).0),
+        None if present != [0; 2] => present,
+        None => [
+            SysRng.try_next_u64().map_err(random)?,
+            SysRng.try_next_u64().map_err(random)? | 1,
+        ],
+    })
+}
