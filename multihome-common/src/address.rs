@@ -201,7 +201,38 @@ mod tests {
         assert_eq!(classes, [i, i, l, g, l, l, i, i]);
     }
 
+    /// The table's largest size, and a table with one segment.
+    #[test]
+    fn tables_at_their_limits() {
+        let segments: Vec<(Address4, Class)> = (0..MAX_SEGMENTS as u32)
+            .map(|n| (Address4(n << 20), Class::from_number((n % 5) as u8)))
+            .collect();
+        let table = AddressTable::new(&segments).unwrap();
+        for &(start, class) in &segments {
+            assert_eq!(table.class(start), class);
+            assert_eq!(table.class(Address4(start.0 + 0xf_ffff)), class);
+        }
+        let more = [segments, Vec::from([(Address4(u32::MAX), Class::Lan)])].concat();
+        assert!(AddressTable::new(&more).is_none());
+        let one = AddressTable::new(&[(Address4(0), Class::Special)]).unwrap();
+        assert_eq!(one.class(Address4(u32::MAX)), Class::Special);
+    }
+
     proptest! {
+        /// IPv6 addresses are compared by both halves, the first one first.
+        #[test]
+        fn the_search_equals_a_walk_for_ipv6(starts in proptest::collection::btree_map(any::<[u8; 16]>(), 0u8..5, 1..40), probe in any::<[u8; 16]>(), low in any::<u64>()) {
+            let mut starts: BTreeMap<[u8; 16], u8> = starts;
+            starts.insert([0; 16], 0);
+            let list: Vec<(Address6, Class)> = starts.iter().map(|(&a, &c)| (Address6::from_bytes(a), Class::from_number(c))).collect();
+            let table = AddressTable::new(&list).unwrap();
+            let near = list.iter().map(|(start, _)| Address6 { high: start.high, low }.bytes());
+            for probe in near.chain([probe, [0xff; 16]]) {
+                let expected = *starts.range(..=probe).next_back().unwrap().1;
+                prop_assert_eq!(table.class(Address6::from_bytes(probe)), Class::from_number(expected));
+            }
+        }
+
         #[test]
         fn the_search_equals_a_walk(segments in proptest::collection::btree_map(any::<u32>(), 0u8..5, 0..MAX_SEGMENTS - 1), probes in proptest::collection::vec(any::<u32>(), 50)) {
             let mut segments: BTreeMap<u32, u8> = segments;

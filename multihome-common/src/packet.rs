@@ -57,3 +57,22 @@ pub fn sum_from<P: Packet + ?Sized>(packet: &P, mut at: usize) -> u64 {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sim::Frame;
+
+    proptest! {
+        /// RFC 1071: the sum of all 16-bit words, an odd last byte padded with zero.
+        #[test]
+        fn the_sum_is_that_of_all_words(bytes in proptest::collection::vec(any::<u8>(), 0..SUM_MAX), at in 0usize..300) {
+            let covered = bytes.get(at..).unwrap_or_default();
+            let words = covered.chunks(2).map(|w| u64::from(w[0]) << 8 | w.get(1).map_or(0, |&b| u64::from(b)));
+            let frame = Frame::new(&bytes);
+            prop_assert_eq!(checksum::fold(frame.sum_from(at)), checksum::fold(words.sum()));
+        }
+    }
+}

@@ -73,3 +73,59 @@ pub fn ports<P: Packet>(packet: &P, transport_at: usize) -> Result<u32, Verdict>
         .map(|b| u32::from_be_bytes(*b))
         .ok_or(Verdict::DropTruncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::sim::Frame;
+
+    fn frame(tags: &[[u16; 2]], ethertype: u16) -> Vec<u8> {
+        let mut frame = vec![1; 6];
+        frame.extend([2; 6]);
+        for half in tags.iter().flatten() {
+            frame.extend(half.to_be_bytes());
+        }
+        frame.extend(ethertype.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn up_to_two_tags_are_stepped_over() {
+        let priority_only = [0x8100, 0x6000];
+        for (tags, len, vlan) in [
+            (&[][..], 14, false),
+            (&[[0x8100, 100]], 18, true),
+            (&[priority_only], 18, false),
+            (&[[0x88a8, 7], [0x8100, 100]], 22, true),
+            (&[[0x88a8, 7], priority_only], 22, true),
+            (&[priority_only, priority_only], 22, false),
+        ] {
+            let found = link(&Frame::new(&frame(tags, ethernet::IPV6)));
+            let expected = Link {
+                destination: [1; 6],
+                ethertype: ethernet::IPV6,
+                len,
+                vlan,
+            };
+            assert_eq!(found, Ok(expected), "{tags:x?}");
+        }
+    }
+
+    #[test]
+    fn behind_two_tags_a_third_is_a_type_like_any_other() {
+        let frame = frame(&[[0x88a8, 7], [0x8100, 100], [0x8100, 5]], ethernet::IPV4);
+        let found = link(&Frame::new(&frame)).map(|link| (link.ethertype, link.len));
+        assert_eq!(found, Ok((ethernet::VLAN, 22)));
+    }
+
+    #[test]
+    fn a_link_header_cut_anywhere_is_truncated() {
+        let frame = frame(&[[0x88a8, 7], [0x8100, 100]], ethernet::IPV4);
+        for len in 0..frame.len() {
+            let found = link(&Frame::new(&frame[..len]));
+            assert_eq!(found, Err(Verdict::DropTruncated), "{len} bytes");
+        }
+    }
+}

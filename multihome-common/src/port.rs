@@ -64,3 +64,38 @@ pub fn find<T: Tables>(tables: &T, ifindex: u32) -> Option<&PortEntry> {
 // SAFETY: `repr(C)`, no padding (4 x 4 + 6 + 6 + 4 + 16 = 48), every field takes any bytes.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for PortEntry {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sim::SimTables;
+
+    proptest! {
+        #[test]
+        fn every_device_that_was_entered_is_found_and_no_other(
+            devices in proptest::collection::btree_set(1u32..2000, 0..60), other in 1u32..2000
+        ) {
+            let mut tables = SimTables::default();
+            // Devices whose places are all taken are refused, never put where they are not found.
+            let entered = |&ifindex: &u32| {
+                let slot = ifindex ^ 0x55;
+                tables.add_port(PortEntry { ifindex, slot, ..PortEntry::default() })
+            };
+            let entered: std::vec::Vec<u32> = devices.iter().copied().filter(entered).collect();
+            for &ifindex in &entered {
+                prop_assert_eq!(find(&tables, ifindex).map(|entry| entry.slot), Some(ifindex ^ 0x55));
+            }
+            prop_assert_eq!(find(&tables, other).is_some(), entered.contains(&other));
+        }
+    }
+
+    /// The last place of the table is followed by the first.
+    #[test]
+    fn places_wrap_around() {
+        let last = PORT_TABLE_SIZE as u32 - 1;
+        let found: std::vec::Vec<u32> = places(u32::MAX).collect();
+        assert_eq!(found, [last, 0, 1, 2, 3, 4, 5, 6]);
+    }
+}

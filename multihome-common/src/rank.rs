@@ -107,6 +107,24 @@ mod tests {
             prop_assert_eq!(reached, word);
         }
 
+        /// Failover in one sentence: under any two words, a flow whose two uplinks are in both words
+        /// has one uplink.
+        #[test]
+        fn only_who_must_move_moves(ids in proptest::collection::vec(0u8..64, 0..9), words in any::<[u64; 2]>(), hash in any::<u64>()) {
+            let row = RankRow::new(ids);
+            let [a, b] = words.map(|word| row.first_in(word));
+            if let (Some(a), Some(b)) = (a, b) {
+                prop_assert!(a == b || words[1] >> a & 1 == 0 || words[0] >> b & 1 == 0);
+            }
+            for word in words {
+                let words = GroupWords { eligible: [0, word], last_good: [0, !word], ..GroupWords::ZERO };
+                let id = choose(row, &words, 1, FlowHash(hash)).unwrap();
+                let serving = if word == 0 { !word } else { word };
+                prop_assert!(serving >> id & 1 == 1);
+                prop_assert!(row.first_in(serving).is_none_or(|first| first == id));
+            }
+        }
+
         #[test]
         fn with_nothing_eligible_the_last_known_good_serve(last_good in 1u64.., hash in any::<u64>(), ids in proptest::collection::vec(0u8..64, 0..8)) {
             let words = GroupWords { eligible: [0; 2], last_good: [last_good, 0], ..GroupWords::ZERO };

@@ -35,7 +35,36 @@ impl TokenBucket {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// In no span of time, however packets come, are there more tokens than the burst and what
+        /// the rate gives; and whoever pauses long enough has the burst again.
+        #[test]
+        fn no_span_has_more_than_burst_and_rate(
+            start in 0u64..1 << 60, gaps in proptest::collection::vec(0u64..3_000_000, 1..600)
+        ) {
+            let mut bucket = TokenBucket::default();
+            let (mut now, mut taken) = (start, std::vec::Vec::new());
+            for gap in gaps {
+                now += gap;
+                if bucket.take(now) {
+                    taken.push(now);
+                }
+            }
+            for first in 0..taken.len() {
+                for last in first..taken.len() {
+                    let tokens = (last - first + 1) as u64;
+                    let span = taken[last] - taken[first];
+                    prop_assert!(tokens <= REPLY_BURST + span / NANOS_PER_TOKEN + 1);
+                }
+            }
+            let rested = now + REPLY_BURST * NANOS_PER_TOKEN;
+            prop_assert_eq!((0..1000).filter(|_| bucket.take(rested)).count() as u64, REPLY_BURST);
+        }
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -104,7 +104,7 @@ pub fn forms() -> impl Strategy<Value = Form> {
         0usize..20,
     );
     let network = (
-        address.clone(),
+        address,
         address,
         0usize..=10,
         vec(extension, 0..8),
@@ -317,8 +317,12 @@ pub fn tables() -> SimTables {
     ];
     *tables.addresses4 = AddressTable::new(&classes4).expect("two segments fit");
     *tables.addresses6 = AddressTable::new(&classes6).expect("two segments fit");
-    for (bucket, row) in tables.rows.iter_mut().enumerate() {
-        *row = RankRow::new((0..3).map(|place| ((bucket + place) % 3) as u8));
+    // Each uplink is first in a third of the buckets.
+    for id in 0..3 {
+        let row = RankRow::new([id, (id + 1) % 3, (id + 2) % 3]);
+        for place in tables.rows.iter_mut().skip(usize::from(id)).step_by(3) {
+            *place = row;
+        }
     }
     for uplink in &mut tables.uplinks {
         *uplink = UplinkEntry {

@@ -75,3 +75,19 @@ unsafe impl aya::Pod for UplinkEntry {}
 // SAFETY: `repr(C)`, no padding (12 + 2 + 2 = 16), every field takes any bytes.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for HostEntry {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_is_the_first_twelve_bytes_of_a_frame() {
+        let hop = Hop::new([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]);
+        assert_eq!(
+            hop.pieces().concat(),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+        );
+        assert_eq!(hop.destination(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(hop.source(), [7, 8, 9, 10, 11, 12]);
+    }
+}

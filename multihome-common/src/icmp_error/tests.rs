@@ -13,12 +13,61 @@ use crate::{
     verdict::Disposition,
 };
 
-/// Every decision that calls for an answer.
-fn decisions() -> impl Strategy<Value = Decision> {
+/// Why a packet is answered.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    TimeExceeded,
+    TooBig(u32),
+    Unreachable,
+}
+
+impl Cause {
+    fn decision(self) -> Decision {
+        match self {
+            Self::TimeExceeded => Verdict::ReplyTimeExceeded.into(),
+            Self::TooBig(mtu) => Decision::too_big(mtu),
+            Self::Unreachable => Verdict::ReplyUnreachable.into(),
+        }
+    }
+
+    /// The verdict when nothing is sent.
+    fn silent(self) -> Verdict {
+        match self {
+            Self::TimeExceeded => Verdict::DropHopLimit,
+            Self::TooBig(_) => Verdict::DropTooBig,
+            Self::Unreachable => Verdict::DropNoUplink,
+        }
+    }
+
+    fn icmp4(self) -> Icmpv4Type {
+        use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
+        match self {
+            Self::TimeExceeded => Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit),
+            Self::TooBig(mtu) => {
+                let next_hop_mtu = mtu as u16;
+                Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded {
+                    next_hop_mtu,
+                })
+            }
+            Self::Unreachable => Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Network),
+        }
+    }
+
+    fn icmp6(self) -> Icmpv6Type {
+        use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode};
+        match self {
+            Self::TimeExceeded => Icmpv6Type::TimeExceeded(TimeExceededCode::HopLimitExceeded),
+            Self::TooBig(mtu) => Icmpv6Type::PacketTooBig { mtu },
+            Self::Unreachable => Icmpv6Type::DestinationUnreachable(DestUnreachableCode::NoRoute),
+        }
+    }
+}
+
+fn causes() -> impl Strategy<Value = Cause> {
     prop_oneof![
-        Just(Decision::from(Verdict::ReplyTimeExceeded)),
-        Just(Decision::from(Verdict::ReplyUnreachable)),
-        (68u32..9000).prop_map(Decision::too_big),
+        Just(Cause::TimeExceeded),
+        Just(Cause::Unreachable),
+        (68u32..9000).prop_map(Cause::TooBig),
     ]
 }
 
@@ -30,39 +79,10 @@ fn answered(sample: &Sample, decision: Decision, may_reply: bool) -> (Decision, 
     (result, frame.as_slice().to_vec())
 }
 
-/// The ICMP message that `decision` calls for.
-fn icmp4(decision: Decision) -> Icmpv4Type {
-    use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
-    match decision.verdict() {
-        Verdict::ReplyTimeExceeded => {
-            Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit)
-        }
-        Verdict::ReplyTooBig => {
-            let next_hop_mtu = decision.mtu() as u16;
-            Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded {
-                next_hop_mtu,
-            })
-        }
-        _ => Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Network),
-    }
-}
-
-/// The ICMPv6 message that `decision` calls for.
-fn icmp6(decision: Decision) -> Icmpv6Type {
-    use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode};
-    match decision.verdict() {
-        Verdict::ReplyTimeExceeded => Icmpv6Type::TimeExceeded(TimeExceededCode::HopLimitExceeded),
-        Verdict::ReplyTooBig => Icmpv6Type::PacketTooBig {
-            mtu: decision.mtu(),
-        },
-        _ => Icmpv6Type::DestinationUnreachable(DestUnreachableCode::NoRoute),
-    }
-}
-
 proptest! {
     #[test]
     fn an_answer_is_a_right_icmp_error(
-        form in forms(), decision in decisions(), tags in 0usize..=2, query in any::<bool>()
+        form in forms(), cause in causes(), tags in 0usize..=2, query in any::<bool>()
     ) {
         let mut form = Form { tags: vec![0x0064; tags], ..form };
         if matches!(form.protocol, 1 | 58) {
@@ -74,7 +94,7 @@ proptest! {
             };
         }
         let sample = form.sample();
-        let (result, out) = answered(&sample, decision, true);
+        let (result, out) = answered(&sample, cause.decision(), true);
         // Behind the limit of extension headers nobody looks for an ICMP header.
         let icmp = sample.protocol == if sample.v6 { 58 } else { 1 };
         if sample.later_fragment || (icmp && form.head[0] == 3) {
@@ -82,14 +102,14 @@ proptest! {
             prop_assert_eq!(out, sample.frame);
             return Ok(());
         }
-        prop_assert_eq!(result, decision);
+        prop_assert_eq!(result, cause.decision());
 
         let mut link = sample.frame[..sample.network_at].to_vec();
         link[..6].copy_from_slice(&STATION);
         link[6..12].copy_from_slice(&GATEWAY);
         prop_assert_eq!(&out[..sample.network_at], &link, "back to the sender, tags kept");
 
-        let cause = &sample.frame[sample.network_at..][..sample.len];
+        let packet = &sample.frame[sample.network_at..][..sample.len];
         let port = testing::port(64);
         let sliced = SlicedPacket::from_ethernet(&out).expect("an answer is well-formed");
         match (sliced.net.unwrap(), sliced.transport.unwrap()) {
@@ -98,18 +118,18 @@ proptest! {
                 prop_assert_eq!(header.header_checksum, header.calc_header_checksum());
                 prop_assert_eq!(header.source, port.address4);
                 prop_assert_eq!(header.destination, *sample.source.first_chunk::<4>().unwrap());
-                prop_assert_eq!(icmp.icmp_type(), icmp4(decision));
+                prop_assert_eq!(icmp.icmp_type(), cause.icmp4());
                 let sum = icmp.icmp_type().calc_checksum(icmp.payload());
                 prop_assert_eq!(icmp.checksum(), sum);
-                prop_assert_eq!(icmp.payload(), &cause[..cause.len().min(576 - 28)]);
+                prop_assert_eq!(icmp.payload(), &packet[..packet.len().min(576 - 28)]);
             }
             (NetSlice::Ipv6(ip), TransportSlice::Icmpv6(icmp)) => {
                 let header = ip.header().to_header();
                 prop_assert_eq!(header.source, port.address6);
                 prop_assert_eq!(header.destination, sample.source);
-                prop_assert_eq!(icmp.icmp_type(), icmp6(decision));
+                prop_assert_eq!(icmp.icmp_type(), cause.icmp6());
                 prop_assert!(icmp.is_checksum_valid(header.source, header.destination));
-                prop_assert_eq!(icmp.payload(), &cause[..cause.len().min(1280 - 48)]);
+                prop_assert_eq!(icmp.payload(), &packet[..packet.len().min(1280 - 48)]);
             }
             (net, transport) => prop_assert!(false, "{net:?} {transport:?}"),
         }
@@ -117,21 +137,16 @@ proptest! {
 
     /// Without a token, or without an address to answer from, nothing is sent and nothing changed.
     #[test]
-    fn what_must_not_be_sent_is_a_drop_of_its_own(form in forms(), decision in decisions()) {
+    fn what_must_not_be_sent_is_a_drop_of_its_own(form in forms(), cause in causes()) {
         let sample = form.sample();
-        let (result, out) = answered(&sample, decision, false);
-        let expected = match decision.verdict() {
-            Verdict::ReplyTimeExceeded => Verdict::DropHopLimit,
-            Verdict::ReplyTooBig => Verdict::DropTooBig,
-            _ => Verdict::DropNoUplink,
-        };
-        prop_assert_eq!(result.verdict(), expected);
+        let (result, out) = answered(&sample, cause.decision(), false);
+        prop_assert_eq!(result.verdict(), cause.silent());
         prop_assert_eq!(&out, &sample.frame);
 
         let mut frame = Frame::new(&sample.frame);
         let port = PortEntry { address4: [0; 4], address6: [0; 16], ..testing::port(64) };
-        let result = answer(&mut frame, &mut testing::tables(), &port, decision);
-        prop_assert_eq!(result.verdict(), expected);
+        let result = answer(&mut frame, &mut testing::tables(), &port, cause.decision());
+        prop_assert_eq!(result.verdict(), cause.silent());
         prop_assert_eq!(frame.as_slice(), sample.frame.as_slice());
     }
 }

@@ -83,7 +83,7 @@ fn expected(sample: &Sample, slot: u32) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn every_well_formed_packet_has_the_verdict_that_its_fields_call_for(
