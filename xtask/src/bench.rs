@@ -22,8 +22,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     privilege::check_for_xdp()?;
     setup::ensure(Need::Lab)?;
-    let gateway = build::compile("multihome", "multihome", true)?;
-    let lab = build::compile("multihome-tests", "demo", true)?;
+    let gateway = build::compile("multihome", true)?;
+    let lab = build::compile("demo", true)?;
     demo::show(
         &lab,
         &gateway,

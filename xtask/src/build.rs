@@ -21,15 +21,15 @@ pub struct Options {
 /// Runs `cargo xtask build` and returns where the binary lies.
 pub fn run(options: &Options) -> Result<PathBuf> {
     setup::ensure(Need::Build)?;
-    let binary = compile("multihome", "multihome", !options.debug)?;
+    let binary = compile("multihome", !options.debug)?;
     println!("build: {}", binary.display());
     Ok(binary)
 }
 
-/// Builds one binary of one package and returns where it lies.
-pub fn compile(package: &str, binary: &str, release: bool) -> Result<PathBuf> {
+/// Builds one binary of the workspace and returns where it lies.
+pub fn compile(binary: &str, release: bool) -> Result<PathBuf> {
     let mut cargo = run::cargo("build");
-    cargo.args(["--locked", "--package", package, "--bin", binary]);
+    cargo.args(["--locked", "--bin", binary]);
     if release {
         cargo.arg("--release");
     }

@@ -23,8 +23,8 @@ pub fn run(options: &Options) -> Result<()> {
     // Before anything is built: the build takes minutes, and would be for nothing.
     privilege::check_for_xdp()?;
     setup::ensure(Need::Lab)?;
-    let gateway = build::compile("multihome", "multihome", true)?;
-    let demo = build::compile("multihome-tests", "demo", true)?;
+    let gateway = build::compile("multihome", true)?;
+    let demo = build::compile("demo", true)?;
     show(&demo, &gateway, &options.demo)
 }
 

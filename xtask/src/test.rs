@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     time::{Duration, Instant},
 };
 
@@ -113,14 +113,8 @@ fn lint() -> Result<()> {
     run::step(run::cargo("fmt").args(["--all", "--check"]))?;
     run::step(
         run::cargo("clippy")
-            .args([
-                "--locked",
-                "--workspace",
-                "--exclude",
-                "multihome-ebpf",
-                "--all-targets",
-            ])
-            .args(["--", "--deny", "warnings"]),
+            .args(["--locked", "--all-targets", "--"])
+            .args(["--deny", "warnings"]),
     )?;
     // As the controller's build script builds it. A target directory of its own: with
     // RUSTC_BOOTSTRAP set, build scripts of shared dependencies decide otherwise, and would be
@@ -147,37 +141,33 @@ fn lint() -> Result<()> {
     )
 }
 
+// All cargo commands here are for the workspace's default members, so that every dependency has
+// the same features in each of them, and is built once.
+
 fn unit() -> Result<()> {
-    run::step(run::cargo("test").args([
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "multihome-ebpf",
-        "--exclude",
-        "multihome-tests",
-    ]))?;
-    // The integration tests of this package need root; its library and programs do not.
-    run::step(run::cargo("test").args([
-        "--locked",
-        "--package",
-        "multihome-tests",
-        "--lib",
-        "--bins",
-    ]))
+    let mut cargo = run::cargo("test");
+    cargo.args(["--locked", "--lib", "--bins"]);
+    for package in ["multihome-common", "multihome-user", "xtask"] {
+        for name in integration_tests(&format!("{package}/tests"))? {
+            cargo.args(["--test", &name]);
+        }
+    }
+    run::step(&mut cargo)?;
+    run::step(run::cargo("test").args(["--locked", "--doc"]))
 }
 
 /// Runs those integration tests whose names are chosen, built as this user and run as root, with
 /// the gateway's real binary in `MULTIHOME_BINARY`.
 fn as_root(chosen: impl Fn(&str) -> bool) -> Result<()> {
-    let mut names = integration_tests()?;
+    let mut names = integration_tests(INTEGRATION_TESTS)?;
     names.retain(|name| chosen(name));
     ensure!(
         !names.is_empty(),
         "there is no such test in {INTEGRATION_TESTS}"
     );
-    let gateway = build::compile("multihome", "multihome", true)?;
+    let gateway = build::compile("multihome", true)?;
     let mut cargo = run::cargo("test");
-    cargo.args(["--locked", "--package", "multihome-tests"]);
+    cargo.arg("--locked");
     for name in names {
         cargo.args(["--test", &name]);
     }
@@ -188,12 +178,16 @@ fn as_root(chosen: impl Fn(&str) -> bool) -> Result<()> {
     run::step(cargo.env("MULTIHOME_BINARY", gateway))
 }
 
-/// The names of all integration tests, so that each is run by one kind or the other.
-fn integration_tests() -> Result<Vec<String>> {
+/// The names of all integration tests in a directory, so that none has to be listed anywhere.
+fn integration_tests(directory: &str) -> Result<Vec<String>> {
+    let path = run::workspace().join(directory);
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
     let mut names = Vec::new();
-    let files = fs::read_dir(run::workspace().join(INTEGRATION_TESTS));
-    for file in files.context(INTEGRATION_TESTS)? {
-        let path = file.context(INTEGRATION_TESTS)?.path();
+    let files = fs::read_dir(path).and_then(|files| files.collect::<io::Result<Vec<_>>>());
+    for file in files.with_context(|| directory.to_owned())? {
+        let path = file.path();
         // As cargo finds them: each file, and each directory with a main.rs.
         let is_test =
             path.extension().is_some_and(|kind| kind == "rs") || path.join("main.rs").is_file();
