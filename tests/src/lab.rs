@@ -18,7 +18,7 @@ pub mod process;
 pub mod topology;
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -27,7 +27,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use guard::{Guard, base_dir};
+use guard::{BASE_DIR, Guard};
 pub use guard::{remove_all, sweep};
 pub use namespace::Namespace;
 pub use process::Process;
@@ -62,7 +62,7 @@ impl Lab {
         sweep()?;
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("{PREFIX}{}-{number}-", std::process::id());
-        let dir = base_dir().join(format!("{prefix}lab"));
+        let dir = Path::new(BASE_DIR).join(format!("{prefix}lab"));
         let guard = Guard::start(&prefix, &dir)?;
         fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
         Ok(Self {
@@ -142,18 +142,15 @@ pub(crate) fn ip_batch(arguments: &[&str], script: &str) -> Result<()> {
 }
 
 /// Waits for this program's turn to have a lab.
+///
+/// The lock is one on the directory that all labs are in, so that no file is left of it.
 fn turn() -> Result<File> {
-    let path = base_dir().join("turn");
-    fs::create_dir_all(base_dir()).with_context(|| format!("making {}", base_dir().display()))?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("locking {}", path.display()))?;
-    Ok(file)
+    let dir = File::open(BASE_DIR).with_context(|| format!("opening {BASE_DIR}"))?;
+    if let Err(TryLockError::WouldBlock) = dir.try_lock() {
+        eprintln!("waiting for another lab on this machine to be removed");
+        dir.lock().with_context(|| format!("locking {BASE_DIR}"))?;
+    }
+    Ok(dir)
 }
 
 fn check_privilege() -> Result<()> {

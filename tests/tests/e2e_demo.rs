@@ -23,7 +23,7 @@ fn demo() -> Result<Command> {
 
 /// Fails if a namespace or a file of that process remains.
 fn ensure_nothing_of(pid: u32) -> Result<()> {
-    for place in ["/run/netns", "/tmp/multihome-labs"] {
+    for place in ["/run/netns", "/tmp"] {
         for entry in fs::read_dir(place)? {
             let name = entry?.file_name();
             let own = name.to_string_lossy().starts_with(&format!("mh{pid}-"));

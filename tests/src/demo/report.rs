@@ -116,10 +116,10 @@ impl Report {
                 self.lost_on_other_uplinks
             ),
         );
-        let disturbed: usize = trials.iter().map(|trial| trial.disturbed).sum();
+        let moved: usize = trials.iter().map(|trial| trial.moved).sum();
         check(
-            disturbed == 0,
-            format!("{disturbed} flows moved that need not, or did not come back"),
+            moved == 0,
+            format!("{moved} flows moved that need not, or did not come back"),
         );
         check(
             survival.on_cut_uplink > 0,

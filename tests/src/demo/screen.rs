@@ -122,21 +122,25 @@ impl Screen {
                 trial.back_ms, trial.lost_on_return
             ));
             self.detail(&format!(
-                "    shares  {}, {} flows out of place",
+                "    shares  {}, {} flows not as before",
                 shares(plan, &trial.shares_after),
-                trial.disturbed
+                trial.moved
             ));
             return;
         }
+        if number == 2 {
+            self.detail(
+                "again   noticed     moved      lost   others lost   back on it   not as before",
+            );
+        }
         self.event(&format!(
-            "again ({number}): noticed {:.1} ms, moved {:.1} ms, lost {} and {} on others, back \
-             {:.0} ms, {} out of place",
+            "{number:5} {:>7.1} ms {:>6.1} ms {:>9} {:>13} {:>9.0} ms {:>15}",
             trial.noticed_ms,
             trial.failover_ms,
             trial.lost,
             trial.lost_on_others,
             trial.back_ms,
-            trial.disturbed
+            trial.moved
         ));
     }
 

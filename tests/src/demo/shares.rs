@@ -45,9 +45,9 @@ impl Sample {
         (0..self.uplinks).max_by_key(count).unwrap_or(0)
     }
 
-    /// The number of flows that have changed their uplink since another sample although they
-    /// took another one than the one that was cut, or that were lost.
-    pub(super) fn disturbed_since(&self, before: &Self, cut: Option<usize>) -> usize {
+    /// The number of flows that take another uplink than in a sample before, or none at all,
+    /// although they did not take the one that was cut.
+    pub(super) fn moved_since(&self, before: &Self, cut: Option<usize>) -> usize {
         let pairs = before.taken.iter().zip(&self.taken);
         pairs
             .filter(|(before, now)| now.is_none() || (before != now && **before != cut))
@@ -69,9 +69,9 @@ mod tests {
         assert_eq!(before.busiest(), 0);
         assert_eq!(before.shares(), [0.5, 0.25, 0.25]);
         let during = sample([Some(1), Some(2), Some(1), Some(2)]);
-        assert_eq!(during.disturbed_since(&before, Some(0)), 0);
-        assert_eq!(during.disturbed_since(&before, None), 2);
+        assert_eq!(during.moved_since(&before, Some(0)), 0);
+        assert_eq!(during.moved_since(&before, None), 2);
         let lost = sample([None, Some(2), Some(2), Some(2)]);
-        assert_eq!(lost.disturbed_since(&before, Some(0)), 2);
+        assert_eq!(lost.moved_since(&before, Some(0)), 2);
     }
 }

@@ -52,8 +52,9 @@ pub(super) struct Trial {
     pub(super) shares_during: Vec<f64>,
     /// Their shares afterwards.
     pub(super) shares_after: Vec<f64>,
-    /// Of these, the flows of other uplinks that moved, and those not as before afterwards.
-    pub(super) disturbed: usize,
+    /// Of these and of those that were watched, the flows of other uplinks that moved, and those
+    /// not as before afterwards.
+    pub(super) moved: usize,
 }
 
 impl Trial {
@@ -98,8 +99,9 @@ impl Trial {
             lost_on_return: count.lost_on_return,
             shares_during: during.shares(),
             shares_after: after.shares(),
-            disturbed: during.disturbed_since(before, Some(uplink))
-                + after.disturbed_since(before, None),
+            moved: count.moved
+                + during.moved_since(before, Some(uplink))
+                + after.moved_since(before, None),
         })
     }
 }
@@ -110,6 +112,7 @@ struct Counts {
     lost: usize,
     lost_on_others: usize,
     lost_on_return: usize,
+    moved: usize,
 }
 
 impl Counts {
@@ -119,6 +122,7 @@ impl Counts {
             lost: 0,
             lost_on_others: 0,
             lost_on_return: 0,
+            moved: 0,
         };
         for flow in story.started_on(uplink) {
             let failover = flow
@@ -127,11 +131,12 @@ impl Counts {
             counts.failover_ms = counts.failover_ms.max(failover);
             counts.lost = counts.lost.max(flow.lost_between(0, restored.before));
             counts.lost_on_return += flow.lost_between(restored.before, u64::MAX);
+            counts.moved += usize::from(flow.last_uplink() != Some(uplink));
         }
-        counts.lost_on_others = story
-            .not_started_on(uplink)
-            .map(|flow| flow.lost_either_way())
-            .sum();
+        for flow in story.not_started_on(uplink) {
+            counts.lost_on_others += flow.lost_either_way();
+            counts.moved += usize::from(!flow.moves().is_empty());
+        }
         Ok(counts)
     }
 }
@@ -148,7 +153,8 @@ fn noticed(gateway: &Gateway<'_>, uplink: usize, cut: Moment) -> Result<f64> {
     let since: jiff::Timestamp = since.parse().context("the status has no RFC 3339 time")?;
     let wall = u64::try_from(since.as_nanosecond())?;
     let at = wall.wrapping_add_signed(clock::offset_of_wall_clock());
-    Ok(clock::milliseconds(cut.before, at))
+    // The status has whole milliseconds, rounded down.
+    Ok(clock::milliseconds(cut.before, at).max(0.0))
 }
 
 /// Waits until the flows of a stream are on the uplinks that they should be on.

@@ -10,7 +10,7 @@ use std::{
     fs,
     io::Read as _,
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -36,11 +36,9 @@ for name in $(names "$1"); do ip netns del "$name"; done
 rm -rf --one-file-system "$2"
 "#;
 
-/// Where labs have their directories, and the file that gives them turns.
-pub(super) fn base_dir() -> PathBuf {
-    // Not below TMPDIR: all labs of a machine must find each other.
-    PathBuf::from("/tmp/multihome-labs")
-}
+/// Where labs have their directories. Not below TMPDIR: all labs of a machine must find each
+/// other.
+pub(super) const BASE_DIR: &str = "/tmp";
 
 /// The guards of this process, by process id, with what they wait for.
 static GUARDS: Mutex<BTreeMap<u32, Child>> = Mutex::new(BTreeMap::new());
@@ -90,7 +88,7 @@ pub fn remove_all() -> Result<()> {
 /// Removes what runs that no longer live have left.
 pub fn sweep() -> Result<()> {
     for prefix in leftovers()? {
-        let dir = base_dir().join(format!("{prefix}lab"));
+        let dir = Path::new(BASE_DIR).join(format!("{prefix}lab"));
         let removed = remover(&prefix, &dir)
             .stdin(Stdio::null())
             .spawn()
@@ -107,14 +105,12 @@ pub fn sweep() -> Result<()> {
 /// The prefixes of labs whose owners no longer live.
 fn leftovers() -> Result<Vec<String>> {
     let mut prefixes: Vec<String> = Vec::new();
-    for place in [Path::new("/run/netns"), &base_dir()] {
+    for place in ["/run/netns", BASE_DIR] {
         let Ok(entries) = fs::read_dir(place) else {
             continue;
         };
         for entry in entries {
-            let name = entry
-                .with_context(|| place.display().to_string())?
-                .file_name();
+            let name = entry.context(place)?.file_name();
             if let Some(prefix) = name.to_str().and_then(dead_prefix) {
                 prefixes.push(prefix);
             }
@@ -169,7 +165,7 @@ mod tests {
         for name in [
             "mhx-0-gw",
             "mh12",
-            "turn",
+            "tmp.x",
             "docker-1",
             "mh4294967295-gw",
             "xmh1-0-gw",
