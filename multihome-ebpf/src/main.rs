@@ -14,7 +14,7 @@ mod route;
 
 use aya_ebpf::{
     bindings::{
-        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_action::{XDP_DROP, XDP_PASS},
         xdp_md,
     },
     macros::xdp,
@@ -63,7 +63,8 @@ fn run(
     match decision.disposition() {
         Disposition::Forward => maps::redirect(decision.egress()),
         Disposition::Pass => XDP_PASS,
-        Disposition::Reply => XDP_TX,
+        // Not XDP_TX: for that, veth wakes its peer only if the peer runs an XDP program itself.
+        Disposition::Reply => maps::redirect(port.slot as u8),
         Disposition::Drop => {
             if decision.verdict_number() == Verdict::DropInternal.number() {
                 report_internal(context, port.slot);

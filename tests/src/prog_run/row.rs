@@ -12,9 +12,7 @@ use super::{
 pub const XDP_DROP: u32 = 1;
 /// To the kernel's stack.
 pub const XDP_PASS: u32 = 2;
-/// Out of the device that it came in on.
-pub const XDP_TX: u32 = 3;
-/// Out of another device.
+/// Out of a device of the map of devices; an answer leaves by the one that it came in on.
 pub const XDP_REDIRECT: u32 = 4;
 
 /// One row.
@@ -122,9 +120,8 @@ impl Row {
 /// The XDP action of a verdict.
 pub fn action(verdict: Verdict) -> u32 {
     match verdict.disposition() {
-        Disposition::Forward => XDP_REDIRECT,
+        Disposition::Forward | Disposition::Reply => XDP_REDIRECT,
         Disposition::Pass => XDP_PASS,
-        Disposition::Reply => XDP_TX,
         Disposition::Drop => XDP_DROP,
     }
 }
