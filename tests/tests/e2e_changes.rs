@@ -90,7 +90,7 @@ fn a_configured_next_hop_outlives_the_route() -> Result<()> {
         .extend(["--uplink".to_owned(), format!("fixed=wan0,gateway={isp}")]);
     settings.probe = vec![Family::V4.server().to_string()];
     settings.leave_out = vec!["fiber"];
-    let gateway = Gateway::start(&lab, settings)?;
+    let mut gateway = Gateway::start(&lab, settings)?;
     let flows = flows::many(300, 2, Family::V4);
     let before = flows::uplinks_of(&lab, &flows)?;
     lab.gateway.batch("link set wan0 down")?;
@@ -102,14 +102,17 @@ fn a_configured_next_hop_outlives_the_route() -> Result<()> {
     let at = at.context("the uplink is configured")?;
     gateway.wait_for_state(at, "down")?;
     lab.gateway.batch("link set wan0 up")?;
-    gateway.wait_for_state(at, "up")?;
+    gateway.wait_for("fixed up by IPv4", Duration::from_secs(15), |status| {
+        status.uplinks[at].family_is_up("ipv4")
+    })?;
     let routes = lab
         .gateway
         .output(&["ip", "-4", "route", "show", "default", "dev", "wan0"])?;
     ensure!(routes.trim().is_empty(), "the route is not gone: {routes}");
     ensure!(
         flows::uplinks_of(&lab, &flows)? == before,
-        "flows are not as before"
+        "flows are not as before; {}",
+        gateway.process()?.said()
     );
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! A path: one uplink in one family. What makes it usable, and what its probes say.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use multihome_common::state::IPV4;
 
@@ -20,6 +23,10 @@ pub struct Sight<'a> {
     /// The uplink's device, if it is there.
     pub link: Option<&'a Link>,
 }
+
+/// How long after its link came up a device may take to get its addresses: duplicate address
+/// detection takes a second for each (RFC 4862 section 5.4, RetransTimer), and DHCP about as long.
+const ADDRESSES_APPEAR: Duration = Duration::from_secs(3);
 
 /// What a path's probes say to the other family.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +48,8 @@ pub struct Path {
     sources: Sources,
     /// Why the path cannot carry packets, if it cannot.
     obstacle: Option<String>,
+    /// When it last became usable.
+    usable_since: Instant,
     /// Taken for good when it first becomes usable, before any probe was answered.
     optimistic: bool,
     /// The next hop has answered a ping.
@@ -87,6 +96,7 @@ impl Path {
             mac: None,
             sources: Sources::default(),
             obstacle: Some("starting".to_owned()),
+            usable_since: now,
             optimistic: initially_up,
             answered: false,
             up: false,
@@ -212,20 +222,22 @@ impl Path {
         match (was_usable, self.is_usable()) {
             // A path that was lost comes back when its probes have answered, not before.
             (true, false) => self.health.reset(now, false),
-            (false, true) if self.optimistic => {
-                self.optimistic = false;
-                self.health.reset(now, true);
+            (false, true) => {
+                self.usable_since = now;
                 "next hop found".clone_into(&mut self.cause);
+                if self.optimistic {
+                    self.optimistic = false;
+                    self.health.reset(now, true);
+                }
             }
-            (false, true) | (true, true) | (false, false) => {}
+            (true, true) | (false, false) => {}
         }
     }
 
     /// Settles the state; the cause when it changed. `inherited` is whether the other family's
     /// targets, if this path follows them, answer.
     pub fn settle(&mut self, inherited: bool, now: Instant) -> Option<String> {
-        let judged = self.health.targets().next().is_some();
-        let answers = !judged || self.health.is_up();
+        let answers = self.health.is_up() || self.cannot_be_asked(now);
         let up = self.is_usable() && answers && inherited;
         if up == self.up {
             return None;
@@ -238,6 +250,13 @@ impl Path {
             "the targets of the other address family do not answer".clone_into(&mut self.cause);
         }
         Some(self.cause.clone())
+    }
+
+    /// Whether there is no address of ours to probe from, and none that is only late: after its link
+    /// came up, a device gets its IPv6 addresses one by one.
+    fn cannot_be_asked(&self, now: Instant) -> bool {
+        self.health.targets().next().is_none()
+            && now.saturating_duration_since(self.usable_since) >= ADDRESSES_APPEAR
     }
 
     fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>) -> Option<String> {

@@ -1,196 +1,15 @@
 //! Stories told to the controller without a kernel: what it sees, and what it does about it.
 
-use std::net::Ipv4Addr;
+mod story;
 
 use multihome_common::port::PORT_VLAN_DEVICES;
 use proptest::prelude::*;
 
-use super::*;
-use crate::{
-    config::Mode,
-    health::HealthSettings,
-    netlink::{Address, MAIN_TABLE, Neighbour, Route},
-    probe::TargetKind,
+use self::story::{
+    FIBER, LTE, SETTLE, Story, address, kernel, link, neighbour, next_hop, seen, uplink_config,
 };
-
-const FIBER: u8 = 0;
-const LTE: u8 = 1;
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// The story's gateway: a LAN port, and two uplinks with one remote target each.
-struct Story {
-    controller: Controller,
-    now: Instant,
-    /// The eligible and last-known-good words of IPv4 as they were stored.
-    eligible: u64,
-    last_good: u64,
-}
-
-fn link(ifindex: u32, name: &str, carrier: bool) -> Link {
-    Link {
-        ifindex,
-        name: name.to_owned(),
-        mac: Some([2, 0, 0, 0, 0, ifindex as u8]),
-        mtu: 1500,
-        admin_up: true,
-        carrier,
-        vlan_of: None,
-    }
-}
-
-fn next_hop(id: u8) -> IpAddr {
-    IpAddr::from([192, 0, 2, id * 4 + 1])
-}
-
-fn neighbour(state: NeighbourState) -> Neighbour {
-    Neighbour {
-        mac: Some([6; 6]).filter(|_| state.is_valid()),
-        valid: state.is_valid(),
-        state,
-    }
-}
-
-fn seen(id: u8, state: NeighbourState) -> NetEvent {
-    NetEvent::Neighbour {
-        ifindex: u32::from(id) + 10,
-        address: next_hop(id),
-        neighbour: neighbour(state),
-    }
-}
-
-fn remote(id: u8) -> TargetId {
-    let target = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
-    TargetId {
-        uplink: id,
-        target,
-        kind: TargetKind::Remote,
-    }
-}
-
-fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig {
-    UplinkConfig {
-        name: name.to_owned(),
-        device: device.to_owned(),
-        weight: 1,
-        tier,
-        gateway4: None,
-        gateway6: None,
-        mode: Mode::Routed,
-        probe: vec![remote(FIBER).target],
-    }
-}
-
-fn kernel() -> NetState {
-    let mut net = NetState::default();
-    net.apply(&NetEvent::Link(link(1, "lan0", true)));
-    for id in [FIBER, LTE] {
-        let ifindex = u32::from(id) + 10;
-        net.apply(&NetEvent::Link(link(
-            ifindex,
-            ["fiber0", "lte0"][usize::from(id)],
-            true,
-        )));
-        let address = Address {
-            address: IpAddr::from([192, 0, 2, id * 4 + 2]),
-            prefix_len: 30,
-            usable: true,
-            broadcast: None,
-        };
-        net.apply(&NetEvent::AddressAdded(ifindex, address));
-        net.apply(&NetEvent::RouteAdded(Route {
-            destination: IpAddr::from([0; 4]),
-            prefix_len: 0,
-            table: MAIN_TABLE,
-            metric: u32::from(id),
-            gateway: Some(next_hop(id)),
-            ifindex,
-        }));
-    }
-    net
-}
-
-impl Story {
-    fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
-        let now = Instant::now();
-        let settings = Settings {
-            uplinks: vec![
-                (FIBER, uplink_config("fiber", "fiber0", 1)),
-                (LTE, uplink_config("lte", "lte0", tier_of_lte)),
-            ],
-            lan: vec![(64, "lan0".to_owned())],
-            health: HealthSettings::default(),
-            settle: SETTLE,
-            adopted,
-        };
-        let mut story = Self {
-            controller: Controller::new(settings, kernel(), now),
-            now,
-            eligible: adopted.unwrap_or_default().eligible[IPV4],
-            last_good: 0,
-        };
-        let actions = story.controller.begin(now);
-        story.store(&actions);
-        for id in [FIBER, LTE] {
-            story.net(seen(id, NeighbourState::Reachable));
-        }
-        story
-    }
-
-    fn store(&mut self, actions: &[Action]) {
-        for action in actions {
-            if let Action::SetEligible(IPV4, word) = action {
-                self.eligible = *word;
-            }
-            if let Action::SetLastGood(IPV4, word) = action {
-                self.last_good = *word;
-            }
-        }
-    }
-
-    fn tell(&mut self, event: Event) -> Vec<Action> {
-        let actions = self.controller.handle(event, self.now);
-        self.store(&actions);
-        actions
-    }
-
-    fn net(&mut self, event: NetEvent) -> Vec<Action> {
-        self.tell(Event::Net(event))
-    }
-
-    fn probe(&mut self, id: u8, answered: bool) -> Vec<Action> {
-        let outcome = if answered {
-            Outcome::Reply {
-                rtt: Duration::from_millis(5),
-            }
-        } else {
-            Outcome::Lost
-        };
-        self.tell(Event::Probe(ProbeEvent {
-            id: remote(id),
-            outcome,
-        }))
-    }
-
-    fn probes(&mut self, id: u8, answered: bool) {
-        for _ in 0..3 {
-            self.probe(id, answered);
-        }
-    }
-
-    fn wait(&mut self, time: Duration) {
-        self.now += time;
-        self.tell(Event::Tick);
-    }
-
-    /// What packets are steered by.
-    fn serving(&self) -> u64 {
-        if self.eligible != 0 {
-            self.eligible
-        } else {
-            self.last_good
-        }
-    }
-}
+use super::*;
+use crate::health::HealthSettings;
 
 #[test]
 fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
@@ -239,6 +58,32 @@ fn a_line_that_returns_serves_when_its_probes_answer_and_not_before() {
     story.net(NetEvent::Link(link(10, "fiber0", true)));
     assert_eq!(story.eligible, 0b10);
     story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+/// After a flap the device has no address for a while, so nobody can be asked: that is no answer.
+#[test]
+fn a_line_whose_address_is_late_does_not_serve_before_its_probes_answer() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::Link(link(10, "fiber0", false)));
+    story.net(NetEvent::AddressGone(10, address(FIBER)));
+    story.net(NetEvent::Link(link(10, "fiber0", true)));
+    assert_eq!(story.eligible, 0b10);
+    story.wait(Duration::from_secs(1));
+    story.net(NetEvent::AddressAdded(10, address(FIBER)));
+    assert_eq!(story.eligible, 0b10);
+    story.probes(FIBER, true);
+    assert_eq!(story.eligible, 0b11);
+}
+
+/// A line without any address of ours forwards all the same: it is used, after a while.
+#[test]
+fn a_line_without_an_address_serves_again_without_probes() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::Link(link(10, "fiber0", false)));
+    story.net(NetEvent::AddressGone(10, address(FIBER)));
+    story.net(NetEvent::Link(link(10, "fiber0", true)));
+    story.wait(Duration::from_secs(4));
     assert_eq!(story.eligible, 0b11);
 }
 

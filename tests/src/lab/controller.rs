@@ -132,8 +132,14 @@ impl Status {
 impl UplinkStatus {
     /// True when it is up, with both families.
     pub fn is_up(&self) -> bool {
-        let up = |family: &Option<FamilyStatus>| family.as_ref().is_some_and(|f| f.state == "up");
-        self.state == "up" && self.families.len() == 2 && self.families.values().all(up)
+        let up = |family: &String| self.family_is_up(family);
+        self.state == "up" && self.families.len() == 2 && self.families.keys().all(up)
+    }
+
+    /// True when `ipv4` or `ipv6` is up.
+    pub fn family_is_up(&self, family: &str) -> bool {
+        let family = self.families.get(family).and_then(Option::as_ref);
+        family.is_some_and(|family| family.state == "up")
     }
 }
 

@@ -1,0 +1,197 @@
+//! A gateway's story: a controller without a kernel, its clock, and the words that it stored.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::Mode,
+    config::UplinkConfig,
+    controller::{Action, Adopted, Controller, Event, IPV4, Settings},
+    health::HealthSettings,
+    netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
+    probe::{Outcome, ProbeEvent, TargetId, TargetKind},
+};
+
+pub(super) const FIBER: u8 = 0;
+pub(super) const LTE: u8 = 1;
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// The story's gateway: a LAN port, and two uplinks with one remote target each.
+pub(super) struct Story {
+    pub(super) controller: Controller,
+    pub(super) now: Instant,
+    /// The eligible and last-known-good words of IPv4 as they were stored.
+    pub(super) eligible: u64,
+    pub(super) last_good: u64,
+}
+
+pub(super) fn link(ifindex: u32, name: &str, carrier: bool) -> Link {
+    Link {
+        ifindex,
+        name: name.to_owned(),
+        mac: Some([2, 0, 0, 0, 0, ifindex as u8]),
+        mtu: 1500,
+        admin_up: true,
+        carrier,
+        vlan_of: None,
+    }
+}
+
+pub(super) fn next_hop(id: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, id * 4 + 1])
+}
+
+pub(super) fn address(id: u8) -> Address {
+    Address {
+        address: IpAddr::from([192, 0, 2, id * 4 + 2]),
+        prefix_len: 30,
+        usable: true,
+        broadcast: None,
+    }
+}
+
+pub(super) fn neighbour(state: NeighbourState) -> Neighbour {
+    Neighbour {
+        mac: Some([6; 6]).filter(|_| state.is_valid()),
+        valid: state.is_valid(),
+        state,
+    }
+}
+
+pub(super) fn seen(id: u8, state: NeighbourState) -> NetEvent {
+    NetEvent::Neighbour {
+        ifindex: u32::from(id) + 10,
+        address: next_hop(id),
+        neighbour: neighbour(state),
+    }
+}
+
+pub(super) fn remote(id: u8) -> TargetId {
+    let target = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
+    TargetId {
+        uplink: id,
+        target,
+        kind: TargetKind::Remote,
+    }
+}
+
+pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig {
+    UplinkConfig {
+        name: name.to_owned(),
+        device: device.to_owned(),
+        weight: 1,
+        tier,
+        gateway4: None,
+        gateway6: None,
+        mode: Mode::Routed,
+        probe: vec![remote(FIBER).target],
+    }
+}
+
+pub(super) fn kernel() -> NetState {
+    let mut net = NetState::default();
+    net.apply(&NetEvent::Link(link(1, "lan0", true)));
+    for id in [FIBER, LTE] {
+        let ifindex = u32::from(id) + 10;
+        net.apply(&NetEvent::Link(link(
+            ifindex,
+            ["fiber0", "lte0"][usize::from(id)],
+            true,
+        )));
+        net.apply(&NetEvent::AddressAdded(ifindex, address(id)));
+        net.apply(&NetEvent::RouteAdded(Route {
+            destination: IpAddr::from([0; 4]),
+            prefix_len: 0,
+            table: MAIN_TABLE,
+            metric: u32::from(id),
+            gateway: Some(next_hop(id)),
+            ifindex,
+        }));
+    }
+    net
+}
+
+impl Story {
+    pub(super) fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            uplinks: vec![
+                (FIBER, uplink_config("fiber", "fiber0", 1)),
+                (LTE, uplink_config("lte", "lte0", tier_of_lte)),
+            ],
+            lan: vec![(64, "lan0".to_owned())],
+            health: HealthSettings::default(),
+            settle: SETTLE,
+            adopted,
+        };
+        let mut story = Self {
+            controller: Controller::new(settings, kernel(), now),
+            now,
+            eligible: adopted.unwrap_or_default().eligible[IPV4],
+            last_good: 0,
+        };
+        let actions = story.controller.begin(now);
+        story.store(&actions);
+        for id in [FIBER, LTE] {
+            story.net(seen(id, NeighbourState::Reachable));
+        }
+        story
+    }
+
+    pub(super) fn store(&mut self, actions: &[Action]) {
+        for action in actions {
+            if let Action::SetEligible(IPV4, word) = action {
+                self.eligible = *word;
+            }
+            if let Action::SetLastGood(IPV4, word) = action {
+                self.last_good = *word;
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.controller.handle(event, self.now);
+        self.store(&actions);
+        actions
+    }
+
+    pub(super) fn net(&mut self, event: NetEvent) -> Vec<Action> {
+        self.tell(Event::Net(event))
+    }
+
+    pub(super) fn probe(&mut self, id: u8, answered: bool) -> Vec<Action> {
+        let outcome = if answered {
+            Outcome::Reply {
+                rtt: Duration::from_millis(5),
+            }
+        } else {
+            Outcome::Lost
+        };
+        self.tell(Event::Probe(ProbeEvent {
+            id: remote(id),
+            outcome,
+        }))
+    }
+
+    pub(super) fn probes(&mut self, id: u8, answered: bool) {
+        for _ in 0..3 {
+            self.probe(id, answered);
+        }
+    }
+
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.tell(Event::Tick);
+    }
+
+    /// What packets are steered by.
+    pub(super) fn serving(&self) -> u64 {
+        if self.eligible != 0 {
+            self.eligible
+        } else {
+            self.last_good
+        }
+    }
+}
