@@ -5,7 +5,10 @@
 
 use crate::{
     address::{Address4, Address6, AddressTable},
+    flow::{FlowKey, slot::FlowSlot, tag::TagLine},
     limits::{COUNTER_COLUMNS, MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    nat44::{open::Opening, ports::PortLine},
+    parse::Parsed,
     port::PortEntry,
     rate_limit::TokenBucket,
     state::SharedState,
@@ -59,6 +62,14 @@ pub const HOSTS6: &str = "HOSTS6";
 pub const DEVICES: &str = "DEVICES";
 /// Name of the counters' map.
 pub const COUNTERS: &str = "COUNTERS";
+/// Name of the flow table's tags' map.
+pub const FLOW_TAGS: &str = "FLOW_TAGS";
+/// Name of the flow table's slots' map.
+pub const FLOWS: &str = "FLOWS";
+/// Name of the port table's map.
+pub const NAT_PORTS: &str = "NAT_PORTS";
+/// Name of the map that keeps what is known of the packet in hand.
+pub const SCRATCH: &str = "SCRATCH";
 /// Name of the rate limit's map.
 pub const REPLY_BUCKET: &str = "REPLY_BUCKET";
 /// Name of the map that keeps the names behind the slots for the next controller.
@@ -66,6 +77,21 @@ pub const NAMES: &str = "NAMES";
 
 /// A slot's name, padded with zeroes: an uplink's name or a LAN port's device.
 pub type SlotName = [u8; 32];
+
+/// What the programs know of the packet in hand, and pass from one of their functions to another.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Scratch {
+    /// What the parser found.
+    pub parsed: Parsed,
+    /// A flow that is sought.
+    pub key: FlowKey,
+    /// A flow that is to be opened.
+    pub opening: Opening,
+}
+
+/// Entries of a map whose size the configuration says.
+pub const SIZED_AT_START: usize = 1;
 
 /// Every map.
 pub const MAPS: &[MapAbi] = &[
@@ -79,7 +105,11 @@ pub const MAPS: &[MapAbi] = &[
     map::<[u64; 2], HostEntry>(HOSTS6, MAX_HOSTS),
     map::<u32, u64>(DEVICES, MAX_SLOTS),
     map::<u32, Count>(COUNTERS, MAX_SLOTS * COUNTER_COLUMNS),
-    map::<u32, TokenBucket>(REPLY_BUCKET, 1),
+    map::<u32, TokenBucket>(REPLY_BUCKET, 2),
+    map::<u32, Scratch>(SCRATCH, 1),
+    map::<u32, TagLine>(FLOW_TAGS, SIZED_AT_START),
+    map::<u32, FlowSlot>(FLOWS, SIZED_AT_START),
+    map::<u32, PortLine>(NAT_PORTS, SIZED_AT_START),
     map::<u32, SlotName>(NAMES, MAX_SLOTS),
 ];
 

@@ -5,7 +5,7 @@
 //! the whole address space: sorted segment starts, each with a class. One binary search answers
 //! for every kind of destination, in one table that is replaced as a whole.
 
-use crate::limits::MAX_SEGMENTS;
+use crate::{branchless, limits::MAX_SEGMENTS};
 
 /// An IPv4 address as a number in host order.
 #[repr(transparent)]
@@ -150,24 +150,47 @@ impl<A: Copy + Ord + Default> AddressTable<A> {
         }
         Some(table)
     }
+}
 
+/// An address as the search compares it.
+pub trait Place: Copy {
+    /// 1 if `self <= other`, else 0.
+    fn at_most(self, other: Self) -> u64;
+}
+
+impl Place for Address4 {
+    #[inline(always)]
+    fn at_most(self, other: Self) -> u64 {
+        1 ^ branchless::less(u64::from(other.0), u64::from(self.0))
+    }
+}
+
+impl Place for Address6 {
+    #[inline(always)]
+    fn at_most(self, other: Self) -> u64 {
+        let above = branchless::less(other.high, self.high);
+        let beside = branchless::equal(other.high, self.high);
+        1 ^ (above | beside & branchless::less(other.low, self.low))
+    }
+}
+
+impl<A: Place> AddressTable<A> {
     /// The class of one address.
     #[inline(always)]
     pub fn class(&self, address: A) -> Class {
-        let count = self.count as usize;
-        let mut step = self.first_step as usize;
-        let mut at = 0usize;
+        let count = u64::from(self.count);
+        let mut step = u64::from(self.first_step);
+        let mut at = 0;
         // MAX_SEGMENTS is 2^10, so ten halvings reach every segment.
         for _ in 0..MAX_SEGMENTS.ilog2() {
             let next = at + step;
-            // In this order: side by side, the two limits would become one that is not a constant,
-            // and the verifier of Linux 6.1 learns nothing from such a comparison.
-            if next < MAX_SEGMENTS && self.starts[next] <= address && next < count {
-                at = next;
-            }
+            // Past the end the index wraps around, and what stands there does not count.
+            let start = self.starts[next as usize & (MAX_SEGMENTS - 1)];
+            let further = branchless::less(next, count) & start.at_most(address);
+            at = branchless::choose(further, next, at);
             step >>= 1;
         }
-        Class::from_number(self.classes[at])
+        Class::from_number(self.classes[at as usize & (MAX_SEGMENTS - 1)])
     }
 }
 

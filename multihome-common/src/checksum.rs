@@ -28,6 +28,46 @@ pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
     finish((!checksum) as u64 + (!old) as u64 + new as u64)
 }
 
+/// What a change of some words does to every checksum that covers them (RFC 1624 equation 3): the sum
+/// of the complements of the old words and of the new ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Difference(u64);
+
+impl Difference {
+    /// Two neighbouring 16-bit words, `old`, become `new`.
+    #[inline(always)]
+    pub const fn of_u32(old: u32, new: u32) -> Self {
+        Self(!old as u64 + new as u64)
+    }
+
+    /// One 16-bit word, `old`, becomes `new`.
+    #[inline(always)]
+    pub const fn of_u16(old: u16, new: u16) -> Self {
+        Self(!old as u64 + new as u64)
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The checksum field after the change, as it stands in the packet.
+    #[inline(always)]
+    pub const fn apply(self, field: [u8; 2]) -> [u8; 2] {
+        finish(!u16::from_be_bytes(field) as u64 + self.0).to_be_bytes()
+    }
+
+    /// The same for UDP, where zero means that there is no checksum (RFC 768).
+    #[inline(always)]
+    pub const fn apply_udp(self, field: [u8; 2]) -> [u8; 2] {
+        match self.apply(field) {
+            [0, 0] => [0xff, 0xff],
+            sum => sum,
+        }
+    }
+}
+
 /// Adds up `N` bytes as big-endian 32-bit words; `N` is a multiple of four.
 #[inline(always)]
 pub fn sum_bytes<const N: usize>(bytes: &[u8; N]) -> u64 {

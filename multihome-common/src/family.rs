@@ -6,9 +6,9 @@ use crate::{
     hash::{FlowHash, Seed},
     limits::MAX_EXTENSION_HEADERS,
     packet::Packet,
-    parse::{self, Network},
+    parse::{self, Network, Parsed},
     port::PortEntry,
-    state::{self, SharedState},
+    state::{self, Policy, SharedState},
     tables::Tables,
     uplink::HostEntry,
     verdict::Verdict,
@@ -28,9 +28,12 @@ pub trait Family {
     /// Reads the header at `at`, checks it against itself and the frame, and finds the ports.
     fn parse<P: Packet>(packet: &P, at: usize) -> Result<Network<Self::Address>, Verdict>;
 
-    /// The flow's hash. Fragments are hashed by addresses and protocol, because only the first has
-    /// ports; so are protocols without ports.
-    fn hash(seed: Seed, network: &Network<Self::Address>) -> FlowHash;
+    /// What the parser found of this family.
+    fn network(parsed: &Parsed) -> &Network<Self::Address>;
+
+    /// The flow's hash, over what `policy` says. Fragments are hashed by addresses and protocol,
+    /// because only the first has ports; so are protocols without ports.
+    fn hash(seed: Seed, policy: Policy, network: &Network<Self::Address>) -> FlowHash;
 
     /// Whether this address can never be the source of a packet that is forwarded.
     fn is_martian_source(address: Self::Address) -> bool;
@@ -117,13 +120,17 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn hash(seed: Seed, network: &Network<Address4>) -> FlowHash {
+    fn network(parsed: &Parsed) -> &Network<Address4> {
+        &parsed.v4
+    }
+
+    #[inline(always)]
+    fn hash(seed: Seed, policy: Policy, network: &Network<Address4>) -> FlowHash {
+        let (destination, ends) = covered(policy, network);
+        let destination = u64::from(network.destination.0) & destination;
         FlowHash::new(
             seed,
-            [
-                u64::from(network.source.0) << 32 | u64::from(network.destination.0),
-                u64::from(network.ports) | u64::from(network.protocol) << 32,
-            ],
+            [u64::from(network.source.0) << 32 | destination, ends],
         )
     }
 
@@ -226,15 +233,21 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn hash(seed: Seed, network: &Network<Address6>) -> FlowHash {
+    fn network(parsed: &Parsed) -> &Network<Address6> {
+        &parsed.v6
+    }
+
+    #[inline(always)]
+    fn hash(seed: Seed, policy: Policy, network: &Network<Address6>) -> FlowHash {
+        let (destination, ends) = covered(policy, network);
         FlowHash::new(
             seed,
             [
                 network.source.high,
                 network.source.low,
-                network.destination.high,
-                network.destination.low,
-                u64::from(network.ports) | u64::from(network.protocol) << 32,
+                network.destination.high & destination,
+                network.destination.low & destination,
+                ends,
             ],
         )
     }
@@ -294,6 +307,18 @@ impl Family for V6 {
         packet
             .bytes::<1>(network.transport_at)
             .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+    }
+}
+
+/// What a policy hashes besides the source: a mask for the destination, and the word of protocol and
+/// ports.
+#[inline(always)]
+fn covered<A>(policy: Policy, network: &Network<A>) -> (u64, u64) {
+    let ends = u64::from(network.ports) | u64::from(network.protocol) << 32;
+    match policy {
+        Policy::FiveTuple => (u64::MAX, ends),
+        Policy::SourceDestination => (u64::MAX, 0),
+        Policy::Source => (0, 0),
     }
 }
 

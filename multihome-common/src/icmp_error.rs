@@ -6,12 +6,13 @@
 use crate::{
     address::{Address4, Address6},
     checksum,
-    family::{Family, V4, V6},
+    family::{V4, V6},
+    ip_header::IpHeader,
     limits::{ICMP4_ERROR_MAX, ICMP6_ERROR_MAX},
     packet::Packet,
     parse::{self, Network},
     port::PortEntry,
-    tables::Tables,
+    tables::{Answer, Tables},
     verdict::Verdict,
     way::Decision,
     wire::{ethernet, icmp, ipv4, ipv6, protocol},
@@ -33,7 +34,7 @@ const fn silent(decision: Decision) -> Verdict {
 }
 
 /// The part of an ICMP error that differs between the families.
-pub trait ErrorFormat: Family {
+pub trait ErrorFormat: IpHeader {
     /// Bytes of the IP and ICMP headers that are put before the quoted packet.
     const HEADERS: usize;
     /// Bytes of the whole answer, from its IP header on, at most.
@@ -82,7 +83,7 @@ fn try_answer<F: ErrorFormat, P: Packet, T: Tables>(
 ) -> Result<(), Verdict> {
     let network = F::parse(packet, network_at)?;
     let from = F::port_address(port).ok_or(silent(decision))?;
-    if !F::may_answer(packet, &network) || !tables.may_reply() {
+    if !F::may_answer(packet, &network) || !tables.may_answer(Answer::Error) {
         return Err(silent(decision));
     }
     build::<F, P>(packet, network_at, &network, decision, from).ok_or(Verdict::DropInternal)
@@ -160,36 +161,7 @@ impl ErrorFormat for V4 {
         };
         // RFC 1191: the low 16 bits; zero in the other messages.
         let rest = decision.mtu() & 0xffff;
-        let len = ((Self::HEADERS + quoted) as u16).to_be_bytes();
-        let (from, to) = (from.bytes(), to.bytes());
-        // RFC 1812 section 4.3.2.5: precedence 6, internetwork control. DF makes the datagram
-        // atomic, so its identification may be 0 (RFC 6864).
-        let mut header = [
-            0x45,
-            0xc0,
-            len[0],
-            len[1],
-            0,
-            0,
-            0x40,
-            0,
-            64,
-            protocol::ICMP,
-            0,
-            0,
-            from[0],
-            from[1],
-            from[2],
-            from[3],
-            to[0],
-            to[1],
-            to[2],
-            to[3],
-        ];
-        let sum = checksum::finish(checksum::sum_bytes(&header)).to_be_bytes();
-        header[ipv4::CHECKSUM_AT] = sum[0];
-        header[ipv4::CHECKSUM_AT + 1] = sum[1];
-        *packet.bytes_mut(at)? = header;
+        V4::write_header(packet, at, protocol::ICMP, from, to, icmp::LEN + quoted)?;
         write_icmp(packet, at + ipv4::LEN, kind, code, rest, 0)
     }
 }
@@ -216,18 +188,8 @@ impl ErrorFormat for V6 {
         };
         // Zero in all but packet too big.
         let rest = decision.mtu();
-        let payload_len = (icmp::LEN + quoted) as u16;
-        let len = payload_len.to_be_bytes();
-        let first = [0x60, 0, 0, 0, len[0], len[1], protocol::ICMP6, 64];
-        let (from, to) = (from.bytes(), to.bytes());
-        *packet.bytes_mut(at)? = first;
-        *packet.bytes_mut(at + 8)? = from;
-        *packet.bytes_mut(at + 24)? = to;
-        // RFC 8200 section 8.1: addresses, length and protocol count in.
-        let pseudo = checksum::sum_bytes(&from)
-            + checksum::sum_bytes(&to)
-            + u64::from(payload_len)
-            + u64::from(protocol::ICMP6);
+        let payload = icmp::LEN + quoted;
+        let pseudo = V6::write_header(packet, at, protocol::ICMP6, from, to, payload)?;
         write_icmp(packet, at + ipv6::LEN, kind, 0, rest, pseudo)
     }
 }

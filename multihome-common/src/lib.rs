@@ -5,22 +5,35 @@
 //! bytes) and [`tables::Tables`] (what the maps say), so that the very same code runs in the XDP
 //! programs, in host tests and wherever the controller has to say what the kernel would do.
 #![no_std]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(core_intrinsics),
+    expect(
+        internal_features,
+        reason = "the library has no compare-and-exchange for BPF, the compiler has"
+    )
+)]
 
 #[cfg(any(test, feature = "user"))]
 extern crate std;
 
 pub mod abi;
 pub mod address;
+pub mod branchless;
 pub mod checksum;
 pub mod family;
+pub mod flow;
 pub mod hash;
 pub mod icmp_error;
+pub mod ip_header;
 pub mod limits;
+pub mod nat44;
 pub mod packet;
 pub mod parse;
 pub mod port;
 pub mod rank;
 pub mod rate_limit;
+pub mod reset;
 pub mod rewrite;
 #[cfg(any(test, feature = "user"))]
 pub mod sim;
@@ -28,7 +41,9 @@ pub mod state;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod transport;
 pub mod uplink;
 pub mod verdict;
 pub mod way;
 pub mod wire;
+pub mod word;

@@ -49,3 +49,12 @@ pub const ICMP6_ERROR_MAX: usize = 1280;
 pub const REPLIES_PER_SECOND: u64 = 1000;
 /// ICMP errors that each CPU may send at once after a pause.
 pub const REPLY_BURST: u64 = 100;
+/// TCP resets that each CPU may send in one second.
+pub const RESETS_PER_SECOND: u64 = 50_000;
+/// TCP resets that each CPU may send at once after a pause.
+pub const RESET_BURST: u64 = 50_000;
+
+/// Outside addresses of one uplink.
+pub const MAX_OUTSIDE: usize = 8;
+/// How often a word that another CPU changed meanwhile is tried again.
+pub const CLAIM_ATTEMPTS: usize = 4;

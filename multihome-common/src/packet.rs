@@ -41,7 +41,14 @@ pub trait Packet {
 #[inline(always)]
 pub fn sum_from<P: Packet + ?Sized>(packet: &P, mut at: usize) -> u64 {
     let mut sum = 0;
-    for _ in 0..SUM_MAX / 4 {
+    for _ in 0..SUM_MAX / 32 {
+        let Some(words) = packet.bytes::<32>(at) else {
+            break;
+        };
+        sum += checksum::sum_bytes(words);
+        at += 32;
+    }
+    for _ in 0..8 {
         let Some(word) = packet.bytes::<4>(at) else {
             break;
         };

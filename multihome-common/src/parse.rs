@@ -1,8 +1,11 @@
 //! From a frame to what steering needs: link, addresses, ports, lengths.
 
 use crate::{
+    address::{Address4, Address6},
+    family::{Family, V4, V6},
     limits::MAX_VLAN_TAGS,
     packet::Packet,
+    port::{PORT_VLAN_DEVICES, PortEntry},
     verdict::Verdict,
     wire::{ethernet, ethernet::Ethernet},
 };
@@ -43,7 +46,8 @@ pub fn link<P: Packet>(packet: &P) -> Result<Link, Verdict> {
 }
 
 /// What the network header says, and the ports where they count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Network<A> {
     /// The source address.
     pub source: A,
@@ -63,6 +67,58 @@ pub struct Network<A> {
     pub transport_at: usize,
     /// Source port << 16 | destination port of TCP and UDP that is not fragmented, else 0.
     pub ports: u32,
+}
+
+/// What all stages of the way know of a packet.
+///
+/// The kernel keeps it in a map: what is read back from there has forgotten how it came about, so
+/// the verifier need not follow each way that a parser can take through the rest of the program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parsed {
+    /// The type behind the link header.
+    pub ethertype: u16,
+    /// Where the IP header stands.
+    pub network_at: usize,
+    /// The IPv4 header, when the type says so.
+    pub v4: Network<Address4>,
+    /// The IPv6 header, when the type says so.
+    pub v6: Network<Address6>,
+}
+
+/// Reads link and network header of a packet that came in on `port`.
+///
+/// # Errors
+/// The verdict of a packet that is not for us, or broken.
+#[inline(always)]
+pub fn headers<P: Packet>(
+    packet: &P,
+    port: &PortEntry,
+    parsed: &mut Parsed,
+) -> Result<(), Verdict> {
+    let link = link(packet)?;
+    accept(&link, port)?;
+    parsed.ethertype = link.ethertype;
+    parsed.network_at = link.len;
+    match link.ethertype {
+        ethernet::IPV4 => parsed.v4 = V4::parse(packet, link.len)?,
+        ethernet::IPV6 => parsed.v6 = V6::parse(packet, link.len)?,
+        _ => return Err(Verdict::PassNotIp),
+    }
+    Ok(())
+}
+
+/// Checks that a frame is for this port at all.
+#[inline(always)]
+fn accept(link: &Link, port: &PortEntry) -> Result<(), Verdict> {
+    // A promiscuous port sees frames for other stations; forwarding them would double them.
+    if link.destination != port.mac {
+        return Err(Verdict::PassOtherHost);
+    }
+    if link.vlan && port.flags & PORT_VLAN_DEVICES != 0 {
+        return Err(Verdict::PassVlanDevice);
+    }
+    Ok(())
 }
 
 /// Source and destination port, as one number, of a protocol that has them.

@@ -1,9 +1,9 @@
 //! The token bucket that bounds what the gateway itself sends in answer to packets.
 
-use crate::limits::{REPLIES_PER_SECOND, REPLY_BURST};
-
-/// Nanoseconds that one token takes to come back.
-const NANOS_PER_TOKEN: u64 = 1_000_000_000 / REPLIES_PER_SECOND;
+use crate::{
+    limits::{REPLIES_PER_SECOND, REPLY_BURST, RESET_BURST, RESETS_PER_SECOND},
+    tables::Answer,
+};
 
 /// One token bucket, kept as the time at which it would be full again.
 ///
@@ -16,16 +16,22 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Takes one token at time `now` (nanoseconds); `false` when none is left.
+    /// Takes one token at time `now` (nanoseconds), by the rate for such answers; `false` when none
+    /// is left.
     #[inline(always)]
-    pub fn take(&mut self, now: u64) -> bool {
+    pub fn take(&mut self, answer: Answer, now: u64) -> bool {
+        let (rate, burst) = match answer {
+            Answer::Error => (REPLIES_PER_SECOND, REPLY_BURST),
+            Answer::Reset => (RESETS_PER_SECOND, RESET_BURST),
+        };
+        let per_token = 1_000_000_000 / rate;
         let full_at = if self.full_at > now {
             self.full_at
         } else {
             now
         };
-        let next = full_at.wrapping_add(NANOS_PER_TOKEN);
-        if next.wrapping_sub(now) > REPLY_BURST * NANOS_PER_TOKEN {
+        let next = full_at.wrapping_add(per_token);
+        if next.wrapping_sub(now) > burst * per_token {
             return false;
         }
         self.full_at = next;
@@ -39,6 +45,8 @@ mod tests {
 
     use super::*;
 
+    const PER_TOKEN: u64 = 1_000_000_000 / REPLIES_PER_SECOND;
+
     proptest! {
         /// In no span of time, however packets come, are there more tokens than the burst and what
         /// the rate gives; and whoever pauses long enough has the burst again.
@@ -50,7 +58,7 @@ mod tests {
             let (mut now, mut taken) = (start, std::vec::Vec::new());
             for gap in gaps {
                 now += gap;
-                if bucket.take(now) {
+                if bucket.take(Answer::Error, now) {
                     taken.push(now);
                 }
             }
@@ -58,11 +66,11 @@ mod tests {
                 for last in first..taken.len() {
                     let tokens = (last - first + 1) as u64;
                     let span = taken[last] - taken[first];
-                    prop_assert!(tokens <= REPLY_BURST + span / NANOS_PER_TOKEN + 1);
+                    prop_assert!(tokens <= REPLY_BURST + span / PER_TOKEN + 1);
                 }
             }
-            let rested = now + REPLY_BURST * NANOS_PER_TOKEN;
-            prop_assert_eq!((0..1000).filter(|_| bucket.take(rested)).count() as u64, REPLY_BURST);
+            let rested = now + REPLY_BURST * PER_TOKEN;
+            prop_assert_eq!((0..1000).filter(|_| bucket.take(Answer::Error, rested)).count() as u64, REPLY_BURST);
         }
     }
 
@@ -70,10 +78,12 @@ mod tests {
     fn a_burst_then_the_rate() {
         let mut bucket = TokenBucket::default();
         let start = 5_000_000_000;
-        let burst = (0..1000).filter(|_| bucket.take(start)).count() as u64;
+        let burst = (0..1000)
+            .filter(|_| bucket.take(Answer::Error, start))
+            .count() as u64;
         assert_eq!(burst, REPLY_BURST);
         let second = (1..=1_000_000_000u64 / 100_000)
-            .filter(|n| bucket.take(start + n * 100_000))
+            .filter(|n| bucket.take(Answer::Error, start + n * 100_000))
             .count() as u64;
         assert_eq!(second, REPLIES_PER_SECOND);
     }

@@ -6,12 +6,19 @@ use std::{boxed::Box, collections::HashMap, vec, vec::Vec};
 
 use crate::{
     address::{Address4, Address6, AddressTable, Class},
+    flow::{
+        lifetime::Timeouts,
+        slot::FlowSlot,
+        table::FlowMemory,
+        tag::{TagLine, WAYS},
+    },
     limits::{BUCKETS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    nat44::ports::{LINES, PortLine, PortMemory, PortRanges, SPACES},
     packet::Packet,
     port::{self, PortEntry},
     rank::RankRow,
     state::{GroupWords, SharedState},
-    tables::Tables,
+    tables::{Answer, Tables},
     uplink::{HostEntry, UplinkEntry},
 };
 
@@ -85,8 +92,18 @@ pub struct SimTables {
     pub hosts4: HashMap<Address4, HostEntry>,
     /// LAN hosts.
     pub hosts6: HashMap<Address6, HostEntry>,
-    /// What [`Tables::may_reply`] answers.
+    /// The flow table, made by [`SimTables::track`].
+    pub tags: Vec<TagLine>,
+    /// Its slots.
+    pub flows: Vec<FlowSlot>,
+    /// The port table, made by [`SimTables::track`].
+    pub port_lines: Vec<PortLine>,
+    /// The clock for flows, in ticks.
+    pub now: u32,
+    /// What [`Tables::may_answer`] answers.
     pub may_reply: bool,
+    /// How often it was asked.
+    pub asked: u32,
 }
 
 impl Default for SimTables {
@@ -100,7 +117,11 @@ impl Default for SimTables {
                 address_copies: 0,
                 uplink_copies: 0,
                 alive: [0; 2],
-                reserved: 0,
+                tracked: 0,
+                flow_buckets: 0,
+                port_ranges: PortRanges::new((1024, 32767), (61000, 65535)),
+                timeouts: Timeouts::default(),
+                reserved: [0; 2],
                 groups: [GroupWords::ZERO; crate::limits::MAX_GROUPS],
             }),
             ports: vec![PortEntry::default(); PORT_TABLE_SIZE],
@@ -110,12 +131,28 @@ impl Default for SimTables {
             uplinks: vec![UplinkEntry::default(); 2 * MAX_UPLINKS],
             hosts4: HashMap::new(),
             hosts6: HashMap::new(),
+            tags: Vec::new(),
+            flows: Vec::new(),
+            port_lines: Vec::new(),
+            now: 1000,
             may_reply: true,
+            asked: 0,
         }
     }
 }
 
 impl SimTables {
+    /// Makes room for flows of IPv4: so many buckets of eight, and so many outside addresses.
+    pub fn track(&mut self, buckets: u32, pools: u32) {
+        self.state.tracked = 1;
+        self.state.flow_buckets = u64::from(buckets);
+        self.tags.resize_with(buckets as usize, TagLine::default);
+        self.flows
+            .resize_with(buckets as usize * WAYS, FlowSlot::default);
+        self.port_lines
+            .resize_with((pools * SPACES * LINES) as usize, PortLine::default);
+    }
+
     /// Enters a device into the port table; `false` when its places are taken.
     pub fn add_port(&mut self, entry: PortEntry) -> bool {
         for place in port::places(entry.ifindex) {
@@ -129,7 +166,27 @@ impl SimTables {
     }
 }
 
+impl FlowMemory for SimTables {
+    fn tags(&self, bucket: u32) -> Option<&TagLine> {
+        self.tags.get(bucket as usize)
+    }
+
+    fn flow(&self, index: u32) -> Option<&FlowSlot> {
+        self.flows.get(index as usize)
+    }
+}
+
+impl PortMemory for SimTables {
+    fn port_line(&self, index: u32) -> Option<&PortLine> {
+        self.port_lines.get(index as usize)
+    }
+}
+
 impl Tables for SimTables {
+    fn now(&self) -> u32 {
+        self.now
+    }
+
     fn state(&self) -> Option<&SharedState> {
         Some(&self.state)
     }
@@ -170,7 +227,8 @@ impl Tables for SimTables {
         None
     }
 
-    fn may_reply(&mut self) -> bool {
+    fn may_answer(&mut self, _: Answer) -> bool {
+        self.asked += 1;
         self.may_reply
     }
 }

@@ -4,7 +4,7 @@
 //! 8-byte store and the programs see all of it through one lookup. Tables too large for one store
 //! have two copies, and a bit here says which copy is in force.
 
-use crate::{hash::Seed, limits::MAX_GROUPS};
+use crate::{flow::lifetime::Timeouts, hash::Seed, limits::MAX_GROUPS, nat44::ports::PortRanges};
 
 /// Index of IPv4 in every pair of words.
 pub const IPV4: usize = 0;
@@ -22,8 +22,28 @@ pub struct GroupWords {
     pub last_good: [u64; 2],
     /// Index of the rank row of this group's bucket 0.
     pub rows: u64,
-    /// Room for later words; zero.
-    pub reserved: [u64; 3],
+    /// What of a flow is hashed: see [`Policy`].
+    pub policy: u64,
+    /// A set of `GROUP_*` flags.
+    pub flags: u64,
+    /// Room for a later word; zero.
+    pub reserved: u64,
+}
+
+/// Translated flows keep to their uplink when it dies, and wait.
+pub const GROUP_HOLD: u64 = 1;
+
+/// What of a flow is hashed to choose its uplink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Policy {
+    /// Addresses, protocol and ports.
+    #[default]
+    FiveTuple = 0,
+    /// Both addresses: all of one host's connections to a server take one uplink.
+    SourceDestination = 1,
+    /// The source address: all that one host does takes one uplink.
+    Source = 2,
 }
 
 impl GroupWords {
@@ -32,7 +52,9 @@ impl GroupWords {
         eligible: [0; 2],
         last_good: [0; 2],
         rows: 0,
-        reserved: [0; 3],
+        policy: Policy::FiveTuple as u64,
+        flags: 0,
+        reserved: 0,
     };
 
     /// The eligible word of a family, read once.
@@ -48,6 +70,16 @@ impl GroupWords {
     pub fn last_good(&self, family: usize) -> u64 {
         // SAFETY: as in `eligible`.
         unsafe { core::ptr::read_volatile(&self.last_good[family & 1]) }
+    }
+
+    /// What of a flow is hashed.
+    #[inline(always)]
+    pub const fn policy(&self) -> Policy {
+        match self.policy {
+            1 => Policy::SourceDestination,
+            2 => Policy::Source,
+            _ => Policy::FiveTuple,
+        }
     }
 
     /// Index of the rank row of this group's bucket 0, read once.
@@ -73,8 +105,16 @@ pub struct SharedState {
     pub uplink_copies: u64,
     /// Alive word for each family: bit n = uplink n can carry packets at all.
     pub alive: [u64; 2],
-    /// Room for a later word; zero.
-    pub reserved: u64,
+    /// Bit n: uplinks of family n translate addresses, so flows are looked up.
+    pub tracked: u64,
+    /// Buckets of the flow table.
+    pub flow_buckets: u64,
+    /// Outside ports that may be given out.
+    pub port_ranges: PortRanges,
+    /// Idle times of flows.
+    pub timeouts: Timeouts,
+    /// Room for later words; zero.
+    pub reserved: [u64; 2],
     /// The groups' words, by group number.
     pub groups: [GroupWords; MAX_GROUPS],
 }
@@ -95,11 +135,31 @@ impl SharedState {
         let copies = unsafe { core::ptr::read_volatile(&self.uplink_copies) };
         (copies >> (id & 63)) as u32 & 1
     }
+
+    /// Whether flows of `family` are looked up.
+    #[inline(always)]
+    pub const fn is_tracked(&self, family: usize) -> bool {
+        (self.tracked >> family) & 1 == 1
+    }
+
+    /// Buckets of the flow table.
+    #[inline(always)]
+    pub const fn flow_buckets(&self) -> u32 {
+        self.flow_buckets as u32
+    }
+
+    /// Whether uplink `id` can carry packets of `family` at all.
+    #[inline(always)]
+    pub fn is_alive(&self, family: usize, id: u8) -> bool {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let word = unsafe { core::ptr::read_volatile(&self.alive[family & 1]) };
+        (word >> (id & 63)) & 1 == 1
+    }
 }
 
 const _: () = assert!(size_of::<GroupWords>() == 64);
-const _: () = assert!(size_of::<SharedState>() == 64 + 64 * MAX_GROUPS);
+const _: () = assert!(size_of::<SharedState>() == 128 + 64 * MAX_GROUPS);
 
-// SAFETY: `repr(C)`, only u64 fields, no padding: any bytes are a valid value.
+// SAFETY: `repr(C)`, only words of 8 and 4 bytes, no padding: any bytes are a valid value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for SharedState {}

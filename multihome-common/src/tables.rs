@@ -2,17 +2,31 @@
 
 use crate::{
     address::{Address4, Address6, Class},
+    flow::{FlowKey, table, table::FlowMemory},
+    nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
 };
+
+/// What the gateway makes itself; each kind has a rate limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// An ICMP error.
+    Error = 0,
+    /// A TCP reset: never larger than what it answers, and as many may be due at once as an uplink
+    /// had connections.
+    Reset = 1,
+}
 
 /// The maps as the packet path sees them: BPF maps in the kernel, plain memory on the host.
 ///
 /// `None` from a lookup by index means an index past the map's end, which is a defect; `None` from
 /// a lookup by address means that nothing is known.
-pub trait Tables {
+pub trait Tables: FlowMemory + PortMemory + Sized {
     /// The shared state.
     fn state(&self) -> Option<&SharedState>;
     /// A place of the port table.
@@ -43,6 +57,23 @@ pub trait Tables {
         source: Address6,
         destination: Address6,
     ) -> Option<HostEntry>;
-    /// Takes one token of the rate limit for packets that the gateway makes itself.
-    fn may_reply(&mut self) -> bool;
+    /// The clock for flows, in [ticks](crate::flow::ticks).
+    fn now(&self) -> u32;
+    /// The slot of a live flow.
+    fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
+        table::find(self, state, key, key.hash(state.seed), self.now())
+    }
+    /// Opens a flow; the slot's index, or the verdict of a packet whose flow cannot be opened.
+    fn open_flow(&self, state: &SharedState, opening: &Opening) -> Result<u32, Verdict> {
+        let id = opening.uplink as u8 & 63;
+        let entry = u32::from(id) * 2 + state.uplink_copy(id);
+        let uplink = self.uplink(entry).ok_or(Verdict::DropInternal)?;
+        open::open(self, state, uplink, opening, self.now())
+    }
+    /// Ends a flow.
+    fn close_flow(&self, index: u32) {
+        open::close(self, index);
+    }
+    /// Takes one token of the rate limit for packets of this kind that the gateway makes itself.
+    fn may_answer(&mut self, answer: Answer) -> bool;
 }

@@ -327,8 +327,8 @@ pub fn tables() -> SimTables {
     for uplink in &mut tables.uplinks {
         *uplink = UplinkEntry {
             mtu: 1400,
-            reserved: 0,
             next_hop: [hop; 2],
+            ..UplinkEntry::default()
         };
     }
     tables

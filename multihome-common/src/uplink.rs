@@ -1,4 +1,6 @@
-//! Uplinks and LAN hosts: where a packet goes next on the link.
+//! Uplinks and LAN hosts: where a packet goes next on the link, and under which address.
+
+use crate::limits::MAX_OUTSIDE;
 
 /// The two MACs of a frame to the next station on a link; 12 bytes, as they stand in the frame.
 ///
@@ -42,16 +44,47 @@ impl Hop {
     }
 }
 
-/// What a packet to an uplink needs; 32 bytes, two to a cache line.
-#[repr(C, align(8))]
+/// The uplink's packets keep their addresses.
+pub const MODE_ROUTED: u8 = 0;
+/// The uplink's IPv4 packets get an outside address and port.
+pub const MODE_NAT44: u8 = 1;
+
+/// Any host may answer to a mapped port (RFC 4787 section 5: endpoint-independent filtering).
+pub const UPLINK_OPEN_FILTER: u8 = 1;
+/// What comes in for an outside address unasked is dropped, not left to the kernel.
+pub const UPLINK_DROP_UNASKED: u8 = 2;
+
+/// What a packet to an uplink needs; one cache line.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct UplinkEntry {
     /// The largest IP packet in bytes that the uplink takes.
-    pub mtu: u32,
-    /// Room for flags; zero.
-    pub reserved: u32,
+    pub mtu: u16,
+    /// The part of the port table of the first outside address; the others' follow.
+    pub pool: u16,
+    /// What is done with addresses, for each family: a `MODE_*`.
+    pub mode: [u8; 2],
+    /// How many of `outside` there are.
+    pub outside_count: u8,
+    /// A set of `UPLINK_*` flags.
+    pub flags: u8,
     /// The next hop of each family. Only those that the alive word of the family names are valid.
     pub next_hop: [Hop; 2],
+    /// The outside IPv4 addresses, in host order.
+    pub outside: [u32; MAX_OUTSIDE],
+}
+
+impl UplinkEntry {
+    /// Which of the outside addresses this is.
+    #[inline(always)]
+    pub fn outside_place(&self, address: u32) -> Option<u16> {
+        for place in 0..MAX_OUTSIDE {
+            if place < self.outside_count as usize && self.outside[place] == address {
+                return Some(place as u16);
+            }
+        }
+        None
+    }
 }
 
 /// Where a LAN host is; 16 bytes.
@@ -66,10 +99,32 @@ pub struct HostEntry {
     pub slot: u16,
 }
 
-const _: () = assert!(size_of::<UplinkEntry>() == 32);
+impl HostEntry {
+    /// The entry as two words.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 2] {
+        let [a, b, c] = self.hop.0;
+        [
+            a as u64 | (b as u64) << 32,
+            c as u64 | (self.mtu as u64) << 32 | (self.slot as u64) << 48,
+        ]
+    }
+
+    /// The entry that [`HostEntry::words`] gave.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        Self {
+            hop: Hop([words[0] as u32, (words[0] >> 32) as u32, words[1] as u32]),
+            mtu: (words[1] >> 32) as u16,
+            slot: (words[1] >> 48) as u16,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<UplinkEntry>() == 64);
 const _: () = assert!(size_of::<HostEntry>() == 16);
 
-// SAFETY: `repr(C)`, no padding (4 + 4 + 2 x 12 = 32), every field takes any bytes.
+// SAFETY: `repr(C)`, no padding (8 + 2 x 12 + 8 x 4 = 64), every field takes any bytes.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for UplinkEntry {}
 // SAFETY: `repr(C)`, no padding (12 + 2 + 2 = 16), every field takes any bytes.

@@ -89,6 +89,8 @@ verdicts! {
     ReplyTooBig = 17, "reply_too_big", Reply;
     /// Answered with network unreachable (IPv4) or no route (IPv6): no uplink serves this family.
     ReplyUnreachable = 18, "reply_unreachable", Reply;
+    /// Answered with a TCP reset: the connection's uplink is gone, or nobody knows the connection.
+    ReplyReset = 19, "reply_reset", Reply;
     /// The frame ends inside a header, or before the length that its IP header states.
     DropTruncated = 32, "drop_truncated", Drop;
     /// A header that contradicts itself: version, header length, total length.
@@ -105,6 +107,20 @@ verdicts! {
     DropNoUplink = 38, "drop_no_uplink", Drop;
     /// A table lookup that cannot fail did; a defect of multihome.
     DropInternal = 39, "drop_internal", Drop;
+    /// Came in for the port of a LAN host that has not talked to this sender.
+    DropFiltered = 40, "drop_filtered", Drop;
+    /// Came in unasked for an outside address, and the configuration says to drop that.
+    DropUnasked = 41, "drop_unasked", Drop;
+    /// No outside port is free for a new flow.
+    DropNoPort = 42, "drop_no_port", Drop;
+    /// The flow table has no room for a new flow.
+    DropNoFlow = 43, "drop_no_flow", Drop;
+    /// A later fragment that came before the first, which alone says whose it is.
+    DropEarlyFragment = 44, "drop_early_fragment", Drop;
+    /// TCP of a connection that nobody knows, and no reset was allowed or left to the rate limit.
+    DropUnknownConnection = 45, "drop_unknown_connection", Drop;
+    /// An ICMP error about a packet that no flow has sent.
+    DropUnknownError = 46, "drop_unknown_error", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

@@ -8,6 +8,7 @@
 #![no_main]
 
 mod counters;
+mod flows;
 mod maps;
 mod packet;
 mod route;
@@ -23,8 +24,9 @@ use aya_ebpf::{
 use aya_log_ebpf::error;
 use multihome_common::{
     icmp_error,
-    packet::Packet as _,
+    parse::{self, Parsed},
     port::{self, PortEntry},
+    reset,
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
@@ -46,18 +48,30 @@ pub fn multihome_uplink(context: XdpContext) -> u32 {
 #[inline(always)]
 fn run(
     context: &XdpContext,
-    decide: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry) -> Decision,
+    decide: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry, &Parsed) -> Decision,
 ) -> u32 {
     let maps = Maps::new(context);
     // No entry: the controller is just about to write it, or has given the device up.
     let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
         return XDP_PASS;
     };
-    let mut packet = XdpPacket::new(context);
-    let bytes = packet.len() as u64;
-    let mut decision = decide(&mut packet, &maps, port);
+    let bytes = (context.data_end() - context.data()) as u64;
+    let mut decision = Decision::from_word(multihome_parse(context.ctx));
+    if decision.verdict_number() == Verdict::Forwarded.number() {
+        let mut packet = XdpPacket::new(context);
+        decision = match maps::scratch() {
+            Some(scratch) => decide(&mut packet, &maps, port, &scratch.parsed),
+            None => Verdict::DropInternal.into(),
+        };
+    }
     if let Disposition::Reply = decision.disposition() {
-        decision = Decision::from_word(multihome_answer(context.ctx, decision.word()));
+        decision = Decision::from_word(
+            if decision.verdict_number() == Verdict::ReplyReset.number() {
+                multihome_reset(context.ctx)
+            } else {
+                multihome_answer(context.ctx, decision.word())
+            },
+        );
     }
     counters::count(port.slot, decision.counter_column(), bytes);
     match decision.disposition() {
@@ -71,6 +85,29 @@ fn run(
             }
             XDP_DROP
         }
+    }
+}
+
+/// Parses the packet into the scratch memory; a decision other than "forwarded" ends its way.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_parse(context: *mut xdp_md) -> u64 {
+    let internal = Decision::from(Verdict::DropInternal).word();
+    if context.is_null() {
+        return internal;
+    }
+    let context = XdpContext::new(context);
+    let maps = Maps::new(&context);
+    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
+        return internal;
+    };
+    let Some(scratch) = maps::scratch() else {
+        return internal;
+    };
+    let packet = XdpPacket::new(&context);
+    match parse::headers(&packet, port, &mut scratch.parsed) {
+        Ok(()) => Decision::from(Verdict::Forwarded).word(),
+        Err(verdict) => Decision::from(verdict).word(),
     }
 }
 
@@ -93,6 +130,19 @@ extern "C" fn multihome_answer(context: *mut xdp_md, decision: u64) -> u64 {
     };
     let mut packet = XdpPacket::new(&context);
     icmp_error::answer(&mut packet, &mut maps, port, Decision::from_word(decision)).word()
+}
+
+/// Answers the packet with a TCP reset; a global function for the same reasons.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_reset(context: *mut xdp_md) -> u64 {
+    if context.is_null() {
+        return Decision::from(Verdict::DropInternal).word();
+    }
+    let context = XdpContext::new(context);
+    let mut maps = Maps::new(&context);
+    let mut packet = XdpPacket::new(&context);
+    Decision::from(reset::answer(&mut packet, &mut maps)).word()
 }
 
 /// Tells the controller of a defect; off the way, because a log record needs much stack.

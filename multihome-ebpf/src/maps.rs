@@ -6,24 +6,36 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MMAPABLE, xdp_action::XDP_DROP, xdp_md},
-    helpers::bpf_ktime_get_ns,
+    helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     macros::map,
     maps::{Array, DevMap, HashMap, PerCpuArray},
     programs::XdpContext,
 };
 use multihome_common::{
-    abi::SlotName,
+    abi::{SIZED_AT_START, Scratch, SlotName},
     address::{Address4, Address6, AddressTable, Class},
+    flow::{
+        self, FlowKey,
+        lifetime::Timeouts,
+        slot::FlowSlot,
+        table::{Claim, FlowMemory},
+        tag::TagLine,
+    },
     limits::{MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    nat44::{
+        open::Opening,
+        ports::{Found, PortLine, PortMemory},
+    },
     port::PortEntry,
     rank::RankRow,
     rate_limit::TokenBucket,
     state::SharedState,
-    tables::Tables,
+    tables::{Answer, Tables},
     uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
 };
 
-use crate::route;
+use crate::{flows, route};
 
 /// Every word that changes by one store. Written by the controller through memory it maps.
 #[map]
@@ -63,14 +75,33 @@ static HOSTS6: HashMap<[u64; 2], HostEntry> = HashMap::with_max_entries(MAX_HOST
 #[map]
 static DEVICES: DevMap = DevMap::with_max_entries(MAX_SLOTS as u32, 0);
 
-/// The rate limit of ICMP errors, for each CPU. Written by the programs alone.
+/// The rate limits of what the gateway makes itself, for each CPU and kind of answer. Written by
+/// the programs alone.
 #[map]
-static REPLY_BUCKET: PerCpuArray<TokenBucket> = PerCpuArray::with_max_entries(1, 0);
+static REPLY_BUCKET: PerCpuArray<TokenBucket> = PerCpuArray::with_max_entries(2, 0);
 
 /// The names behind the slots. Written and read by controllers: a restarted one gives each uplink
 /// the id that it had.
 #[map]
 static NAMES: Array<SlotName> = Array::with_max_entries(MAX_SLOTS as u32, 0);
+
+/// What is known of the packet in hand. Written and read by the programs alone.
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// The flow table's tags. Written by the programs, and by the controller that sweeps it through
+/// memory it maps; the tags' protocol keeps them apart.
+#[map]
+static FLOW_TAGS: Array<TagLine> = Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
+
+/// The flow table's slots. Written by whoever holds the slot's tag.
+#[map]
+static FLOWS: Array<FlowSlot> = Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
+
+/// The owners of outside ports. Written like the tags; reserved ports and forwards by the
+/// controller.
+#[map]
+static NAT_PORTS: Array<PortLine> = Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
 
 /// Sends the packet out of the device of this slot.
 #[inline(always)]
@@ -106,6 +137,74 @@ extern "C" fn multihome_class6(copy: u32, high: u64, low: u64) -> u64 {
     }
 }
 
+/// This CPU's scratch memory.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the element is this CPU's own, XDP programs on one CPU do not interrupt each other,
+    // and each function of a program is done with its reference before it calls another.
+    Some(unsafe { &mut *scratch })
+}
+
+/// The shared state.
+#[inline(always)]
+pub fn state() -> Option<&'static SharedState> {
+    STATE.get(0)
+}
+
+/// An uplink's entry.
+#[inline(always)]
+pub fn uplink(index: u32) -> Option<&'static UplinkEntry> {
+    UPLINKS.get(index)
+}
+
+/// The tables of flows and ports, which need no context.
+pub struct Shared;
+
+impl FlowMemory for Shared {
+    #[inline(always)]
+    fn tags(&self, bucket: u32) -> Option<&TagLine> {
+        FLOW_TAGS.get(bucket)
+    }
+
+    #[inline(always)]
+    fn flow(&self, index: u32) -> Option<&FlowSlot> {
+        FLOWS.get(index)
+    }
+
+    #[inline(always)]
+    fn claim_in(&self, bucket: u32, signature: u32) -> Claim {
+        flows::claim_in(bucket, signature)
+    }
+
+    #[inline(always)]
+    fn age(&self, index: u32, now: u32, _: &Timeouts) -> u32 {
+        flows::age(index, now)
+    }
+
+    #[inline(always)]
+    fn displace(&self, buckets: [u32; 2], signature: u32, now: u32, _: &Timeouts) -> Claim {
+        flows::displace(buckets, signature, now)
+    }
+}
+
+impl PortMemory for Shared {
+    #[inline(always)]
+    fn port_line(&self, index: u32) -> Option<&PortLine> {
+        NAT_PORTS.get(index)
+    }
+
+    #[inline(always)]
+    fn join_line(&self, line: u32, owner: u64) -> Found {
+        flows::join_line(line, owner)
+    }
+
+    #[inline(always)]
+    fn take_line(&self, line: u32, owner: u64, start: u32, step: u32) -> Found {
+        flows::take_line(line, owner, start, step)
+    }
+}
+
 #[inline(always)]
 fn class_of(number: u64) -> Option<Class> {
     (number != NO_TABLE).then_some(Class::from_number(number as u8))
@@ -130,7 +229,47 @@ impl Maps {
     }
 }
 
+impl FlowMemory for Maps {
+    #[inline(always)]
+    fn tags(&self, bucket: u32) -> Option<&TagLine> {
+        FLOW_TAGS.get(bucket)
+    }
+
+    #[inline(always)]
+    fn flow(&self, index: u32) -> Option<&FlowSlot> {
+        FLOWS.get(index)
+    }
+}
+
+impl PortMemory for Maps {
+    #[inline(always)]
+    fn port_line(&self, index: u32) -> Option<&PortLine> {
+        NAT_PORTS.get(index)
+    }
+}
+
 impl Tables for Maps {
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        // SAFETY: the helper has no arguments and no failure.
+        flow::ticks(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn find_flow(&self, _: &SharedState, key: &FlowKey) -> Option<u32> {
+        flows::find(key, self.now())
+    }
+
+    #[inline(always)]
+    fn open_flow(&self, _: &SharedState, opening: &Opening) -> Result<u32, Verdict> {
+        flows::open(opening, self.now())
+    }
+
+    #[inline(always)]
+    fn close_flow(&self, index: u32) {
+        flows::close(index);
+    }
+
     #[inline(always)]
     fn state(&self) -> Option<&SharedState> {
         STATE.get(0)
@@ -195,12 +334,12 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn may_reply(&mut self) -> bool {
-        let Some(bucket) = REPLY_BUCKET.get_ptr_mut(0) else {
+    fn may_answer(&mut self, answer: Answer) -> bool {
+        let Some(bucket) = REPLY_BUCKET.get_ptr_mut(answer as u32) else {
             return false;
         };
         // SAFETY: the element is this CPU's own, and XDP programs on one CPU do not interrupt each
         // other.
-        unsafe { (*bucket).take(bpf_ktime_get_ns()) }
+        unsafe { (*bucket).take(answer, bpf_ktime_get_ns()) }
     }
 }

@@ -13,6 +13,9 @@ use multihome_common::packet::{self, Packet};
 /// No header that is summed up begins behind this.
 const MAX_OFFSET: u32 = 0xff;
 
+/// No access is behind this: six extension headers of 2 KiB each end at 12 KiB.
+const MAX_ACCESS: usize = 0x3fff;
+
 /// The frame that a program runs on.
 pub struct XdpPacket {
     context: *mut xdp_md,
@@ -49,7 +52,9 @@ impl XdpPacket {
     /// The address of `N` bytes at `offset`, if the frame has them.
     #[inline(always)]
     fn checked<const N: usize>(&self, offset: usize) -> Option<usize> {
-        let start = self.data + offset;
+        // Offsets are far smaller, but the verifier has forgotten the bounds of those that were
+        // kept in a map.
+        let start = self.data + (offset & MAX_ACCESS);
         // For one byte the compiler would compare `start < end`, from which the verifier learns
         // nothing.
         let limit = if N == 1 {

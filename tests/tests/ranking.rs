@@ -10,7 +10,7 @@ use multihome_common::{
     limits::{BUCKETS, RANKED},
     parse::Network,
     rank::{self, RankRow},
-    state::{GroupWords, IPV4, IPV6},
+    state::{GroupWords, IPV4, IPV6, Policy},
 };
 use proptest::{collection, prelude::*, sample};
 
@@ -237,7 +237,8 @@ fn flows(seed: Seed, count: u32) -> impl Iterator<Item = (FlowHash, FlowHash)> {
             transport_at: 54,
             ports,
         };
-        (V4::hash(seed, &v4), V6::hash(seed, &v6))
+        let policy = Policy::FiveTuple;
+        (V4::hash(seed, policy, &v4), V6::hash(seed, policy, &v6))
     })
 }
 

@@ -66,11 +66,13 @@ fn hash(sample: &Sample) -> FlowHash {
     if sample.v6 {
         V6::hash(
             SEED,
+            Policy::FiveTuple,
             &parse::<V6>(&sample.frame, sample.network_at).unwrap(),
         )
     } else {
         V4::hash(
             SEED,
+            Policy::FiveTuple,
             &parse::<V4>(&sample.frame, sample.network_at).unwrap(),
         )
     }

@@ -1,16 +1,17 @@
 //! From a LAN port: local traffic to the kernel, all else to the uplink that the flow's bucket
 //! ranks first among the eligible.
 
-use super::{Decision, accept};
+use super::{Decision, translated};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
     packet::Packet,
-    parse,
+    parse::{Network, Parsed},
     port::PortEntry,
     rank, rewrite,
-    state::SharedState,
+    state::{IPV4, SharedState},
     tables::Tables,
+    uplink::UplinkEntry,
     verdict::Verdict,
     wire::ethernet,
 };
@@ -22,32 +23,28 @@ pub const DEFAULT_GROUP: usize = 0;
 ///
 /// What is to be answered is left as it came in: see [`super::finish`].
 #[inline(always)]
-pub fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T, port: &PortEntry) -> Decision {
-    dispatch(packet, tables, port).unwrap_or_else(Decision::from)
-}
-
-#[inline(always)]
-fn dispatch<P: Packet, T: Tables>(
+pub fn decide<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     port: &PortEntry,
-) -> Result<Decision, Verdict> {
-    let link = parse::link(packet)?;
-    accept(&link, port)?;
-    match link.ethertype {
-        ethernet::IPV4 => steer::<V4, P, T>(packet, tables, link.len),
-        ethernet::IPV6 => steer::<V6, P, T>(packet, tables, link.len),
-        _ => Err(Verdict::PassNotIp),
-    }
+    parsed: &Parsed,
+) -> Decision {
+    let decision = if parsed.ethertype == ethernet::IPV4 {
+        steer::<V4, P, T>(packet, tables, port, parsed)
+    } else {
+        steer::<V6, P, T>(packet, tables, port, parsed)
+    };
+    decision.unwrap_or_else(Decision::from)
 }
 
 #[inline(always)]
 fn steer<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
-    network_at: usize,
+    port: &PortEntry,
+    parsed: &Parsed,
 ) -> Result<Decision, Verdict> {
-    let network = F::parse(packet, network_at)?;
+    let network = F::network(parsed);
     let state = tables.state().ok_or(Verdict::DropInternal)?;
     match F::class(tables, state, network.destination).ok_or(Verdict::DropInternal)? {
         Class::Internet => {}
@@ -61,26 +58,39 @@ fn steer<F: Family, P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    let id = choose::<F, T>(tables, state, &network)?;
-    let entry = u32::from(id) * 2 + state.uplink_copy(id);
-    let uplink = tables.uplink(entry).ok_or(Verdict::DropInternal)?;
-    if network.len > uplink.mtu as usize {
-        return Ok(Decision::too_big(uplink.mtu));
+    if F::INDEX == IPV4 && state.is_tracked(IPV4) {
+        return translated::outward(packet, tables, state, port, parsed);
     }
-    rewrite::forward::<F, P>(packet, network_at, &uplink.next_hop[F::INDEX])
+    let id = choose::<F, T>(tables, state, network)?;
+    let uplink = super::uplink_entry(tables, state, id)?;
+    send::<F, P>(packet, parsed, uplink, id)
+}
+
+/// Sends the packet, as it is, to an uplink.
+#[inline(always)]
+pub(super) fn send<F: Family, P: Packet>(
+    packet: &mut P,
+    parsed: &Parsed,
+    uplink: &UplinkEntry,
+    id: u8,
+) -> Result<Decision, Verdict> {
+    if F::network(parsed).len > usize::from(uplink.mtu) {
+        return Ok(Decision::too_big(u32::from(uplink.mtu)));
+    }
+    rewrite::forward::<F, P>(packet, parsed.network_at, &uplink.next_hop[F::INDEX])
         .ok_or(Verdict::DropInternal)?;
     Ok(Decision::forward(id))
 }
 
 /// The uplink for this packet's flow.
 #[inline(always)]
-fn choose<F: Family, T: Tables>(
+pub(super) fn choose<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
-    network: &parse::Network<F::Address>,
+    network: &Network<F::Address>,
 ) -> Result<u8, Verdict> {
     let group = &state.groups[DEFAULT_GROUP];
-    let hash = F::hash(state.seed, network);
+    let hash = F::hash(state.seed, group.policy(), network);
     let row = tables
         .row(group.rows() as u32 + hash.bucket())
         .ok_or(Verdict::DropInternal)?;

@@ -3,15 +3,19 @@
 pub mod lan;
 #[cfg(test)]
 mod tests;
+pub mod translated;
 pub mod uplink;
 
 use crate::{
     icmp_error,
     limits::{FORWARDED_COLUMNS, MAX_SLOTS, MAX_UPLINKS},
     packet::Packet,
-    parse::Link,
-    port::{PORT_VLAN_DEVICES, PortEntry},
+    parse::{self, Parsed},
+    port::PortEntry,
+    reset,
+    state::SharedState,
     tables::Tables,
+    uplink::UplinkEntry,
     verdict::{Disposition, Verdict},
 };
 
@@ -117,7 +121,11 @@ pub fn from_lan<P: Packet, T: Tables>(
     tables: &mut T,
     port: &PortEntry,
 ) -> Decision {
-    let decision = lan::decide(packet, tables, port);
+    let mut parsed = Parsed::default();
+    let decision = match parse::headers(packet, port, &mut parsed) {
+        Ok(()) => lan::decide(packet, tables, port, &parsed),
+        Err(verdict) => verdict.into(),
+    };
     finish(packet, tables, port, decision)
 }
 
@@ -127,7 +135,11 @@ pub fn from_uplink<P: Packet, T: Tables>(
     tables: &mut T,
     port: &PortEntry,
 ) -> Decision {
-    let decision = uplink::decide(packet, tables, port);
+    let mut parsed = Parsed::default();
+    let decision = match parse::headers(packet, port, &mut parsed) {
+        Ok(()) => uplink::decide(packet, tables, port, &parsed),
+        Err(verdict) => verdict.into(),
+    };
     finish(packet, tables, port, decision)
 }
 
@@ -143,20 +155,21 @@ pub fn finish<P: Packet, T: Tables>(
     decision: Decision,
 ) -> Decision {
     match decision.disposition() {
+        Disposition::Reply if decision.verdict_number() == Verdict::ReplyReset.number() => {
+            reset::answer(packet, tables).into()
+        }
         Disposition::Reply => icmp_error::answer(packet, tables, port, decision),
         Disposition::Forward | Disposition::Pass | Disposition::Drop => decision,
     }
 }
 
-/// Checks that a frame is for this port at all.
+/// The entry of an uplink, the copy that is in force.
 #[inline(always)]
-fn accept(link: &Link, port: &PortEntry) -> Result<(), Verdict> {
-    // A promiscuous port sees frames for other stations; forwarding them would double them.
-    if link.destination != port.mac {
-        return Err(Verdict::PassOtherHost);
-    }
-    if link.vlan && port.flags & PORT_VLAN_DEVICES != 0 {
-        return Err(Verdict::PassVlanDevice);
-    }
-    Ok(())
+fn uplink_entry<'t, T: Tables>(
+    tables: &'t T,
+    state: &SharedState,
+    id: u8,
+) -> Result<&'t UplinkEntry, Verdict> {
+    let entry = u32::from(id) * 2 + state.uplink_copy(id);
+    tables.uplink(entry).ok_or(Verdict::DropInternal)
 }

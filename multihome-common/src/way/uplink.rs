@@ -1,14 +1,16 @@
 //! From an uplink: to the LAN host that the packet is for; all else is the kernel's.
 
-use super::{Decision, accept};
+use super::{Decision, translated};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
     packet::Packet,
-    parse,
+    parse::Parsed,
     port::PortEntry,
     rewrite,
+    state::IPV4,
     tables::Tables,
+    uplink::HostEntry,
     verdict::Verdict,
     wire::ethernet,
 };
@@ -17,23 +19,18 @@ use crate::{
 ///
 /// What is to be answered is left as it came in: see [`super::finish`].
 #[inline(always)]
-pub fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T, port: &PortEntry) -> Decision {
-    dispatch(packet, tables, port).unwrap_or_else(Decision::from)
-}
-
-#[inline(always)]
-fn dispatch<P: Packet, T: Tables>(
+pub fn decide<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     port: &PortEntry,
-) -> Result<Decision, Verdict> {
-    let link = parse::link(packet)?;
-    accept(&link, port)?;
-    match link.ethertype {
-        ethernet::IPV4 => deliver::<V4, P, T>(packet, tables, port, link.len),
-        ethernet::IPV6 => deliver::<V6, P, T>(packet, tables, port, link.len),
-        _ => Err(Verdict::PassNotIp),
-    }
+    parsed: &Parsed,
+) -> Decision {
+    let decision = if parsed.ethertype == ethernet::IPV4 {
+        deliver::<V4, P, T>(packet, tables, port, parsed)
+    } else {
+        deliver::<V6, P, T>(packet, tables, port, parsed)
+    };
+    decision.unwrap_or_else(Decision::from)
 }
 
 #[inline(always)]
@@ -41,10 +38,16 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     port: &PortEntry,
-    network_at: usize,
+    parsed: &Parsed,
 ) -> Result<Decision, Verdict> {
-    let network = F::parse(packet, network_at)?;
+    let network = F::network(parsed);
     let state = tables.state().ok_or(Verdict::DropInternal)?;
+    if F::INDEX == IPV4
+        && state.is_tracked(IPV4)
+        && let Some(result) = translated::inward(packet, tables, state, port, parsed)
+    {
+        return result;
+    }
     let class = |address| F::class(tables, state, address).ok_or(Verdict::DropInternal);
     match class(network.destination)? {
         Class::Lan => {}
@@ -67,9 +70,19 @@ fn deliver<F: Family, P: Packet, T: Tables>(
         None => F::kernel_route(tables, port.ifindex, network.source, network.destination)
             .ok_or(Verdict::PassNoNeighbour)?,
     };
-    if network.len > usize::from(host.mtu) {
+    hand_over::<F, P>(packet, parsed, &host)
+}
+
+/// Sends the packet, as it is, to a LAN host.
+#[inline(always)]
+pub(super) fn hand_over<F: Family, P: Packet>(
+    packet: &mut P,
+    parsed: &Parsed,
+    host: &HostEntry,
+) -> Result<Decision, Verdict> {
+    if F::network(parsed).len > usize::from(host.mtu) {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
-    rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
+    rewrite::forward::<F, P>(packet, parsed.network_at, &host.hop).ok_or(Verdict::DropInternal)?;
     Ok(Decision::forward(host.slot as u8))
 }

@@ -6,6 +6,8 @@ use crate::packet::Packet;
 pub const LEN: usize = 14;
 /// Length of one tag, in bytes.
 pub const TAG_LEN: usize = 4;
+/// Where the sender's MAC stands.
+pub const SOURCE_AT: usize = 6;
 /// Where the type stands in an untagged frame.
 pub const TYPE_AT: usize = 12;
 

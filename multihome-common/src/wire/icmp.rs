@@ -1,8 +1,18 @@
 //! ICMP and ICMPv6 (RFC 792, RFC 4443): types and codes that the packet path sends or minds.
 
+use crate::transport::Icmp;
+
 /// Length of the header, in bytes.
 pub const LEN: usize = 8;
 
+/// ICMP: echo reply.
+pub const V4_ECHO_REPLY: u8 = 0;
+/// ICMP: echo request.
+pub const V4_ECHO: u8 = 8;
+/// ICMP: timestamp request.
+pub const V4_TIMESTAMP: u8 = 13;
+/// ICMP: timestamp reply.
+pub const V4_TIMESTAMP_REPLY: u8 = 14;
 /// ICMP: destination unreachable.
 pub const V4_UNREACHABLE: u8 = 3;
 /// Code of [`V4_UNREACHABLE`]: network unreachable.
@@ -20,6 +30,17 @@ pub const V6_TOO_BIG: u8 = 2;
 pub const V6_TIME_EXCEEDED: u8 = 3;
 /// ICMPv6: redirect, which counts as an error message for RFC 4443 section 2.4 (e).
 pub const V6_REDIRECT: u8 = 137;
+
+/// What kind of message an ICMP type is to a translator. Queries that nobody sends any more
+/// (RFC 6918) count as other messages.
+#[inline(always)]
+pub const fn v4_kind(kind: u8) -> Icmp {
+    match kind {
+        V4_ECHO | V4_TIMESTAMP => Icmp::Query,
+        V4_ECHO_REPLY | V4_TIMESTAMP_REPLY => Icmp::Answer,
+        _ => Icmp::Other,
+    }
+}
 
 /// Whether an ICMP message of this type is a query or its answer: only those may cause an ICMP
 /// error (RFC 1122 section 3.2.2), so a type that is not known counts as an error.

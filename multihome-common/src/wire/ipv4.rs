@@ -9,6 +9,11 @@ pub const TTL_AT: usize = 8;
 /// Where the header checksum stands.
 pub const CHECKSUM_AT: usize = 10;
 
+/// Where the source address stands.
+pub const SOURCE_AT: usize = 12;
+/// Where the destination address stands.
+pub const DESTINATION_AT: usize = 16;
+
 /// "Don't fragment" in the word of flags and offset.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the offset in the word of flags and offset.

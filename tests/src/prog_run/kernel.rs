@@ -11,14 +11,19 @@ use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
 use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
+    flow::tag::{TagLine, WAYS},
     limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS},
+    nat44::ports::{LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
 };
 
-use super::world::{self, HOST4, HOST6, IFINDEX, LAN_SLOT, Side, World};
+use super::{
+    shared::Shared,
+    world::{self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, Side, World},
+};
 
 /// Room for what a program makes of a packet: an answer grows by its headers.
 const OUTPUT: usize = 16 * 1024;
@@ -42,6 +47,9 @@ pub struct Run {
 pub struct Kernel {
     ebpf: Ebpf,
     state: Array<MapData, SharedState>,
+    uplinks: Array<MapData, UplinkEntry>,
+    flow_tags: Shared,
+    nat_ports: Shared,
     ports: Array<MapData, PortEntry>,
     hosts4: HashMap<MapData, u32, HostEntry>,
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
@@ -59,6 +67,9 @@ impl Kernel {
     /// When the kernel refuses; the verifier's words are in the error.
     pub fn load() -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
+            .map_max_entries(abi::FLOW_TAGS, FLOW_BUCKETS)
+            .map_max_entries(abi::FLOWS, FLOW_BUCKETS * WAYS as u32)
+            .map_max_entries(abi::NAT_PORTS, SPACES * LINES)
             .load(OBJECT)
             .context("cannot load the object")?;
         for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
@@ -74,10 +85,6 @@ impl Kernel {
         let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
         for bucket in 0..BUCKETS {
             rows.set(bucket as u32, world::row(bucket).0, 0)?;
-        }
-        let mut uplinks: Array<_, UplinkEntry> = take(abi::UPLINKS)?.try_into()?;
-        for id in 0..3 {
-            uplinks.set(u32::from(id) * 2, world::uplink(id), 0)?;
         }
         let mut classes: Array<_, AddressTable<Address4>> = take(abi::ADDRESSES4)?.try_into()?;
         classes.set(
@@ -97,6 +104,15 @@ impl Kernel {
         }
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
+            uplinks: take(abi::UPLINKS)?.try_into()?,
+            flow_tags: Shared::of(
+                &take(abi::FLOW_TAGS)?,
+                FLOW_BUCKETS as usize * size_of::<TagLine>(),
+            )?,
+            nat_ports: Shared::of(
+                &take(abi::NAT_PORTS)?,
+                (SPACES * LINES) as usize * size_of::<PortLine>(),
+            )?,
             ports: take(abi::PORTS)?.try_into()?,
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
@@ -125,11 +141,16 @@ impl Kernel {
     /// When a map cannot be written.
     pub fn enter(&mut self, world: &World, side: Side) -> Result<()> {
         let mut state = self.state.get(&0, 0)?;
-        state.seed = world.seed;
-        state.groups[0] = world.group;
+        world.write(&mut state);
         self.state.set(0, state, 0)?;
-        let place = port::places(IFINDEX).next().context("no place")?;
-        self.ports.set(place, world.port_of(side), 0)?;
+        for id in 0..3 {
+            self.uplinks.set(u32::from(id) * 2, world.uplink(id), 0)?;
+        }
+        if world.nat.is_some() {
+            self.flow_tags.clear();
+            self.nat_ports.clear();
+        }
+        self.enter_port(world, side)?;
         self.hosts4
             .insert(Address4::from_bytes(HOST4.octets()).key(), world.host(), 0)?;
         self.hosts6
@@ -194,6 +215,27 @@ impl Kernel {
         })
     }
 
+    /// Makes the device that packets come in on a LAN port or an uplink.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn enter_port(&mut self, world: &World, side: Side) -> Result<()> {
+        let place = port::places(IFINDEX).next().context("no place")?;
+        Ok(self.ports.set(place, world.port_of(side), 0)?)
+    }
+
+    /// Runs packets that only prepare what follows, whatever becomes of them.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`].
+    pub fn prepare(&mut self, before: &[(Side, Vec<u8>)], world: &World) -> Result<()> {
+        for (side, packet) in before {
+            self.enter_port(world, *side)?;
+            self.run(*side, packet)?;
+        }
+        Ok(())
+    }
+
     fn program(&self, side: Side) -> Result<&Xdp> {
         let name = match side {
             Side::Lan => PROGRAM_LAN,
@@ -206,7 +248,7 @@ impl Kernel {
         // Those that are used: the verdicts' numbers, and the three uplinks.
         (0..COUNTER_COLUMNS as u32)
             .map(|column| {
-                if (40..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
+                if (47..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
                     return Ok(Count::default());
                 }
                 let cell = self

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod kernel;
 pub mod row;
 pub mod rows;
+mod shared;
 pub mod world;
 
 use anyhow::Result;
@@ -33,6 +34,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::passed::rows(),
         rows::answers::rows(),
         rows::dropped::rows(),
+        rows::translated::rows(),
     ]
     .concat()
 }

@@ -24,6 +24,8 @@ pub struct Row {
     pub side: Side,
     /// What the programs are told.
     pub world: World,
+    /// Packets that go before, and what side they come in on.
+    pub before: Vec<(Side, Vec<u8>)>,
     /// The packet in.
     pub input: Vec<u8>,
     /// The verdict.
@@ -54,6 +56,7 @@ impl Row {
             shows,
             side,
             world,
+            before: Vec::new(),
             input,
             verdict,
             uplink: None,
@@ -64,6 +67,12 @@ impl Row {
     /// The same row in another world.
     pub fn within(mut self, edit: impl FnOnce(&mut World)) -> Self {
         edit(&mut self.world);
+        self
+    }
+
+    /// The same row after another packet.
+    pub fn after(mut self, side: Side, packet: Vec<u8>) -> Self {
+        self.before.push((side, packet));
         self
     }
 
@@ -78,9 +87,22 @@ impl Row {
     /// # Errors
     /// When it cannot be run.
     pub fn check(&self, kernel: &mut Kernel) -> Result<Result<(), String>> {
-        kernel.enter(&self.world, self.side)?;
+        self.enter(kernel)?;
         let run = kernel.run(self.side, &self.input)?;
         Ok(self.judge(&run))
+    }
+
+    /// Makes the kernel's tables what the row says, packets that go before included.
+    ///
+    /// # Errors
+    /// When a map cannot be written, or a program not run.
+    pub fn enter(&self, kernel: &mut Kernel) -> Result<()> {
+        kernel.enter(&self.world, self.side)?;
+        if !self.before.is_empty() {
+            kernel.prepare(&self.before, &self.world)?;
+            kernel.enter_port(&self.world, self.side)?;
+        }
+        Ok(())
     }
 
     fn judge(&self, run: &Run) -> Result<(), String> {

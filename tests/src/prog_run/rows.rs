@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod dropped;
 pub mod passed;
 pub mod steering;
+pub mod translated;
 
 use super::{
     frames::{IPV4, IPV6, ethernet, ipv4, ipv6},

@@ -4,12 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
+    flow::lifetime::Timeouts,
     limits::{BUCKETS, MAX_UPLINKS},
+    nat44::ports::PortRanges,
     port::PortEntry,
     rank::RankRow,
     sim::SimTables,
-    state::GroupWords,
-    uplink::{Hop, HostEntry, UplinkEntry},
+    state::{GroupWords, IPV4, SharedState},
+    uplink::{Hop, HostEntry, MODE_NAT44, UplinkEntry},
 };
 
 /// The device that test runs come in on: the loopback device, which is always there.
@@ -40,7 +42,7 @@ pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 pub const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 9);
 
 /// MTU of uplink 1; the others have 1500.
-pub const SMALL_MTU: u32 = 1400;
+pub const SMALL_MTU: u16 = 1400;
 
 /// Which program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,38 @@ pub struct World {
     pub port: PortEntry,
     /// The LAN host's MTU.
     pub host_mtu: u16,
+    /// How the uplinks translate IPv4 addresses, if they do.
+    pub nat: Option<Nat>,
 }
+
+/// How the uplinks translate, all alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// A set of `UPLINK_*` flags.
+    pub flags: u8,
+    /// How many outside addresses there are: 0 or 1.
+    pub addresses: u8,
+    /// Buckets of the flow table that the programs are told of.
+    pub buckets: u32,
+    /// The alive word.
+    pub alive: u64,
+}
+
+impl Default for Nat {
+    fn default() -> Self {
+        Self {
+            flags: 0,
+            addresses: 1,
+            buckets: FLOW_BUCKETS,
+            alive: 0b111,
+        }
+    }
+}
+
+/// Buckets of the flow table.
+pub const FLOW_BUCKETS: u32 = 64;
+/// The outside address of every uplink.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 impl Default for World {
     fn default() -> Self {
@@ -81,6 +114,7 @@ impl Default for World {
                 ..PortEntry::default()
             },
             host_mtu: 1500,
+            nat: None,
         }
     }
 }
@@ -93,15 +127,6 @@ pub fn next_hop(id: u8, family: usize) -> [u8; 6] {
 /// The gateway's MAC on an uplink.
 pub fn uplink_mac(id: u8) -> [u8; 6] {
     [2, 0, 0, 8, 0, id]
-}
-
-/// The entry of an uplink.
-pub fn uplink(id: u8) -> UplinkEntry {
-    UplinkEntry {
-        mtu: if id == 1 { SMALL_MTU } else { 1500 },
-        reserved: 0,
-        next_hop: [0, 1].map(|family| Hop::new(next_hop(id, family), uplink_mac(id))),
-    }
 }
 
 /// The rank row of a bucket: the three uplinks, each first in a third of the buckets.
@@ -162,6 +187,34 @@ impl World {
         PortEntry { slot, ..self.port }
     }
 
+    /// The entry of an uplink.
+    pub fn uplink(&self, id: u8) -> UplinkEntry {
+        let mut entry = UplinkEntry {
+            mtu: if id == 1 { SMALL_MTU } else { 1500 },
+            next_hop: [0, 1].map(|family| Hop::new(next_hop(id, family), uplink_mac(id))),
+            ..UplinkEntry::default()
+        };
+        if let Some(nat) = self.nat {
+            entry.mode[IPV4] = MODE_NAT44;
+            entry.flags = nat.flags;
+            entry.outside_count = nat.addresses;
+            entry.outside[0] = OUTSIDE.into();
+        }
+        entry
+    }
+
+    /// The words of the shared state that this world needs.
+    pub fn write(&self, state: &mut SharedState) {
+        let nat = self.nat.unwrap_or_default();
+        state.seed = self.seed;
+        state.groups[0] = self.group;
+        state.tracked = u64::from(self.nat.is_some());
+        state.flow_buckets = nat.buckets.into();
+        state.alive[IPV4] = nat.alive;
+        state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
+        state.timeouts = Timeouts::default();
+    }
+
     /// The LAN host's entry.
     pub fn host(&self) -> HostEntry {
         HostEntry {
@@ -174,14 +227,14 @@ impl World {
     /// The same world in plain memory.
     pub fn simulated(&self, side: Side) -> SimTables {
         let mut tables = SimTables::default();
-        tables.state.seed = self.seed;
-        tables.state.groups[0] = self.group;
+        tables.track(FLOW_BUCKETS, 1);
+        self.write(&mut tables.state);
         tables.add_port(self.port_of(side));
         *tables.addresses4 = AddressTable::new(&segments4()).expect("it has room");
         *tables.addresses6 = AddressTable::new(&segments6()).expect("it has room");
         tables.rows = (0..BUCKETS).map(row).collect();
         for id in 0..3 {
-            tables.uplinks[usize::from(id) * 2] = uplink(id);
+            tables.uplinks[usize::from(id) * 2] = self.uplink(id);
         }
         tables
             .hosts4

@@ -15,7 +15,7 @@ use crate::prog_run::{
 };
 
 /// The answer to a frame: its link header back to the sender, and an ICMP error that quotes it.
-fn answer4(frame: &[u8], kind: u8, code: u8, rest: u32) -> Vec<u8> {
+pub(super) fn answer4(frame: &[u8], kind: u8, code: u8, rest: u32) -> Vec<u8> {
     let at = network_at(frame);
     let total = usize::from(u16::from_be_bytes([frame[at + 2], frame[at + 3]]));
     let packet = &frame[at..at + total];
@@ -191,7 +191,7 @@ fn too_big() -> Vec<Row> {
             header.dont_fragment = dont_fragment
         });
         let frame = from_host(IPV4, &packet);
-        let answer = answer4(&frame, 3, 4, SMALL_MTU);
+        let answer = answer4(&frame, 3, 4, SMALL_MTU.into());
         let shows = format!("larger than the MTU, DF {dont_fragment}: fragmentation needed");
         rows.push(to_small(Row::changed(
             &shows,
@@ -203,7 +203,7 @@ fn too_big() -> Vec<Row> {
     }
     for len in [SMALL_MTU - 19, SMALL_MTU + 60] {
         let frame = out4(17, &udp((5000, 6000), &vec![9; len as usize - 8]));
-        let answer = answer4(&frame, 3, 4, SMALL_MTU);
+        let answer = answer4(&frame, 3, 4, SMALL_MTU.into());
         let shows = "one byte more than the MTU is too much";
         rows.push(to_small(Row::changed(
             shows,
@@ -214,7 +214,7 @@ fn too_big() -> Vec<Row> {
         )));
     }
     let frame = out6(17, &udp((5000, 6000), &vec![9; SMALL_MTU as usize - 47]));
-    let answer = answer6(&frame, 2, SMALL_MTU);
+    let answer = answer6(&frame, 2, SMALL_MTU.into());
     rows.push(to_small(Row::changed(
         "IPv6 larger than the MTU: packet too big",
         Side::Lan,

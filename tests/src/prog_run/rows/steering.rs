@@ -1,7 +1,7 @@
 //! Packets of LAN hosts that are steered to an uplink.
 
 use etherparse::Ipv4Options;
-use multihome_common::verdict::Verdict::Forwarded;
+use multihome_common::{state::Policy, verdict::Verdict::Forwarded};
 
 use super::{OUT4, OUT6, from_host, out4, out6};
 use crate::prog_run::{
@@ -328,7 +328,12 @@ fn ranked(frame: &[u8], word: u64) -> u8 {
     // The hash has no independent twin: its properties are tested beside it. What the row shows is
     // that kernel and host agree on it, and that the row of the bucket decides.
     let network = V4::parse(&Frame::new(frame), 14).expect("a good packet");
-    let bucket = V4::hash(crate::prog_run::world::World::default().seed, &network).bucket();
+    let bucket = V4::hash(
+        crate::prog_run::world::World::default().seed,
+        Policy::FiveTuple,
+        &network,
+    )
+    .bucket();
     (0..3)
         .map(|place| ((bucket + place) % 3) as u8)
         .find(|id| word >> id & 1 == 1)

@@ -1,0 +1,158 @@
+//! What the packet path asks of the flow and port tables, each step in a global function: the verifier
+//! walks it once, on its own, and not once for each way that leads to it.
+
+use multihome_common::{
+    flow::{
+        FlowKey,
+        table::{self, Claim},
+    },
+    nat44::{
+        open::{self, Opening},
+        ports::{self, Found},
+    },
+    verdict::Verdict,
+};
+
+use crate::maps::{Shared, scratch, state, uplink};
+
+/// What [`multihome_find_flow`] answers when there is no such flow.
+const NO_FLOW: u64 = u64::MAX;
+/// What [`multihome_open_flow`] adds to a verdict's number.
+const REFUSED: u64 = 1 << 32;
+
+/// The slot of the live flow whose key is in the scratch memory.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_find_flow(now: u32) -> u64 {
+    let (Some(state), Some(scratch)) = (state(), scratch()) else {
+        return NO_FLOW;
+    };
+    let key = &scratch.key;
+    match table::find(&Shared, state, key, key.hash(state.seed), now) {
+        Some(index) => index.into(),
+        None => NO_FLOW,
+    }
+}
+
+/// Opens the flow that is in the scratch memory; the slot, or the verdict with [`REFUSED`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_open_flow(now: u32) -> u64 {
+    let refused = |verdict: Verdict| REFUSED | u64::from(verdict.number());
+    let (Some(state), Some(scratch)) = (state(), scratch()) else {
+        return refused(Verdict::DropInternal);
+    };
+    let opening = &scratch.opening;
+    let id = opening.uplink as u8 & 63;
+    let Some(uplink) = uplink(u32::from(id) * 2 + state.uplink_copy(id)) else {
+        return refused(Verdict::DropInternal);
+    };
+    match open::open(&Shared, state, uplink, opening, now) {
+        Ok(index) => index.into(),
+        Err(verdict) => refused(verdict),
+    }
+}
+
+/// Ends the flow in this slot.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_close_flow(index: u32) -> u64 {
+    open::close(&Shared, index);
+    0
+}
+
+/// See [`PortMemory::join_line`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_join_line(line: u32, owner: u64) -> u64 {
+    ports::join_line(&Shared, line, owner).0.into()
+}
+
+/// See [`PortMemory::take_line`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_take_line(line: u32, owner: u64, start: u32, step: u32) -> u64 {
+    ports::take_line(&Shared, line, owner, start, step).0.into()
+}
+
+/// See [`FlowMemory::claim_in`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_claim_in(bucket: u32, signature: u32) -> u64 {
+    table::claim_in(&Shared, bucket, signature).0
+}
+
+/// See [`FlowMemory::age`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_age(index: u32, now: u32) -> u64 {
+    match state() {
+        Some(state) => table::age(&Shared, index, now, &state.timeouts).into(),
+        None => 0,
+    }
+}
+
+/// See [`FlowMemory::displace`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_displace(first: u32, second: u32, signature: u32, now: u32) -> u64 {
+    match state() {
+        Some(state) => table::displace(&Shared, [first, second], signature, now, &state.timeouts).0,
+        None => 0,
+    }
+}
+
+/// The slot of a live flow.
+#[inline(always)]
+pub fn find(key: &FlowKey, now: u32) -> Option<u32> {
+    scratch()?.key = *key;
+    let found = multihome_find_flow(now);
+    (found != NO_FLOW).then_some(found as u32)
+}
+
+/// Opens a flow; the slot, or the verdict of its packet.
+#[inline(always)]
+pub fn open(opening: &Opening, now: u32) -> Result<u32, Verdict> {
+    scratch().ok_or(Verdict::DropInternal)?.opening = *opening;
+    let opened = multihome_open_flow(now);
+    if opened & REFUSED != 0 {
+        return Err(Verdict::from_number(opened as u8).unwrap_or(Verdict::DropInternal));
+    }
+    Ok(opened as u32)
+}
+
+/// Ends a flow.
+#[inline(always)]
+pub fn close(index: u32) {
+    multihome_close_flow(index);
+}
+
+/// See [`ports::join_line`].
+#[inline(always)]
+pub fn join_line(line: u32, owner: u64) -> Found {
+    Found(multihome_join_line(line, owner) as u32)
+}
+
+/// See [`ports::take_line`].
+#[inline(always)]
+pub fn take_line(line: u32, owner: u64, start: u32, step: u32) -> Found {
+    Found(multihome_take_line(line, owner, start, step) as u32)
+}
+
+/// See [`table::claim_in`].
+#[inline(always)]
+pub fn claim_in(bucket: u32, signature: u32) -> Claim {
+    Claim(multihome_claim_in(bucket, signature))
+}
+
+/// See [`table::age`].
+#[inline(always)]
+pub fn age(index: u32, now: u32) -> u32 {
+    multihome_age(index, now) as u32
+}
+
+/// See [`table::displace`].
+#[inline(always)]
+pub fn displace(buckets: [u32; 2], signature: u32, now: u32) -> Claim {
+    Claim(multihome_displace(buckets[0], buckets[1], signature, now))
+}

@@ -1,0 +1,64 @@
+//! The memory of a map that programs and tests share, to be cleared between rows.
+
+use std::{
+    num::NonZeroUsize,
+    os::fd::{AsFd as _, BorrowedFd},
+    ptr::NonNull,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Map, MapData};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A mapped array.
+pub struct Shared {
+    start: NonNull<core::ffi::c_void>,
+    len: usize,
+}
+
+// SAFETY: the memory belongs to the value, which alone writes to it while no program runs.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    /// Maps `len` bytes of an array that was made to be mapped.
+    ///
+    /// # Errors
+    /// When it is no such array.
+    pub fn of(map: &Map, len: usize) -> Result<Self> {
+        let Map::Array(data) = map else {
+            bail!("not an array");
+        };
+        let data: &MapData = data;
+        let file: BorrowedFd<'_> = data.fd().as_fd();
+        let size = NonZeroUsize::new(len).context("an empty map")?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let start = unsafe {
+            mmap(
+                None,
+                size,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                file,
+                0,
+            )
+        };
+        Ok(Self {
+            start: start.context("mapping an array")?,
+            len,
+        })
+    }
+
+    /// Fills it with zeroes.
+    pub fn clear(&mut self) {
+        // SAFETY: the mapping is `len` bytes long, and no program runs meanwhile.
+        unsafe { self.start.cast::<u8>().write_bytes(0, self.len) };
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the range is the one that was mapped, and nothing refers to it any more.
+        let unmapped = unsafe { munmap(self.start, self.len) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
