@@ -2,7 +2,7 @@
 
 use crate::{
     address::{Address4, Address6, Class},
-    flow::{FlowKey, table, table::FlowMemory},
+    flow::{FlowKey, slot::Outside, table, table::FlowMemory},
     nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
@@ -63,9 +63,24 @@ pub trait Tables: FlowMemory + PortMemory + Sized {
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())
     }
-    /// Opens a flow; the slot's index, or the verdict of a packet whose flow cannot be opened.
-    fn open_flow(&self, state: &SharedState, opening: &Opening) -> Result<u32, Verdict> {
-        let id = opening.uplink as u8 & 63;
+    /// Opens a flow by uplink `id`, with this outside end if it is given ([`Outside::word`]), else
+    /// with one that is sought; the slot's index, or the verdict of a packet whose flow cannot be
+    /// opened.
+    fn open_flow(
+        &self,
+        state: &SharedState,
+        key: &FlowKey,
+        host: &HostEntry,
+        id: u8,
+        outside: u64,
+    ) -> Result<u32, Verdict> {
+        let opening = &Opening {
+            key: *key,
+            host: *host,
+            uplink: id.into(),
+            outside,
+        };
+        let id = id & 63;
         let entry = u32::from(id) * 2 + state.uplink_copy(id);
         let uplink = self.uplink(entry).ok_or(Verdict::DropInternal)?;
         open::open(self, state, uplink, opening, self.now())

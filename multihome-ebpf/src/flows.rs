@@ -7,9 +7,10 @@ use multihome_common::{
         table::{self, Claim},
     },
     nat44::{
-        open::{self, Opening},
+        open,
         ports::{self, Found},
     },
+    uplink::HostEntry,
     verdict::Verdict,
 };
 
@@ -110,10 +111,23 @@ pub fn find(key: &FlowKey, now: u32) -> Option<u32> {
     (found != NO_FLOW).then_some(found as u32)
 }
 
-/// Opens a flow; the slot, or the verdict of its packet.
+/// Opens a flow; the slot, or the verdict of its packet. See [`Tables::open_flow`].
+///
+/// [`Tables::open_flow`]: multihome_common::tables::Tables::open_flow
 #[inline(always)]
-pub fn open(opening: &Opening, now: u32) -> Result<u32, Verdict> {
-    scratch().ok_or(Verdict::DropInternal)?.opening = *opening;
+pub fn open(
+    key: &FlowKey,
+    host: &HostEntry,
+    id: u8,
+    outside: u64,
+    now: u32,
+) -> Result<u32, Verdict> {
+    // Field by field, because the stack has no room for all of it.
+    let opening = &mut scratch().ok_or(Verdict::DropInternal)?.opening;
+    opening.key = *key;
+    opening.host = *host;
+    opening.uplink = id.into();
+    opening.outside = outside;
     let opened = multihome_open_flow(now);
     if opened & REFUSED != 0 {
         return Err(Verdict::from_number(opened as u8).unwrap_or(Verdict::DropInternal));

@@ -22,10 +22,7 @@ use multihome_common::{
         tag::TagLine,
     },
     limits::{MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
-    nat44::{
-        open::Opening,
-        ports::{Found, PortLine, PortMemory},
-    },
+    nat44::ports::{Found, PortLine, PortMemory},
     port::PortEntry,
     rank::RankRow,
     rate_limit::TokenBucket,
@@ -261,8 +258,15 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn open_flow(&self, _: &SharedState, opening: &Opening) -> Result<u32, Verdict> {
-        flows::open(opening, self.now())
+    fn open_flow(
+        &self,
+        _: &SharedState,
+        key: &FlowKey,
+        host: &HostEntry,
+        id: u8,
+        outside: u64,
+    ) -> Result<u32, Verdict> {
+        flows::open(key, host, id, outside, self.now())
     }
 
     #[inline(always)]

@@ -62,6 +62,8 @@ impl Found {
     const NOTHING: Self = Self(0x10);
     /// The mapping is here, and has as many flows as it can count.
     const FULL: Self = Self(0x20);
+    /// Another CPU took the port that was free.
+    const RACED: Self = Self(0x50);
     const FORWARD: u32 = 8;
 
     /// The place in the line.
@@ -285,8 +287,12 @@ impl Request {
             let line = self.line(n);
             // RFC 4787 section 4.2.1: the same port if it can be had.
             let start = u32::from(self.port) % LINE as u32;
-            let found = memory.take_line(line, self.owner(), start, step);
-            if !found.is_nothing() {
+            let mut found = memory.take_line(line, self.owner(), start, step);
+            if found.0 == Found::RACED.0 {
+                // Perhaps the other CPU has made the very same mapping; else there are more lines.
+                found = memory.join_line(line, self.owner());
+            }
+            if !found.is_nothing() && !found.is_full() {
                 return Some(self.mapping(line, found));
             }
         }
@@ -333,23 +339,17 @@ pub fn take_line<M: PortMemory>(memory: &M, line: u32, owner: u64, start: u32, s
     let Some(line) = memory.port_line(line) else {
         return Found::NOTHING;
     };
-    for _ in 0..CLAIM_ATTEMPTS {
-        let place = free_place(line, start, step);
-        let word = &line.0[place as usize & (LINE - 1)];
-        let old = PortWord(word.load());
-        let found = Found(place & (LINE as u32 - 1));
-        if place == NO_PLACE {
-            break;
-        }
-        if old.is_free() && word.change(old.0, owner << 16 | 1) {
-            return found;
-        }
-        // Another CPU was first; perhaps it has made the very same mapping.
-        if let Joined::Yes = join_word(word, owner) {
-            return found;
-        }
+    let place = free_place(line, start, step);
+    if place == NO_PLACE {
+        return Found::NOTHING;
     }
-    Found::NOTHING
+    let found = Found(place & (LINE as u32 - 1));
+    let word = &line.0[found.0 as usize];
+    let old = PortWord(word.load());
+    if old.is_free() && word.change(old.0, owner << 16 | 1) {
+        return found;
+    }
+    Found::RACED
 }
 
 const NO_PLACE: u32 = LINE as u32;

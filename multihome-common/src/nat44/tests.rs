@@ -541,11 +541,8 @@ fn two_cpus_leave_nothing_half_done() {
         } else {
             5000 + (random >> 32 & 3) as u32
         };
-        super::open::Opening {
-            key: FlowKey::v4(inside, remote, port << 16, number),
-            uplink: random >> 40 & 1,
-            ..super::open::Opening::default()
-        }
+        let key = FlowKey::v4(inside, remote, port << 16, number);
+        (key, (random >> 40 & 1) as u8)
     };
     std::thread::scope(|scope| {
         for cpu in 0..2u64 {
@@ -555,8 +552,8 @@ fn two_cpus_leave_nothing_half_done() {
                 let mut opened = 0;
                 for _ in 0..200_000 {
                     random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ random >> 29;
-                    let opening = opening(random);
-                    let found = tables.find_flow(&tables.state, &opening.key);
+                    let (key, id) = opening(random);
+                    let found = tables.find_flow(&tables.state, &key);
                     match found {
                         Some(index) if random >> 50 & 3 == 0 => tables.close_flow(index),
                         Some(index) => {
@@ -564,7 +561,11 @@ fn two_cpus_leave_nothing_half_done() {
                             slot.note(crate::flow::slot::Direction::Inward, 1000, 0, 1);
                         }
                         None => {
-                            opened += u32::from(tables.open_flow(&tables.state, &opening).is_ok())
+                            opened += u32::from(
+                                tables
+                                    .open_flow(&tables.state, &key, &testing::host(), id, 0)
+                                    .is_ok(),
+                            )
                         }
                     }
                 }

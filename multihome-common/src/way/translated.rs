@@ -10,7 +10,7 @@ use crate::{
         slot::{Direction, FlowSlot, Outside},
     },
     nat44::{
-        open::{Opening, pair_number},
+        open::pair_number,
         ports::{self, Space},
         translate::{self, End, Headers},
     },
@@ -58,13 +58,7 @@ pub fn outward<P: Packet, T: Tables>(
                 return lan::send::<V4, P>(packet, parsed, uplink, id);
             }
             may_open(network, transport)?;
-            let opening = Opening {
-                key,
-                host: sender(packet, port)?,
-                uplink: u64::from(id),
-                outside: 0,
-            };
-            tables.open_flow(state, &opening)?
+            tables.open_flow(state, &key, &sender(packet, port)?, id, 0)?
         }
     };
     let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
@@ -163,14 +157,9 @@ fn deliver<P: Packet, T: Tables>(
     let index = match tables.find_flow(state, &key) {
         Some(index) => index,
         None if owner.is_forward() || uplink.flags & UPLINK_OPEN_FILTER != 0 => {
-            let host = tables.host4(Address4(owner.inside())).copied();
-            let opening = Opening {
-                key,
-                host: host.ok_or(Verdict::PassNoNeighbour)?,
-                uplink: u64::from(id),
-                outside: outside.word(),
-            };
-            tables.open_flow(state, &opening)?
+            let host = tables.host4(Address4(owner.inside()));
+            let host = host.ok_or(Verdict::PassNoNeighbour)?;
+            tables.open_flow(state, &key, host, id, outside.word())?
         }
         None => return Err(Verdict::DropFiltered),
     };
