@@ -40,6 +40,9 @@ pub enum DataplaneError {
     /// The object lacks a map or program that this binary expects.
     #[error("the object has no {0}; this binary is damaged, build it anew")]
     Missing(&'static str),
+    /// The thread that waits for running programs could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// A map could not be read or written.
     #[error("cannot use the map {map}")]
     Map {
@@ -153,6 +156,7 @@ impl Classify for DataplaneError {
             | Self::Load(_)
             | Self::Program { .. }
             | Self::Missing(_)
+            | Self::Thread(_)
             | Self::Map { .. }
             | Self::Device { .. }
             | Self::Attach { .. }

@@ -22,6 +22,7 @@ use multihome_common::{
 use super::{
     CounterReader, DataplaneError,
     attach::{self, Attached, LINK_PREFIX},
+    grace::Grace,
     pins, redirect,
     shared::SharedArray,
 };
@@ -53,8 +54,8 @@ pub struct Dataplane {
     pub(super) hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
-    /// Copies that were in force until a moment ago, which a program may still be reading.
-    pub(super) in_use: bool,
+    /// For copies that were in force until a moment ago, which a program may still be reading.
+    pub(super) grace: Grace,
 }
 
 impl Dataplane {
@@ -76,6 +77,9 @@ impl Dataplane {
                 .load()
                 .map_err(|source| DataplaneError::Program { program, source })?;
         }
+        let mut grace = Grace::new()?;
+        // An earlier controller may have changed something just now.
+        grace.begin();
         Ok(Self {
             state: SharedArray::map(&take(&mut ebpf, abi::STATE)?, abi::STATE)?,
             rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
@@ -91,7 +95,7 @@ impl Dataplane {
             pins,
             mode,
             adopted,
-            in_use: true,
+            grace,
         })
     }
 

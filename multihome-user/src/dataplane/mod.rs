@@ -5,6 +5,7 @@ mod attach;
 mod counters;
 mod detach;
 mod error;
+mod grace;
 mod load;
 mod pins;
 mod redirect;

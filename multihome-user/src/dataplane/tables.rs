@@ -73,12 +73,12 @@ impl Dataplane {
         let other = first + (MAX_GROUPS * BUCKETS) as u64;
         let in_force = self.state.rows(group).load(Relaxed);
         let spare = if in_force == first { other } else { first };
-        self.wait_for_readers();
+        self.grace.end();
         for (bucket, row) in rows.iter().enumerate() {
             self.rows.store(spare as usize + bucket, row.0);
         }
         self.state.rows(group).store(spare, Release);
-        self.in_use = true;
+        self.grace.begin();
     }
 
     /// Replaces an uplink's entry as one.
@@ -88,12 +88,12 @@ impl Dataplane {
     pub fn set_uplink(&mut self, id: u8, entry: UplinkEntry) -> Result<(), DataplaneError> {
         let bit = 1u64 << id;
         let spare = u32::from(self.state.uplink_copies().load(Relaxed) & bit == 0);
-        self.wait_for_readers();
+        self.grace.end();
         self.uplinks
             .set(u32::from(id) * 2 + spare, entry, 0)
             .map_err(refused(abi::UPLINKS))?;
         self.state.uplink_copies().fetch_xor(bit, SeqCst);
-        self.in_use = true;
+        self.grace.begin();
         Ok(())
     }
 
@@ -124,25 +124,13 @@ impl Dataplane {
     }
 
     fn spare_addresses(&mut self, family: usize) -> u32 {
-        self.wait_for_readers();
+        self.grace.end();
         u32::from(self.state.address_copies().load(Relaxed) >> family & 1 == 0)
     }
 
     fn flip_addresses(&mut self, family: usize) {
         self.state.address_copies().fetch_xor(1 << family, SeqCst);
-        self.in_use = true;
-    }
-
-    /// Waits until no program can still be reading a copy that is no longer in force.
-    fn wait_for_readers(&mut self) {
-        if !self.in_use {
-            return;
-        }
-        const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-        // The command waits for an RCU grace period, and a program runs inside one (membarrier(2)).
-        // SAFETY: the call takes no memory.
-        unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-        self.in_use = false;
+        self.grace.begin();
     }
 
     /// Enters a device into the port table, or replaces its entry.
