@@ -67,8 +67,14 @@ pub struct Adopted {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The kernel's tables changed.
+    /// The kernel's tables changed. What moves flows is acted on at once, the rest noted until
+    /// [`Event::CaughtUp`] and [`Event::Tables`].
     Net(NetEvent),
+    /// No more changes wait, or so many were told that it is time to act on them.
+    CaughtUp,
+    /// It is time to compare the address tables with what was told: much work, so not after each
+    /// of many changes. See [`Controller::wants_tables`].
+    Tables,
     /// A probe was sent.
     ProbeSent(TargetId),
     /// A probe's fate is known.
@@ -107,6 +113,18 @@ pub struct Controller {
     tiers: Vec<u64>,
     words: [Words; 2],
     applied: Applied,
+    behind: Behind,
+}
+
+/// What changed in the kernel's tables and was not acted on yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Behind {
+    /// Something that paths or ports depend on.
+    paths: bool,
+    /// Something that all hosts of a LAN port depend on.
+    hosts: bool,
+    /// Something that tells what an address is.
+    tables: bool,
 }
 
 /// What was told to the kernel side, to tell it only what changes.
@@ -117,6 +135,8 @@ struct Applied {
     attached: BTreeMap<u32, u32>,
     ports: BTreeMap<u32, PortEntry>,
     segments: [Segments; 2],
+    /// A family has more ranges than the table holds; it was told.
+    refused: [bool; 2],
     hosts: HashMap<IpAddr, HostEntry>,
     plans: Vec<ProbePlan>,
 }
@@ -160,6 +180,7 @@ impl Controller {
                 alive: adopted.unwrap_or_default().alive,
                 ..Applied::default()
             },
+            behind: Behind::default(),
             net,
         }
     }
@@ -217,15 +238,28 @@ impl Controller {
     /// Everything that must be told to a kernel side that knows nothing yet.
     pub fn begin(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = self.refresh(true, now);
+        actions.extend(self.refresh_segments());
         actions.extend(self.refresh_hosts());
         actions.extend(self.resolve_next_hops(true));
         actions
+    }
+
+    /// Whether [`Event::Tables`] would change something.
+    pub fn wants_tables(&self) -> bool {
+        self.behind.tables
     }
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Net(event) => self.handle_net(event, now),
+            Event::CaughtUp => self.catch_up(now),
+            Event::Tables => {
+                self.behind.tables = false;
+                let mut actions = self.refresh_segments();
+                actions.extend(self.resolve_next_hops(false));
+                actions
+            }
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Tick => {
@@ -247,6 +281,18 @@ impl Controller {
         {
             self.confirm(*ifindex, *address, now);
         }
+        let link = match &event {
+            NetEvent::Link(link) => Some(link.ifindex),
+            NetEvent::LinkGone(ifindex) => Some(*ifindex),
+            NetEvent::AddressAdded(..)
+            | NetEvent::AddressGone(..)
+            | NetEvent::RouteAdded(_)
+            | NetEvent::RouteGone(_)
+            | NetEvent::Neighbour { .. }
+            | NetEvent::NeighbourGone { .. }
+            | NetEvent::Resynced(_) => None,
+        };
+        let was_ours = link.is_some_and(|ifindex| self.is_ours(ifindex));
         if !self.net.apply(&event) {
             return Vec::new();
         }
@@ -286,19 +332,57 @@ impl Controller {
                 }
                 actions
             }
-            NetEvent::Link(_)
-            | NetEvent::LinkGone(_)
-            | NetEvent::AddressAdded(..)
-            | NetEvent::AddressGone(..)
-            | NetEvent::RouteAdded(_)
-            | NetEvent::RouteGone(_)
-            | NetEvent::Resynced(_) => {
-                let mut actions = self.refresh(true, now);
-                actions.extend(self.refresh_hosts());
-                actions.extend(self.resolve_next_hops(false));
-                actions
+            NetEvent::Link(Link { ifindex, .. }) | NetEvent::LinkGone(ifindex) => {
+                // Its routes may have gone with it, without a word.
+                self.behind.paths = true;
+                self.behind.tables = true;
+                if !was_ours && !self.is_ours(ifindex) {
+                    return Vec::new();
+                }
+                self.behind.hosts = true;
+                self.refresh(true, now)
+            }
+            NetEvent::AddressAdded(..) | NetEvent::AddressGone(..) => {
+                self.behind.paths = true;
+                self.behind.tables = true;
+                Vec::new()
+            }
+            NetEvent::RouteAdded(route) | NetEvent::RouteGone(route) => {
+                // A default route tells a next hop, any other what an address is.
+                self.behind.paths |= route.prefix_len == 0;
+                self.behind.tables |= route.prefix_len > 0;
+                Vec::new()
+            }
+            NetEvent::Resynced(_) => {
+                self.behind = Behind {
+                    paths: true,
+                    hosts: true,
+                    tables: true,
+                };
+                self.refresh(true, now)
             }
         }
+    }
+
+    /// Acts on what was noted of the kernel's changes, but for the address tables.
+    fn catch_up(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if std::mem::take(&mut self.behind.paths) {
+            actions.extend(self.refresh(true, now));
+        }
+        if std::mem::take(&mut self.behind.hosts) {
+            actions.extend(self.refresh_hosts());
+        }
+        actions
+    }
+
+    /// Whether this is a device of the gateway.
+    fn is_ours(&self, ifindex: u32) -> bool {
+        self.net.links.get(&ifindex).is_some_and(|link| {
+            let uplinks = self.uplinks.iter().map(|uplink| &uplink.config.device);
+            let lan = self.lan.iter().map(|(_, device)| device);
+            uplinks.chain(lan).any(|device| *device == link.name)
+        })
     }
 
     fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> Vec<Action> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, timeout_at},
+    time::{MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
         server::{ControlServer, Exchange},
     },
     controller::{Controller, Event, TICK},
-    dataplane::{self, CounterReader, Dataplane},
+    dataplane::{self, CounterReader, Dataplane, DataplaneError},
     heartbeat::Heartbeat,
-    netlink::{NetState, Watcher},
+    netlink::{NetEvent, NetState, Noticed, Watcher},
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
     run_dir::RunDir,
@@ -26,6 +26,7 @@ use crate::{
 
 mod error;
 mod executor;
+mod pace;
 mod prepared;
 mod report;
 mod slots;
@@ -33,12 +34,15 @@ mod telemetry;
 
 pub use error::RunError;
 use executor::{Executor, Outcome};
+use pace::Pace;
 use prepared::Prepared;
 use report::{Names, Shares, Sources};
 use telemetry::Telemetry;
 
 /// How long a first start waits for the next hops' MACs before it takes traffic over.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
+/// Changes of the kernel's tables that are taken before others get their turn.
+const CHANGES_AT_ONCE: usize = 1024;
 /// How often shares are sampled, in ticks.
 const TICKS_PER_SAMPLE: u32 = 2;
 
@@ -73,7 +77,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let reader = dataplane.counters()?;
     telemetry::follow_kernel_log(dataplane.ebpf_mut());
     let prepared = Prepared::new(&config, &mut dataplane)?;
-    let mut prober = Prober::start(ProbeSettings {
+    let prober = Prober::start(ProbeSettings {
         interval: config.probe.interval,
         timeout: config.probe.timeout,
     })?;
@@ -82,22 +86,30 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
-    give_plans(&outcome, &prober);
-    telemetry.take(&outcome, &names);
+    let mut gateway = Gateway {
+        controller,
+        executor,
+        telemetry,
+        prober,
+        names,
+        reader,
+        shares: Shares::default(),
+        pace: Pace::new(Instant::now()),
+        started,
+        heartbeat,
+        ticks: 0,
+    };
+    gateway.tell(&outcome);
 
     let patience = tokio::time::Instant::now() + RESOLVE_PATIENCE;
-    while !controller.resolved() {
-        let Ok(event) = timeout_at(patience, watcher.next()).await else {
+    while !gateway.controller.resolved() {
+        let Ok(events) = timeout_at(patience, watcher.next(CHANGES_AT_ONCE)).await else {
             break;
         };
-        let now = Instant::now();
-        let outcome = executor.carry_out(controller.handle(Event::Net(event?), now), now)?;
-        give_plans(&outcome, &prober);
-        telemetry.take(&outcome, &names);
+        gateway.follow(events?)?;
     }
-    executor.forget_strangers(&controller)?;
-    if let Err(error) = executor.go() {
-        drop(executor);
+    if let Err(error) = gateway.go() {
+        drop(gateway);
         if !prepared.adopted {
             // What is left are maps that nothing uses.
             dataplane::detach(&config.run_dir)?;
@@ -115,26 +127,18 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         }
     );
 
-    let mut gateway = Gateway {
-        controller,
-        executor,
-        telemetry,
-        names,
-        reader,
-        shares: Shares::default(),
-        started,
-        heartbeat,
-        ticks: 0,
-    };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (end, asked_by) = loop {
-        // In this order: what moves flows first.
+        // Whoever is ready has its turn by chance, and each turn is short: neither a flood of
+        // routes nor one of requests keeps the others waiting.
+        let tables_at = gateway.tables_at();
         tokio::select! {
-            biased;
-            event = watcher.next() => gateway.handle(Event::Net(event?), &prober)?,
-            Some(report) = prober.next() => gateway.handle_report(report, &prober)?,
-            _ = tick.tick() => gateway.tick(&prober)?,
+            events = watcher.next(CHANGES_AT_ONCE) => gateway.follow(events?)?,
+            Some(report) = gateway.prober.next() => gateway.handle_report(report)?,
+            () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
+                if tables_at.is_some() => gateway.compare_tables()?,
+            _ = tick.tick() => gateway.tick()?,
             exchange = control.next() => {
                 if let Some(reply) = gateway.answer(exchange)? {
                     break (End::Detach, Some(reply));
@@ -210,54 +214,85 @@ fn favour_this_process() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
-/// Hands new plans to the prober.
-fn give_plans(outcome: &Outcome, prober: &Prober) {
-    if let Some(plans) = &outcome.plans {
-        prober.set_plans(plans.clone());
-    }
-}
-
 /// Everything that lives while the loop runs.
 struct Gateway {
     controller: Controller,
     executor: Executor,
     telemetry: Telemetry,
+    prober: Prober,
     names: Names,
     reader: CounterReader,
     shares: Shares,
+    pace: Pace,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
 }
 
 impl Gateway {
-    fn handle(&mut self, event: Event, prober: &Prober) -> Result<(), RunError> {
-        let now = Instant::now();
-        let resynced = matches!(event, Event::Net(crate::netlink::NetEvent::Resynced(_)));
-        let actions = self.controller.handle(event, now);
-        if resynced {
-            self.telemetry.resynced();
-        }
+    /// Takes the traffic over.
+    fn go(&mut self) -> Result<(), DataplaneError> {
+        self.executor.forget_strangers(&self.controller)?;
+        self.executor.go()
+    }
+
+    /// Takes an event that was noticed at this time.
+    fn handle(&mut self, event: Event, noticed: Instant) -> Result<(), RunError> {
+        let actions = self.controller.handle(event, Instant::now());
         if actions.is_empty() {
             return Ok(());
         }
-        let outcome = self.executor.carry_out(actions, now)?;
-        give_plans(&outcome, prober);
-        self.telemetry.take(&outcome, &self.names);
+        let outcome = self.executor.carry_out(actions, noticed)?;
+        self.tell(&outcome);
         Ok(())
     }
 
-    fn handle_report(&mut self, report: ProbeReport, prober: &Prober) -> Result<(), RunError> {
+    /// Tells the prober, the log and the metrics.
+    fn tell(&mut self, outcome: &Outcome) {
+        if let Some(plans) = &outcome.plans {
+            self.prober.set_plans(plans.clone());
+        }
+        self.telemetry.take(outcome, &self.names);
+    }
+
+    /// Takes changes of the kernel's tables.
+    fn follow(&mut self, changes: Vec<Noticed>) -> Result<(), RunError> {
+        let Some(first) = changes.first().map(|change| change.at) else {
+            return Ok(());
+        };
+        for Noticed { event, at } in changes {
+            if matches!(event, NetEvent::Resynced(_)) {
+                self.telemetry.resynced();
+            }
+            self.handle(Event::Net(event), at)?;
+        }
+        self.handle(Event::CaughtUp, first)
+    }
+
+    /// When the address tables are to be compared, if they are.
+    fn tables_at(&self) -> Option<Instant> {
+        self.controller.wants_tables().then(|| self.pace.next())
+    }
+
+    fn compare_tables(&mut self) -> Result<(), RunError> {
+        let began = Instant::now();
+        self.handle(Event::Tables, began)?;
+        self.pace.done(began, Instant::now());
+        Ok(())
+    }
+
+    fn handle_report(&mut self, report: ProbeReport) -> Result<(), RunError> {
         self.telemetry.probed(&report, &self.names);
+        let now = Instant::now();
         match report {
-            ProbeReport::Sent(id) => self.handle(Event::ProbeSent(id), prober),
-            ProbeReport::Event(event) => self.handle(Event::Probe(event), prober),
+            ProbeReport::Sent(id) => self.handle(Event::ProbeSent(id), now),
+            ProbeReport::Event(event) => self.handle(Event::Probe(event), now),
             ProbeReport::Error { .. } => Ok(()),
         }
     }
 
-    fn tick(&mut self, prober: &Prober) -> Result<(), RunError> {
-        self.handle(Event::Tick, prober)?;
+    fn tick(&mut self) -> Result<(), RunError> {
+        self.handle(Event::Tick, Instant::now())?;
         self.executor.retry();
         self.executor
             .dataplane

@@ -1,7 +1,7 @@
 //! From the kernel's addresses and routes to address classes: which destinations are the gateway's
 //! own, a LAN's, or the kernel's to route.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
@@ -10,15 +10,32 @@ use multihome_common::{
 
 use crate::netlink::{MAIN_TABLE, NetState, Route};
 
-/// More prefixes than the table has segments for.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// Routes and addresses tell more ranges apart than the table has segments for.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{count} address ranges are told apart by this machine's routes and addresses, but the \
-     dataplane's table has room for {MAX_SEGMENTS}: the old table stays in force; use fewer, \
-     larger LAN prefixes"
+    "the {family} routes and addresses of this machine split its addresses into more than \
+     {MAX_SEGMENTS} ranges ({lan} routes over LAN ports, {other} over other devices in the main \
+     table): {}",
+    self.advice()
 )]
 pub struct TooManySegments {
-    count: usize,
+    /// IPv4 or IPv6.
+    family: &'static str,
+    /// Routes over LAN ports.
+    lan: usize,
+    /// Routes over other devices, without default routes.
+    other: usize,
+}
+
+impl TooManySegments {
+    fn advice(&self) -> &'static str {
+        if self.lan > self.other {
+            "use fewer, larger LAN prefixes"
+        } else {
+            "have the routing daemon import a default route only, or keep the others in a table \
+             of their own"
+        }
+    }
 }
 
 /// Addresses that are never steered, whatever the routes say: first address, prefix length.
@@ -50,19 +67,13 @@ const fn v6(s: [u16; 8]) -> IpAddr {
 /// The classes of one family's addresses: ascending starts, each with the class from there on.
 pub type Segments = Vec<(u128, Class)>;
 
-/// The IPv4 table of these segments.
-///
-/// # Errors
-/// When the table has no room.
-pub fn table4(segments: &Segments) -> Result<Box<AddressTable<Address4>>, TooManySegments> {
+/// The IPv4 table of these segments; `None` when they are too many.
+pub fn table4(segments: &Segments) -> Option<Box<AddressTable<Address4>>> {
     table(segments, |start| Address4(start as u32))
 }
 
-/// The IPv6 table of these segments.
-///
-/// # Errors
-/// When the table has no room.
-pub fn table6(segments: &Segments) -> Result<Box<AddressTable<Address6>>, TooManySegments> {
+/// The IPv6 table of these segments; `None` when they are too many.
+pub fn table6(segments: &Segments) -> Option<Box<AddressTable<Address6>>> {
     table(segments, |start| Address6 {
         high: (start >> 64) as u64,
         low: start as u64,
@@ -72,14 +83,12 @@ pub fn table6(segments: &Segments) -> Result<Box<AddressTable<Address6>>, TooMan
 fn table<A: Copy + Ord + Default>(
     segments: &Segments,
     address: impl Fn(u128) -> A,
-) -> Result<Box<AddressTable<A>>, TooManySegments> {
+) -> Option<Box<AddressTable<A>>> {
     let typed: Vec<_> = segments
         .iter()
         .map(|&(start, class)| (address(start), class))
         .collect();
-    AddressTable::new(&typed)
-        .map(Box::new)
-        .ok_or(TooManySegments { count: typed.len() })
+    AddressTable::new(&typed).map(Box::new)
 }
 
 /// A range of addresses, both ends included.
@@ -90,46 +99,76 @@ struct Range {
 }
 
 /// The classes that routes and addresses give; `bits` is the family's address length, 32 or 128.
-pub fn segments(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Segments {
-    let ranges = ranges(net, is_lan, bits);
-    let mut starts: Vec<u128> = vec![0];
-    for range in &ranges {
-        starts.push(range.first);
-        starts.extend(
-            range
-                .last
-                .checked_add(1)
-                .filter(|&next| bits == 128 || next >> bits == 0),
-        );
+///
+/// # Errors
+/// When they are more than [`MAX_SEGMENTS`]: a table of them would have no room.
+pub fn segments(
+    net: &NetState,
+    is_lan: impl Fn(u32) -> bool,
+    bits: u8,
+) -> Result<Segments, TooManySegments> {
+    let ranges = ranges(net, &is_lan, bits);
+    // Where ranges begin and where they have ended, in the order of addresses.
+    let mut edges: Vec<(u128, usize, bool)> = Vec::with_capacity(ranges.len() * 2);
+    for (n, range) in ranges.iter().enumerate() {
+        edges.push((range.first, n, true));
+        let next = range.last.checked_add(1);
+        let next = next.filter(|&next| bits == 128 || next >> bits == 0);
+        edges.extend(next.map(|next| (next, n, false)));
     }
-    starts.sort_unstable();
-    starts.dedup();
-    let mut segments = Segments::new();
-    for start in starts {
+    edges.sort_unstable();
+    let mut here = BTreeSet::new();
+    let mut segments: Segments = vec![(0, Class::Internet)];
+    for (n, &(start, range, begins)) in edges.iter().enumerate() {
+        if begins {
+            here.insert(range);
+        } else {
+            here.remove(&range);
+        }
+        if edges.get(n + 1).is_some_and(|next| next.0 == start) {
+            continue;
+        }
         // Later ranges are laid over earlier ones.
-        let over = ranges
-            .iter()
-            .rev()
-            .find(|range| (range.first..=range.last).contains(&start));
-        let class = over.map_or(Class::Internet, |range| range.class);
-        if segments.last().is_none_or(|&(_, before)| before != class) {
+        let class = here.last().map_or(Class::Internet, |&n| ranges[n].class);
+        if start == 0 {
+            segments[0].1 = class;
+        } else if segments.last().is_none_or(|&(_, before)| before != class) {
+            if segments.len() == MAX_SEGMENTS {
+                return Err(too_many(net, is_lan, bits));
+            }
             segments.push((start, class));
         }
     }
-    segments
+    Ok(segments)
+}
+
+fn too_many(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> TooManySegments {
+    let routes = || telling(net, bits);
+    let lan = routes().filter(|route| is_lan(route.ifindex)).count();
+    TooManySegments {
+        family: if bits == 32 { "IPv4" } else { "IPv6" },
+        lan,
+        other: routes().count() - lan,
+    }
+}
+
+fn is_of_family(address: IpAddr, bits: u8) -> bool {
+    (if address.is_ipv4() { 32 } else { 128 }) == bits
+}
+
+/// The routes that say what an address is: those of the main table, but for default routes, which
+/// lead to the internet, and their halves (as VPN clients set them).
+fn telling(net: &NetState, bits: u8) -> impl Iterator<Item = &Route> {
+    net.routes.iter().filter(move |route| {
+        route.table == MAIN_TABLE && is_of_family(route.destination, bits) && route.prefix_len > 1
+    })
 }
 
 /// All ranges, the more particular later: routes by prefix length, what is never steered, and the
 /// gateway's own addresses.
 fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> {
-    let of_family = |address: IpAddr| (if address.is_ipv4() { 32 } else { 128 }) == bits;
-    let mut routes: Vec<&Route> = net
-        .routes
-        .iter()
-        .filter(|route| route.table == MAIN_TABLE && of_family(route.destination))
-        // Default routes lead to the internet, and so do their halves (as VPN clients set them).
-        .filter(|route| route.prefix_len > 1)
-        .collect();
+    let of_family = |address| is_of_family(address, bits);
+    let mut routes: Vec<&Route> = telling(net, bits).collect();
     routes.sort_by_key(|route| (route.prefix_len, std::cmp::Reverse(route.metric)));
     let mut ranges: Vec<Range> = routes
         .into_iter()
@@ -201,6 +240,8 @@ fn prefix(address: IpAddr, len: u8, class: Class) -> Range {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::netlink::{Address, NetEvent};
 
@@ -238,10 +279,10 @@ mod tests {
     fn class(text: &str) -> Class {
         let is_lan = |ifindex| ifindex == 1;
         match text.parse().unwrap() {
-            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32))
+            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32).unwrap())
                 .unwrap()
                 .class(Address4::from_bytes(a.octets())),
-            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128))
+            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128).unwrap())
                 .unwrap()
                 .class(Address6::from_bytes(a.octets())),
         }
@@ -279,21 +320,88 @@ mod tests {
         }
     }
 
-    #[test]
-    fn too_many_prefixes_are_refused_with_their_number() {
+    /// `count` routes of length 24 over one device, none next to another.
+    fn scattered(count: u32, ifindex: u32) -> NetState {
         let mut net = NetState::default();
-        for n in 0..600u32 {
+        for n in 0..count {
             net.apply(&NetEvent::RouteAdded(Route {
                 destination: IpAddr::from((0x0a00_0000 + n * 512).to_be_bytes()),
                 prefix_len: 24,
                 table: MAIN_TABLE,
                 metric: 0,
                 gateway: None,
-                ifindex: 1,
+                ifindex,
             }));
         }
-        assert!(
-            table4(&segments(&net, |_| true, 32)).is_err_and(|error| error.count > MAX_SEGMENTS)
-        );
+        net
+    }
+
+    #[test]
+    fn too_many_ranges_are_refused_with_their_cause() {
+        let is_lan = |ifindex| ifindex == 1;
+        let said = |net: &NetState| segments(net, is_lan, 32).unwrap_err().to_string();
+        let lan = said(&scattered(600, 1));
+        assert!(lan.contains("600 routes over LAN ports, 0 over"), "{lan}");
+        assert!(lan.ends_with("larger LAN prefixes"), "{lan}");
+        let daemon = said(&scattered(600, 2));
+        assert!(daemon.contains("import a default route only"), "{daemon}");
+        assert!(segments(&scattered(500, 1), is_lan, 32).is_ok());
+    }
+
+    /// A routing daemon's 20 000 routes were compared each with each: a minute of a core.
+    #[test]
+    fn many_routes_are_told_apart_in_no_time() {
+        let mut net = scattered(20_000, 2);
+        let all = NetEvent::RouteAdded(Route {
+            destination: IpAddr::from([10, 0, 0, 0]),
+            prefix_len: 6,
+            table: MAIN_TABLE,
+            metric: 0,
+            gateway: None,
+            ifindex: 3,
+        });
+        net.apply(&all);
+        let start = std::time::Instant::now();
+        // All are of one class, so that they need few segments and none can be left out.
+        assert!(segments(&net, |_| false, 32).is_ok_and(|segments| segments.len() < 20));
+        assert!(start.elapsed() < std::time::Duration::from_secs(2));
+    }
+
+    fn range() -> impl Strategy<Value = Route> {
+        (0u32..64, 24u8..=32, 0u32..3, 1u32..4).prop_map(|(n, prefix_len, metric, ifindex)| {
+            let mask = u32::MAX << (32 - u32::from(prefix_len));
+            Route {
+                destination: IpAddr::from(((0x0a00_0000 + n * 37) & mask).to_be_bytes()),
+                prefix_len,
+                table: MAIN_TABLE,
+                metric,
+                gateway: None,
+                ifindex,
+            }
+        })
+    }
+
+    proptest! {
+        /// The longest prefix wins, of those the lowest metric: as by asking each route.
+        #[test]
+        fn the_sweep_finds_what_a_search_of_all_ranges_finds(
+            routes in proptest::collection::btree_set(range(), 0..40),
+            probes in proptest::collection::vec(0x09ff_fff0u32..0x0a00_0a00, 50),
+        ) {
+            let mut net = NetState::default();
+            for route in routes {
+                net.apply(&NetEvent::RouteAdded(route));
+            }
+            let is_lan = |ifindex| ifindex == 1;
+            let table = table4(&segments(&net, is_lan, 32).unwrap()).unwrap();
+            let all = ranges(&net, is_lan, 32);
+            for probe in probes {
+                let over = all.iter().rev().find(|range| {
+                    (range.first..=range.last).contains(&u128::from(probe))
+                });
+                let expected = over.map_or(Class::Internet, |range| range.class);
+                prop_assert_eq!(table.class(Address4(probe)), expected);
+            }
+        }
     }
 }

@@ -52,15 +52,17 @@ async fn state(
 ) -> Result<Option<[u8; 6]>> {
     tokio::time::timeout(PATIENCE, async {
         loop {
-            if let NetEvent::Neighbour {
-                ifindex: DEVICE,
-                address,
-                neighbour: entry,
-            } = watcher.next().await?
-                && address == neighbour
-                && wanted.contains(&entry.state)
-            {
-                return Ok(entry.mac);
+            for noticed in watcher.next(1).await? {
+                if let NetEvent::Neighbour {
+                    ifindex: DEVICE,
+                    address,
+                    neighbour: entry,
+                } = noticed.event
+                    && address == neighbour
+                    && wanted.contains(&entry.state)
+                {
+                    return Ok(entry.mac);
+                }
             }
         }
     })

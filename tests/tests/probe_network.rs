@@ -141,8 +141,8 @@ fn a_next_hop_that_answers_no_pings_is_judged_by_its_neighbour_entry() -> Result
                     }
                     ProbeReport::Error { error, .. } => return Err(error.into()),
                 },
-                event = watcher.next() => {
-                    if !is_confirmation(&event?) {
+                events = watcher.next(1) => {
+                    if !events?.iter().any(|noticed| is_confirmation(&noticed.event)) {
                         continue;
                     }
                     HealthEvent::NextHopConfirmed

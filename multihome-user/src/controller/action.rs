@@ -7,7 +7,10 @@ use multihome_common::{
     uplink::{HostEntry, UplinkEntry},
 };
 
-use crate::{probe::ProbePlan, segments::Segments};
+use crate::{
+    probe::ProbePlan,
+    segments::{Segments, TooManySegments},
+};
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,10 @@ pub enum Action {
     RemovePort(u32),
     /// Replace the address classes of a family.
     SetSegments(usize, Segments),
+    /// Tell that a family's addresses are of too many ranges for a table: the old one stays.
+    SegmentsRefused(TooManySegments),
+    /// Tell that a family's ranges fit again.
+    SegmentsFit(usize),
     /// Enter or remove a LAN host.
     SetHost(IpAddr, Option<HostEntry>),
     /// Probe these and nothing else.

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Controller {
-    /// Compares what should be with what was told; `tables` also looks at addresses and routes.
-    pub(super) fn refresh(&mut self, tables: bool, now: Instant) -> Vec<Action> {
+    /// Compares paths and words as they should be with what was told, and on demand the ports.
+    pub(super) fn refresh(&mut self, ports: bool, now: Instant) -> Vec<Action> {
         let mut changes = Vec::new();
         for uplink in &mut self.uplinks {
             uplink.link = self.net.link_by_name(&uplink.config.device).cloned();
@@ -41,9 +41,8 @@ impl Controller {
         let mut words = self.refresh_words(now);
         let mut actions = self.refresh_uplinks();
         let ready = actions.is_empty();
-        if tables {
+        if ports {
             actions.extend(self.refresh_ports());
-            actions.extend(self.refresh_segments());
         }
         let plans = self.plans();
         if plans != self.applied.plans {
@@ -157,12 +156,24 @@ impl Controller {
         actions
     }
 
-    fn refresh_segments(&mut self) -> Vec<Action> {
+    /// Compares the address tables as they should be with what was told.
+    pub(super) fn refresh_segments(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         for family in FAMILIES {
             let bits = if family == IPV4 { 32 } else { 128 };
             let is_lan = |ifindex| self.lan_slot(ifindex).is_some();
-            let segments = segments::segments(&self.net, is_lan, bits);
+            let segments = match segments::segments(&self.net, is_lan, bits) {
+                Ok(segments) => segments,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.applied.refused[family], true) {
+                        actions.push(Action::SegmentsRefused(error));
+                    }
+                    continue;
+                }
+            };
+            if std::mem::replace(&mut self.applied.refused[family], false) {
+                actions.push(Action::SegmentsFit(family));
+            }
             if segments != self.applied.segments[family] {
                 self.applied.segments[family].clone_from(&segments);
                 actions.push(Action::SetSegments(family, segments));

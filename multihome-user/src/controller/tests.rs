@@ -9,7 +9,10 @@ use self::story::{
     FIBER, LTE, SETTLE, Story, address, kernel, link, neighbour, next_hop, seen, uplink_config,
 };
 use super::*;
-use crate::health::HealthSettings;
+use crate::{
+    health::HealthSettings,
+    netlink::{MAIN_TABLE, Route},
+};
 
 #[test]
 fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
@@ -192,6 +195,56 @@ fn a_next_hop_that_changes_its_mac_is_followed_without_a_word_changing() {
             .iter()
             .any(|action| matches!(action, Action::SetEligible(..)))
     );
+}
+
+fn route(n: u32) -> Route {
+    Route {
+        destination: IpAddr::from((0x0a40_0000 + n * 512).to_be_bytes()),
+        prefix_len: 24,
+        table: MAIN_TABLE,
+        metric: 0,
+        gateway: Some(next_hop(LTE)),
+        ifindex: 11,
+    }
+}
+
+/// A routing daemon's routes, each followed by all work that a change may cause, kept a lost
+/// carrier waiting for minutes.
+#[test]
+fn routes_are_only_noted_until_it_is_time_and_a_lost_carrier_is_not() {
+    let mut story = Story::begin(1, None);
+    for n in 0..100 {
+        let actions = story.tell(Event::Net(NetEvent::RouteAdded(route(n))));
+        assert_eq!(actions, []);
+    }
+    let actions = story.tell(Event::Net(NetEvent::Link(link(10, "fiber0", false))));
+    assert_eq!(actions.first(), Some(&Action::SetEligible(IPV4, 0b10)));
+    let tables = |actions: &[Action]| {
+        let is_table = |action: &&Action| matches!(action, Action::SetSegments(..));
+        actions.iter().filter(is_table).count()
+    };
+    assert_eq!(tables(&actions), 0);
+    assert_eq!(tables(&story.tell(Event::CaughtUp)), 0);
+    assert!(story.controller.wants_tables());
+    assert_eq!(tables(&story.tell(Event::Tables)), 1);
+    assert!(!story.controller.wants_tables());
+    assert_eq!(tables(&story.tell(Event::Tables)), 0);
+}
+
+#[test]
+fn routes_that_no_table_has_room_for_are_told_of_once() {
+    let mut story = Story::begin(1, None);
+    let mut told = Vec::new();
+    for n in 0..600 {
+        told.extend(story.net(NetEvent::RouteAdded(route(n))));
+    }
+    for n in 0..300 {
+        told.extend(story.net(NetEvent::RouteGone(route(n))));
+    }
+    let count = |wanted: fn(&&Action) -> bool| told.iter().filter(wanted).count();
+    assert_eq!(count(|it| matches!(it, Action::SegmentsRefused(_))), 1);
+    assert_eq!(count(|it| matches!(it, Action::SegmentsFit(IPV4))), 1);
+    assert!(matches!(told.last(), Some(Action::SetSegments(IPV4, _))));
 }
 
 #[test]

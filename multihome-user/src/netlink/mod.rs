@@ -17,7 +17,7 @@ mod watch;
 
 pub use neighbour::NeighbourResolver;
 pub use state::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route};
-pub use watch::Watcher;
+pub use watch::{Noticed, Watcher};
 
 /// What can go wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]

@@ -41,10 +41,19 @@ const AUDIT: Duration = Duration::from_secs(30);
 /// after ten times as many. So a gateway with a full routing table is not busy listing it.
 const PAUSE: u32 = 10;
 
+/// An event, and when it was received from the kernel.
+#[derive(Clone, Debug)]
+pub struct Noticed {
+    /// The event.
+    pub event: NetEvent,
+    /// When the kernel's message was read.
+    pub at: Instant,
+}
+
 /// Follows the kernel's tables; dropping it ends the task behind it.
 #[derive(Debug)]
 pub struct Watcher {
-    events: mpsc::Receiver<Result<NetEvent, NetlinkError>>,
+    events: mpsc::Receiver<Result<Noticed, NetlinkError>>,
 }
 
 impl Watcher {
@@ -70,6 +79,7 @@ impl Watcher {
             doubt_at: None,
             audit_at: Instant::now(),
             told: Vec::new(),
+            received_at: Instant::now(),
         };
         task.start().await?;
         let state = task.mirror.state().clone();
@@ -77,15 +87,17 @@ impl Watcher {
         Ok((Self { events }, state))
     }
 
-    /// The next event. Cancel-safe.
+    /// The events that wait, oldest first and at most so many; waits for one if there is none.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// When events can no longer be received; then the watcher has to be started anew.
-    pub async fn next(&mut self) -> Result<NetEvent, NetlinkError> {
-        self.events
-            .recv()
-            .await
-            .unwrap_or(Err(NetlinkError::Stopped))
+    pub async fn next(&mut self, at_most: usize) -> Result<Vec<Noticed>, NetlinkError> {
+        let mut events = Vec::new();
+        if self.events.recv_many(&mut events, at_most).await == 0 {
+            return Err(NetlinkError::Stopped);
+        }
+        events.into_iter().collect()
     }
 }
 
@@ -117,6 +129,8 @@ struct Task {
     audit_at: Instant,
     /// Events for the caller.
     told: Vec<NetEvent>,
+    /// When what they tell of was read.
+    received_at: Instant,
 }
 
 impl Task {
@@ -139,22 +153,27 @@ impl Task {
         }
     }
 
-    async fn run(mut self, sender: mpsc::Sender<Result<NetEvent, NetlinkError>>) {
+    async fn run(mut self, sender: mpsc::Sender<Result<Noticed, NetlinkError>>) {
         loop {
             let due = self.listing.is_none().then(|| self.due());
             tokio::select! {
                 ready = self.events.readable() => {
+                    self.received_at = Instant::now();
                     if let Err(error) = ready.and_then(|()| self.take_events()) {
                         let _ = sender.send(Err(NetlinkError::Receive(error))).await;
                         return;
                     }
                 }
-                result = listed(&mut self.listing) => self.finish(result),
+                result = listed(&mut self.listing) => {
+                    self.received_at = Instant::now();
+                    self.finish(result);
+                }
                 () = sleep_until(due) => self.begin(),
                 () = sender.closed() => return,
             }
+            let at = self.received_at;
             for event in self.told.drain(..) {
-                if sender.send(Ok(event)).await.is_err() {
+                if sender.send(Ok(Noticed { event, at })).await.is_err() {
                     return;
                 }
             }

@@ -42,7 +42,7 @@ pub enum RunError {
     /// Probes cannot be sent.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// There are too many prefixes.
+    /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
     /// Signals cannot be waited for.
@@ -83,11 +83,12 @@ impl Classify for RunError {
             Self::Control(error) => error.exit_class(),
             Self::Http(error) => error.exit_class(),
             Self::Dataplane(error) => error.exit_class(),
-            Self::UnknownDevice { .. } | Self::NotEthernet { .. } => ExitClass::Input,
+            Self::UnknownDevice { .. } | Self::NotEthernet { .. } | Self::Segments(_) => {
+                ExitClass::Input
+            }
             Self::Netlink(_)
             | Self::Metrics(_)
             | Self::Probe(_)
-            | Self::Segments(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => ExitClass::Runtime,
         }

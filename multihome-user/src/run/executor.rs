@@ -9,14 +9,14 @@ use std::{
 use multihome_common::{limits::MAX_UPLINKS, state::IPV4};
 use tokio::sync::mpsc;
 
-use super::RunError;
+use super::{RunError, family_name};
 use crate::{
     controller::{Action, Controller, PathChange, UplinkChange},
     dataplane::{Dataplane, DataplaneError},
     exit,
     netlink::NeighbourResolver,
     probe::ProbePlan,
-    segments,
+    segments::{self, Segments},
 };
 
 /// Until rules name others, all traffic belongs to this group.
@@ -158,6 +158,16 @@ impl Executor {
                 }
             }
             Action::SetSegments(family, segments) => self.set_segments(family, &segments)?,
+            // Without a table in force there is nothing to stand on; later the old one serves.
+            Action::SegmentsRefused(error) if !self.going => return Err(error.into()),
+            Action::SegmentsRefused(error) => tracing::error!(
+                "{error}; until then the table from before stays in force, and what changes in \
+                 prefixes is not followed"
+            ),
+            Action::SegmentsFit(family) => tracing::info!(
+                "the {} address ranges fit the table again",
+                family_name(family)
+            ),
             Action::SetHost(address, entry) => {
                 // A full table is no harm: the kernel's own tables are asked then.
                 if let Err(error) = self.dataplane.set_host(address, entry) {
@@ -185,25 +195,16 @@ impl Executor {
         Ok(())
     }
 
-    fn set_segments(
-        &mut self,
-        family: usize,
-        segments: &segments::Segments,
-    ) -> Result<(), RunError> {
-        let written = if family == IPV4 {
-            segments::table4(segments).map(|table| self.dataplane.set_addresses4(&table))
-        } else {
-            segments::table6(segments).map(|table| self.dataplane.set_addresses6(&table))
-        };
-        match written {
-            Ok(result) => Ok(result?),
-            // Without a table in force there is nothing to stand on; later the old one serves.
-            Err(error) if !self.going => Err(error.into()),
-            Err(error) => {
-                tracing::error!("{error}");
-                Ok(())
+    fn set_segments(&mut self, family: usize, segments: &Segments) -> Result<(), RunError> {
+        // The controller has seen to it that they fit.
+        if family == IPV4 {
+            if let Some(table) = segments::table4(segments) {
+                self.dataplane.set_addresses4(&table)?;
             }
+        } else if let Some(table) = segments::table6(segments) {
+            self.dataplane.set_addresses6(&table)?;
         }
+        Ok(())
     }
 
     /// Attaches all that was held back: uplinks first, so that what LAN ports steer finds them.

@@ -1,6 +1,6 @@
 //! What the tests of the mirror share: two uplinks, and somebody who follows events.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use multihome::netlink::{NetEvent, NetState, NetlinkError, Watcher};
@@ -24,6 +24,7 @@ pub fn inside<T: Send>(
 /// A watcher, and the state that its events make.
 pub struct Follower {
     watcher: Watcher,
+    waiting: VecDeque<NetEvent>,
     /// What the events have made of the first listing.
     pub state: NetState,
 }
@@ -31,13 +32,23 @@ pub struct Follower {
 impl Follower {
     pub async fn start() -> Result<Self> {
         let (watcher, state) = Watcher::start().await?;
-        Ok(Self { watcher, state })
+        Ok(Self {
+            watcher,
+            waiting: VecDeque::new(),
+            state,
+        })
     }
 
     pub async fn next(&mut self) -> Result<NetEvent, NetlinkError> {
-        let event = self.watcher.next().await?;
-        self.state.apply(&event);
-        Ok(event)
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                self.state.apply(&event);
+                return Ok(event);
+            }
+            let events = self.watcher.next(100).await?;
+            self.waiting
+                .extend(events.into_iter().map(|noticed| noticed.event));
+        }
     }
 
     /// Follows events until this holds for one and the state after it.

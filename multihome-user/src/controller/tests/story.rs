@@ -158,7 +158,11 @@ impl Story {
     }
 
     pub(super) fn net(&mut self, event: NetEvent) -> Vec<Action> {
-        self.tell(Event::Net(event))
+        let mut actions = self.tell(Event::Net(event));
+        for event in [Event::CaughtUp, Event::Tables] {
+            actions.extend(self.tell(event));
+        }
+        actions
     }
 
     pub(super) fn probe(&mut self, id: u8, answered: bool) -> Vec<Action> {
