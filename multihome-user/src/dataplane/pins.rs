@@ -104,17 +104,19 @@ fn mount_everywhere(root: &Path) -> Result<(), DataplaneError> {
         }
         open_tree(root)
     });
+    let private = |why: &dyn std::fmt::Display| {
+        tracing::warn!(
+            "cannot mount {} for the whole system ({why}): when this process ends, the programs \
+             may leave the devices with it",
+            root.display()
+        );
+        mount_bpf(root)
+    };
     let mounted = match shared {
-        Some(Ok(tree)) => move_mount(&tree, root),
-        Some(Err(error)) => {
-            tracing::warn!(
-                "cannot mount {} for the whole system ({error}): should this process end, so does \
-                 the dataplane's keeping",
-                root.display()
-            );
-            mount_bpf(root)
-        }
-        None => mount_bpf(root),
+        Elsewhere::Done(Ok(tree)) => move_mount(&tree, root),
+        Elsewhere::Done(Err(error)) => private(&error),
+        Elsewhere::Unknown => private(&"no process above this one may be looked at"),
+        Elsewhere::Here => mount_bpf(root),
     };
     mounted.map_err(|source| DataplaneError::Path {
         action: "mount a BPF file system on",
@@ -128,22 +130,31 @@ fn mount_bpf(root: &Path) -> io::Result<()> {
     mount(Some("bpf"), root, Some("bpf"), flags, Some("mode=0700")).map_err(io::Error::from)
 }
 
-/// Runs `work` in the outer mount namespace; `None` when this process is in it already.
+/// What came of work in the outer mount namespace.
+enum Elsewhere<R> {
+    /// The work was tried there.
+    Done(io::Result<R>),
+    /// This process is in it: nothing was done.
+    Here,
+    /// Which one it is cannot be told: nothing was done.
+    Unknown,
+}
+
+/// Runs `work` in the outer mount namespace, if this process is not in it already.
 fn in_outer_namespace<R: Send + 'static>(
     root: &Path,
     work: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
-) -> Option<io::Result<R>> {
-    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
-    let own = fs::metadata("/proc/self/ns/mnt").ok()?;
-    let outer = ancestors().into_iter().rev().find_map(|process| {
-        let path = format!("/proc/{process}/ns/mnt");
-        let found = fs::metadata(&path).ok()?;
-        Some((path, identity(&found)))
-    });
-    let (path, found) = outer?;
-    if found == identity(&own) {
-        return None;
-    }
+) -> Elsewhere<R> {
+    let identity = |path: &str| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let place = |process: u32| format!("/proc/{process}/ns/mnt");
+    let found = ancestors()
+        .into_iter()
+        .map(|process| (process, identity(&place(process))));
+    let path = match outer(identity("/proc/self/ns/mnt"), found) {
+        Outer::Of(process) => place(process),
+        Outer::Own => return Elsewhere::Here,
+        Outer::Unknown => return Elsewhere::Unknown,
+    };
     let root = root.to_path_buf();
     // A thread of its own, because it cannot come back.
     let worker = thread::spawn(move || {
@@ -152,11 +163,38 @@ fn in_outer_namespace<R: Send + 'static>(
         setns(namespace, CloneFlags::CLONE_NEWNS)?;
         work(&root)
     });
-    Some(
+    Elsewhere::Done(
         worker
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the mounting thread panicked"))),
     )
+}
+
+/// Which mount namespace is the outer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outer {
+    /// That of this process.
+    Own,
+    /// That of an ancestor.
+    Of(u32),
+    /// None can be looked at.
+    Unknown,
+}
+
+/// The namespace of the topmost ancestor that may be looked at; `ancestors` has the parent first,
+/// each with its namespace's identity if that could be read.
+fn outer<I: PartialEq>(
+    own: Option<I>,
+    ancestors: impl DoubleEndedIterator<Item = (u32, Option<I>)>,
+) -> Outer {
+    let topmost = ancestors
+        .rev()
+        .find_map(|(process, found)| Some((process, found?)));
+    match (own, topmost) {
+        (Some(own), Some((_, found))) if own == found => Outer::Own,
+        (Some(_), Some((process, _))) => Outer::Of(process),
+        (None, _) | (_, None) => Outer::Unknown,
+    }
 }
 
 /// This process's ancestors, the parent first, PID 1 last.
@@ -214,5 +252,32 @@ fn move_mount(tree: &OwnedFd, path: &Path) -> io::Result<()> {
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_ancestor_that_may_be_looked_at_tells_the_outer_namespace() {
+        let above = |found: [Option<u32>; 3]| [30, 20, 1].into_iter().zip(found);
+        for (own, found, expected) in [
+            (Some(7), [Some(7), Some(7), Some(7)], Outer::Own),
+            (Some(7), [Some(7), Some(5), Some(5)], Outer::Of(1)),
+            (Some(7), [Some(7), Some(5), None], Outer::Of(20)),
+            (Some(7), [Some(7), None, None], Outer::Own),
+        ] {
+            assert_eq!(outer(own, above(found)), expected, "{found:?}");
+        }
+    }
+
+    /// That the outer namespace is this one, and that none can be looked at, were one and the same:
+    /// a mount was private without a word, and the programs ended with the controller.
+    #[test]
+    fn a_namespace_that_cannot_be_told_is_not_taken_for_the_own_one() {
+        assert_eq!(outer(Some(7), [(1, None)].into_iter()), Outer::Unknown);
+        assert_eq!(outer(Some(7), [].into_iter()), Outer::Unknown);
+        assert_eq!(outer(None, [(1, Some(7))].into_iter()), Outer::Unknown);
     }
 }
