@@ -24,8 +24,9 @@ pub struct Sight<'a> {
     pub link: Option<&'a Link>,
 }
 
-/// How long after its link came up a device may take to get its addresses: duplicate address
-/// detection takes a second for each (RFC 4862 section 5.4, RetransTimer), and DHCP about as long.
+/// How long a device may take to get its addresses after its link came up, or after it lost them:
+/// duplicate address detection takes a second for each (RFC 4862 section 5.4, RetransTimer), and
+/// DHCP about as long. Also how long a default route may be away while it is set anew.
 const ADDRESSES_APPEAR: Duration = Duration::from_secs(3);
 
 /// What a path's probes say to the other family.
@@ -46,6 +47,10 @@ pub struct Path {
     next_hop: Option<IpAddr>,
     mac: Option<[u8; 6]>,
     sources: Sources,
+    /// There was an address of ours to probe from.
+    had_address: bool,
+    /// When the last such address went.
+    address_lost: Option<Instant>,
     /// Why the path cannot carry packets, if it cannot.
     obstacle: Option<String>,
     /// When it last became usable.
@@ -95,6 +100,8 @@ impl Path {
             next_hop: None,
             mac: None,
             sources: Sources::default(),
+            had_address: false,
+            address_lost: None,
             obstacle: Some("starting".to_owned()),
             usable_since: now,
             optimistic: initially_up,
@@ -214,7 +221,7 @@ impl Path {
     /// Looks at the kernel's tables anew.
     pub fn look(&mut self, sight: Sight<'_>, now: Instant) {
         let was_usable = self.is_usable();
-        self.obstacle = self.find_obstacle(sight);
+        self.obstacle = self.find_obstacle(sight, now);
         let targets: Vec<TargetId> = self.probes().iter().map(|probe| probe.id).collect();
         if !self.health.targets().eq(targets.iter().copied()) {
             self.health.set_targets(targets);
@@ -252,14 +259,14 @@ impl Path {
         Some(self.cause.clone())
     }
 
-    /// Whether there is no address of ours to probe from, and none that is only late: after its link
-    /// came up, a device gets its IPv6 addresses one by one.
+    /// Whether there never was an address of ours to probe from, and none is only late: after its
+    /// link came up, a device gets its IPv6 addresses one by one.
     fn cannot_be_asked(&self, now: Instant) -> bool {
         self.health.targets().next().is_none()
             && now.saturating_duration_since(self.usable_since) >= ADDRESSES_APPEAR
     }
 
-    fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>) -> Option<String> {
+    fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>, now: Instant) -> Option<String> {
         let Some(link) = link else {
             return Some("the device is gone".to_owned());
         };
@@ -280,6 +287,7 @@ impl Path {
                 .first()
                 .and_then(|&remote| source(net, link, remote)),
         };
+        self.note_address(now);
         let neighbour = net.neighbour(link.ifindex, next_hop);
         if let Some(mac) = neighbour
             .filter(|neighbour| neighbour.valid)
@@ -292,6 +300,9 @@ impl Path {
         }
         if !link.carrier {
             return Some("no carrier".to_owned());
+        }
+        if past(self.address_lost, now) {
+            return Some("no address of ours on the device any more".to_owned());
         }
         if neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed) {
             let protocol = if self.family == IPV4 {
@@ -307,6 +318,18 @@ impl Path {
         None
     }
 
+    /// Notes whether there is an address of ours to probe from.
+    fn note_address(&mut self, now: Instant) {
+        if self.sources == Sources::default() {
+            self.address_lost = self
+                .address_lost
+                .or_else(|| self.had_address.then_some(now));
+        } else {
+            self.had_address = true;
+            self.address_lost = None;
+        }
+    }
+
     /// The best default route's gateway over the device, of this family.
     fn routed(&self, net: &NetState, link: &Link) -> Option<IpAddr> {
         net.default_routes(link.ifindex)
@@ -315,6 +338,11 @@ impl Path {
             .filter_map(|route| route.gateway)
             .find(|gateway| gateway.is_ipv4() == (self.family == IPV4))
     }
+}
+
+/// Whether what was lost at this time, if anything, is more than late.
+fn past(lost: Option<Instant>, now: Instant) -> bool {
+    lost.is_some_and(|lost| now.saturating_duration_since(lost) >= ADDRESSES_APPEAR)
 }
 
 /// Our address on the device for packets to `target`: one in its subnet, else any of its scope.

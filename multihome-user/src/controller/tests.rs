@@ -6,7 +6,8 @@ use multihome_common::port::PORT_VLAN_DEVICES;
 use proptest::prelude::*;
 
 use self::story::{
-    FIBER, LTE, SETTLE, Story, address, kernel, link, neighbour, next_hop, seen, uplink_config,
+    FIBER, LTE, SETTLE, Story, address, default_route, kernel, link, neighbour, next_hop, seen,
+    uplink_config,
 };
 use super::*;
 use crate::{
@@ -79,14 +80,38 @@ fn a_line_whose_address_is_late_does_not_serve_before_its_probes_answer() {
     assert_eq!(story.eligible, 0b11);
 }
 
-/// A line without any address of ours forwards all the same: it is used, after a while.
+/// A line that never had an address of ours forwards all the same: it is used, after a while.
 #[test]
 fn a_line_without_an_address_serves_again_without_probes() {
-    let mut story = Story::begin(1, None);
+    let mut net = kernel();
+    net.apply(&NetEvent::AddressGone(10, address(FIBER)));
+    // With its last address the kernel forgot the routes.
+    net.apply(&NetEvent::RouteAdded(default_route(FIBER)));
+    let mut story = Story::begin_on(net, 1, None);
+    assert_eq!(story.eligible, 0b11);
     story.net(NetEvent::Link(link(10, "fiber0", false)));
-    story.net(NetEvent::AddressGone(10, address(FIBER)));
     story.net(NetEvent::Link(link(10, "fiber0", true)));
+    assert_eq!(story.eligible, 0b10);
     story.wait(Duration::from_secs(4));
+    assert_eq!(story.eligible, 0b11);
+}
+
+/// `ip addr flush dev wan1`: the line stayed up with nobody to watch it, for ever.
+#[test]
+fn a_line_that_lost_its_address_is_down_until_it_has_one_and_its_probes_answer() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::AddressGone(10, address(FIBER)));
+    story.wait(Duration::from_secs(2));
+    assert_eq!(story.eligible, 0b11, "it may be a renewed lease");
+    story.wait(Duration::from_secs(1));
+    assert_eq!(story.eligible, 0b10);
+    let uplink = &story.controller.uplinks()[0];
+    assert_eq!(uplink.cause, "no address of ours on the device any more");
+    story.wait(Duration::from_secs(60));
+    assert_eq!(story.eligible, 0b10);
+    story.net(NetEvent::AddressAdded(10, address(FIBER)));
+    assert_eq!(story.eligible, 0b10);
+    story.probes(FIBER, true);
     assert_eq!(story.eligible, 0b11);
 }
 

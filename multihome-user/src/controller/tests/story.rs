@@ -90,6 +90,17 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
     }
 }
 
+pub(super) fn default_route(id: u8) -> Route {
+    Route {
+        destination: IpAddr::from([0; 4]),
+        prefix_len: 0,
+        table: MAIN_TABLE,
+        metric: u32::from(id),
+        gateway: Some(next_hop(id)),
+        ifindex: u32::from(id) + 10,
+    }
+}
+
 pub(super) fn kernel() -> NetState {
     let mut net = NetState::default();
     net.apply(&NetEvent::Link(link(1, "lan0", true)));
@@ -101,20 +112,17 @@ pub(super) fn kernel() -> NetState {
             true,
         )));
         net.apply(&NetEvent::AddressAdded(ifindex, address(id)));
-        net.apply(&NetEvent::RouteAdded(Route {
-            destination: IpAddr::from([0; 4]),
-            prefix_len: 0,
-            table: MAIN_TABLE,
-            metric: u32::from(id),
-            gateway: Some(next_hop(id)),
-            ifindex,
-        }));
+        net.apply(&NetEvent::RouteAdded(default_route(id)));
     }
     net
 }
 
 impl Story {
     pub(super) fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
+        Self::begin_on(kernel(), tier_of_lte, adopted)
+    }
+
+    pub(super) fn begin_on(net: NetState, tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
         let now = Instant::now();
         let settings = Settings {
             uplinks: vec![
@@ -127,7 +135,7 @@ impl Story {
             adopted,
         };
         let mut story = Self {
-            controller: Controller::new(settings, kernel(), now),
+            controller: Controller::new(settings, net, now),
             now,
             eligible: adopted.unwrap_or_default().eligible[IPV4],
             last_good: 0,
