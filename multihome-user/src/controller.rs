@@ -104,6 +104,19 @@ pub struct Uplink {
     told: bool,
 }
 
+impl Uplink {
+    /// Why it is as it is, and what is odd about it.
+    pub fn story(&self) -> String {
+        let mut story = self.cause.clone();
+        // Both families may say the same, of different next hops.
+        for remark in self.paths.iter().filter_map(Path::remark) {
+            story.push_str("; ");
+            story.push_str(&remark);
+        }
+        story
+    }
+}
+
 /// The controller's state.
 #[derive(Debug)]
 pub struct Controller {

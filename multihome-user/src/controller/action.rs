@@ -52,6 +52,8 @@ pub enum Action {
     Resolve(u32, IpAddr),
     /// Have the kernel ask a neighbour now, whatever it knows.
     Confirm(u32, IpAddr),
+    /// Tell what is odd about a path of an uplink, in this family.
+    Remark(u8, usize, String),
     /// Tell that a path went up or down.
     PathChanged(PathChange),
     /// Tell that an uplink went up or down: its last path down, or its first up.

@@ -51,8 +51,14 @@ pub struct Path {
     had_address: bool,
     /// When the last such address went.
     address_lost: Option<Instant>,
+    /// Since when the next hop is only remembered: no default route names it any more.
+    route_lost: Option<Instant>,
+    /// That was told.
+    route_lost_told: bool,
     /// Why the path cannot carry packets, if it cannot.
     obstacle: Option<String>,
+    /// All that it lacks is the next hop's MAC, which is being asked for.
+    resolving: bool,
     /// When it last became usable.
     usable_since: Instant,
     /// Taken for good when it first becomes usable, before any probe was answered.
@@ -102,7 +108,10 @@ impl Path {
             sources: Sources::default(),
             had_address: false,
             address_lost: None,
+            route_lost: None,
+            route_lost_told: false,
             obstacle: Some("starting".to_owned()),
+            resolving: false,
             usable_since: now,
             optimistic: initially_up,
             answered: false,
@@ -147,9 +156,10 @@ impl Path {
         (self.since, &self.cause)
     }
 
-    /// Whether there is nothing to wait for: no next hop, or one whose MAC is known.
+    /// Whether there is nothing to wait for: no next hop, one whose MAC is known, or one that cannot
+    /// or does not answer.
     pub fn is_resolved(&self) -> bool {
-        self.next_hop.is_none() || self.mac.is_some()
+        !self.resolving
     }
 
     /// Whether remote targets of this family can be asked.
@@ -259,6 +269,25 @@ impl Path {
         Some(self.cause.clone())
     }
 
+    /// What is odd about the path although it may be up, once: its default route is gone.
+    pub fn take_remark(&mut self, now: Instant) -> Option<String> {
+        // A link that was down takes its route along, which is set again after it.
+        let lost = self.route_lost.map(|lost| lost.max(self.usable_since));
+        if !self.is_usable() || self.route_lost_told || !past(lost, now) {
+            return None;
+        }
+        self.route_lost_told = true;
+        self.remark()
+    }
+
+    /// What was remarked, as long as it holds.
+    pub fn remark(&self) -> Option<String> {
+        let next_hop = self.next_hop.filter(|_| self.route_lost_told)?;
+        Some(format!(
+            "default route gone; the last next hop {next_hop} is used on"
+        ))
+    }
+
     /// Whether there never was an address of ours to probe from, and none is only late: after its
     /// link came up, a device gets its IPv6 addresses one by one.
     fn cannot_be_asked(&self, now: Instant) -> bool {
@@ -267,6 +296,7 @@ impl Path {
     }
 
     fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>, now: Instant) -> Option<String> {
+        self.resolving = false;
         let Some(link) = link else {
             return Some("the device is gone".to_owned());
         };
@@ -276,6 +306,10 @@ impl Path {
                 self.mac = None;
             }
             self.next_hop = Some(next_hop);
+            self.route_lost = None;
+            self.route_lost_told = false;
+        } else if self.next_hop.is_some() {
+            self.route_lost.get_or_insert(now);
         }
         let Some(next_hop) = self.next_hop else {
             return Some("no next hop: no default route and no gateway= given".to_owned());
@@ -313,6 +347,7 @@ impl Path {
             return Some(format!("next hop {next_hop} does not answer {protocol}"));
         }
         if self.mac.is_none() {
+            self.resolving = true;
             return Some(format!("the MAC of next hop {next_hop} is not known yet"));
         }
         None

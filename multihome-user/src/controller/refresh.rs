@@ -216,6 +216,11 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
             }));
         }
     }
+    for family in FAMILIES {
+        if let Some(remark) = uplink.paths[family].take_remark(now) {
+            actions.push(Action::Remark(uplink.id, family, remark));
+        }
+    }
     let up = uplink.paths.iter().any(Path::is_up);
     if up != uplink.up {
         uplink.up = up;

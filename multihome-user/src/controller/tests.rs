@@ -222,6 +222,51 @@ fn a_next_hop_that_changes_its_mac_is_followed_without_a_word_changing() {
     );
 }
 
+#[test]
+fn a_default_route_that_is_gone_is_told_once_and_its_next_hop_used_on() {
+    let mut story = Story::begin(1, None);
+    story.net(NetEvent::RouteGone(default_route(FIBER)));
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        story.now += TICK;
+        told.extend(story.tell(Event::Tick));
+    }
+    let words = "default route gone; the last next hop 192.0.2.1 is used on";
+    let remark = Action::Remark(FIBER, IPV4, words.to_owned());
+    assert_eq!(told.iter().filter(|action| **action == remark).count(), 1);
+    assert_eq!(story.eligible, 0b11);
+    let shown = |story: &Story| story.controller.uplinks()[0].story();
+    assert_eq!(shown(&story), format!("next hop found; {words}"));
+    story.net(NetEvent::RouteAdded(default_route(FIBER)));
+    assert_eq!(shown(&story), "next hop found");
+}
+
+/// A start waited its whole second for next hops that could not answer.
+#[test]
+fn a_start_waits_only_for_next_hops_that_may_still_answer() {
+    let settings = || Settings {
+        uplinks: vec![(FIBER, uplink_config("fiber", "fiber0", 1))],
+        lan: vec![(64, "lan0".to_owned())],
+        health: HealthSettings::default(),
+        settle: SETTLE,
+        adopted: None,
+    };
+    let now = Instant::now();
+    let mut controller = Controller::new(settings(), kernel(), now);
+    controller.begin(now);
+    assert!(!controller.resolved(), "it may answer");
+    controller.handle(Event::Net(seen(FIBER, NeighbourState::Incomplete)), now);
+    assert!(!controller.resolved(), "it is being asked");
+    controller.handle(Event::Net(seen(FIBER, NeighbourState::Failed)), now);
+    assert!(controller.resolved(), "it did not answer");
+
+    let mut net = kernel();
+    net.apply(&NetEvent::Link(link(10, "fiber0", false)));
+    let mut controller = Controller::new(settings(), net, now);
+    controller.begin(now);
+    assert!(controller.resolved(), "without carrier nobody answers");
+}
+
 fn route(n: u32) -> Route {
     Route {
         destination: IpAddr::from((0x0a40_0000 + n * 512).to_be_bytes()),

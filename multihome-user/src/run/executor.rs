@@ -51,6 +51,8 @@ pub struct Outcome {
     pub paths: Vec<PathChange>,
     /// Uplinks that went up or down.
     pub uplinks: Vec<UplinkChange>,
+    /// What is odd about an uplink's path: id, family, words.
+    pub remarks: Vec<(u8, usize, String)>,
     /// What to probe from now on, if that changed.
     pub plans: Option<Vec<ProbePlan>>,
     /// How long after the event the first word that moves flows was stored.
@@ -189,6 +191,7 @@ impl Executor {
                     now: true,
                 });
             }
+            Action::Remark(id, family, remark) => outcome.remarks.push((id, family, remark)),
             Action::PathChanged(change) => outcome.paths.push(change),
             Action::UplinkChanged(change) => outcome.uplinks.push(change),
         }

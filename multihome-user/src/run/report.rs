@@ -260,7 +260,7 @@ fn uplink_status(
         tier: uplink.config.tier,
         state: State::from(uplink.up),
         since,
-        cause: uplink.cause.clone(),
+        cause: uplink.story(),
         rtt_ms: shown.and_then(|path| path.rtt_ms),
         loss: shown.map_or(0.0, |path| path.loss),
         share,

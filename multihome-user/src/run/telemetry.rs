@@ -93,6 +93,10 @@ impl Telemetry {
                 change.cause
             );
         }
+        for (id, family, remark) in &outcome.remarks {
+            let (name, family) = (names.uplink(*id), family_name(*family));
+            tracing::warn!("uplink {name}: {family}: {remark}");
+        }
         for change in &outcome.uplinks {
             let name = names.uplink(change.id);
             self.metrics.uplink_up(name, change.up);
