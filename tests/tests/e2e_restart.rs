@@ -45,6 +45,17 @@ fn with_xdp(lab: &GatewayLab) -> Result<usize> {
         .count())
 }
 
+/// The XDP modes of the devices that have one (XDP_ATTACHED_* of linux/if_link.h).
+fn modes(lab: &GatewayLab) -> Result<Vec<u64>> {
+    let links = lab.gateway.output(&["ip", "-json", "link", "show"])?;
+    let links: serde_json::Value = serde_json::from_str(&links)?;
+    let links = links.as_array().context("ip prints a list")?;
+    Ok(links
+        .iter()
+        .filter_map(|link| link["xdp"]["mode"].as_u64())
+        .collect())
+}
+
 /// True if anything of the gateway is left in its run directory, mounts included.
 fn leaves_state(lab: &GatewayLab) -> Result<bool> {
     let run = lab.lab.dir().join("run");
@@ -205,5 +216,33 @@ fn detach_on_exit_leaves_nothing_behind() -> Result<()> {
     ensure!(status.success(), "{status}");
     ensure!(with_xdp(&lab)? == 0, "programs are still attached");
     ensure!(!leaves_state(&lab)?, "pinned state is left");
+    Ok(())
+}
+
+/// A controller that starts with another XDP mode attaches in that one, to every device.
+#[test]
+fn another_xdp_mode_is_taken_up_at_a_restart() -> Result<()> {
+    let lab = GatewayLab::new(&Plan::default())?;
+    let mut settings = Settings::from_environment()?;
+    settings
+        .options
+        .extend(["--xdp-mode", "generic"].map(String::from));
+    let mut gateway = Gateway::start(&lab, settings)?;
+    ensure!(modes(&lab)? == [2; 5], "not generic: {:?}", modes(&lab)?);
+    for (mode, number) in [("native", 1), ("generic", 2)] {
+        gateway.process()?.signal(Signal::SIGTERM)?;
+        gateway.process()?.wait(Duration::from_secs(5))?;
+        gateway.set_option("--xdp-mode", mode)?;
+        gateway.launch()?;
+        gateway.wait_until_all_up()?;
+        ensure!(
+            modes(&lab)? == [number; 5],
+            "not {mode}: {:?}",
+            modes(&lab)?
+        );
+    }
+    let output = gateway.run("detach", &[])?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(with_xdp(&lab)? == 0, "programs are left");
     Ok(())
 }

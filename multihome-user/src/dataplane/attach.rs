@@ -24,9 +24,27 @@ const BPF_OBJ_GET: libc::c_int = 7;
 /// `BPF_LINK_DETACH` of linux/bpf.h.
 const BPF_LINK_DETACH: libc::c_int = 34;
 
-/// Where the link of a device is pinned.
-pub fn link_path(pins: &Path, ifindex: u32) -> PathBuf {
-    pins.join(format!("{LINK_PREFIX}{ifindex}"))
+/// Where the link of a device is pinned. The kernel does not tell a link's mode; its name does.
+fn link_path(pins: &Path, ifindex: u32, mode: XdpMode) -> PathBuf {
+    let mode = match mode {
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+    };
+    pins.join(format!("{LINK_PREFIX}{ifindex}-{mode}"))
+}
+
+/// The pinned links of a device: one at most, unless somebody else put files here.
+pub fn links(pins: &Path, ifindex: u32) -> impl Iterator<Item = PathBuf> {
+    [XdpMode::Native, XdpMode::Generic]
+        .map(|mode| link_path(pins, ifindex, mode))
+        .into_iter()
+        .filter(|path| path.exists())
+}
+
+/// The device of a pinned link; `None` for other pins.
+pub fn ifindex_of(pin: &str) -> Option<u32> {
+    let (ifindex, _mode) = pin.strip_prefix(LINK_PREFIX)?.split_once('-')?;
+    ifindex.parse().ok()
 }
 
 /// How pinned links are told from pinned maps.
@@ -39,12 +57,17 @@ pub enum Attached {
     Anew,
     /// An earlier controller's link was taken over, without a gap.
     TakenOver,
+    /// An earlier controller's program was taken off, and this one put on in the other mode: for
+    /// a moment the kernel had the device's packets.
+    InOtherMode,
 }
 
-/// Makes `device` run `program`: through the pinned link if there is one, else by a new one.
+/// Makes `device` run `program`: through the pinned link if there is one of this mode, else by a new
+/// one. A device takes programs of one mode at a time.
 ///
 /// # Errors
-/// When the driver has no native XDP, something else is attached, or the kernel refuses.
+/// When the driver has no native XDP, something else is attached, or the kernel refuses. A program
+/// that ran in the other mode runs again, then, as far as the kernel lets it.
 pub fn attach(
     program: &mut Xdp,
     pins: &Path,
@@ -52,7 +75,7 @@ pub fn attach(
     ifindex: u32,
     mode: XdpMode,
 ) -> Result<Attached, DataplaneError> {
-    let path = link_path(pins, ifindex);
+    let path = link_path(pins, ifindex, mode);
     if path.exists() {
         if take_over(program, &path, device)? {
             return Ok(Attached::TakenOver);
@@ -60,6 +83,34 @@ pub fn attach(
         // The link's device has gone, and another has its number now.
         remove_pin(&path)?;
     }
+    let other = match mode {
+        XdpMode::Native => XdpMode::Generic,
+        XdpMode::Generic => XdpMode::Native,
+    };
+    let other_path = link_path(pins, ifindex, other);
+    if !other_path.exists() {
+        attach_anew(program, &path, device, ifindex, mode)?;
+        return Ok(Attached::Anew);
+    }
+    detach(&other_path)?;
+    match attach_anew(program, &path, device, ifindex, mode) {
+        Ok(()) => Ok(Attached::InOtherMode),
+        Err(error) => {
+            if let Err(again) = attach_anew(program, &other_path, device, ifindex, other) {
+                tracing::error!("{device}: the program that was taken off is not back: {again}");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn attach_anew(
+    program: &mut Xdp,
+    path: &Path,
+    device: &str,
+    ifindex: u32,
+    mode: XdpMode,
+) -> Result<(), DataplaneError> {
     let mode = match mode {
         XdpMode::Native => AyaMode::Driver,
         XdpMode::Generic => AyaMode::Skb,
@@ -76,8 +127,8 @@ pub fn attach(
             device: device.to_owned(),
         });
     };
-    match link.pin(&path) {
-        Ok(_pinned) => Ok(Attached::Anew),
+    match link.pin(path) {
+        Ok(_pinned) => Ok(()),
         Err(source) => Err(DataplaneError::Pin {
             device: device.to_owned(),
             source,
@@ -198,5 +249,19 @@ fn explain(device: &str, source: ProgramError) -> DataplaneError {
         Some(libc::EOPNOTSUPP) => DataplaneError::NotNative { device, source },
         Some(libc::EBUSY | libc::EEXIST) => DataplaneError::Busy { device, source },
         _ => DataplaneError::Attach { device, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_names_the_device_and_the_mode_of_its_link() {
+        let path = link_path(Path::new("/pins"), 7, XdpMode::Generic);
+        assert_eq!(path, Path::new("/pins/link-7-generic"));
+        assert_eq!(ifindex_of("link-7-generic"), Some(7));
+        assert_eq!(ifindex_of("link-7"), None);
+        assert_eq!(ifindex_of("STATE"), None);
     }
 }

@@ -21,7 +21,7 @@ use multihome_common::{
 
 use super::{
     CounterReader, DataplaneError,
-    attach::{self, Attached, LINK_PREFIX},
+    attach::{self, Attached},
     grace::Grace,
     pins, redirect,
     shared::SharedArray,
@@ -146,12 +146,7 @@ impl Dataplane {
     /// # Errors
     /// When the kernel or the file system refuses.
     pub fn release(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        let path = attach::link_path(&self.pins, ifindex);
-        if path.exists() {
-            attach::detach(&path)
-        } else {
-            Ok(())
-        }
+        attach::links(&self.pins, ifindex).try_for_each(|path| attach::detach(&path))
     }
 
     /// The devices whose links are pinned, by ifindex.
@@ -167,10 +162,7 @@ impl Dataplane {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.pins).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(LINK_PREFIX));
-            found.extend(number.and_then(|number| number.parse::<u32>().ok()));
+            found.extend(name.to_str().and_then(attach::ifindex_of));
         }
         Ok(found)
     }

@@ -12,6 +12,7 @@ mod redirect;
 mod shared;
 mod tables;
 
+pub use attach::Attached;
 pub use counters::{CounterReader, PortCounters};
 pub use detach::{Detached, detach};
 pub use error::DataplaneError;

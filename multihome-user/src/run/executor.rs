@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{RunError, family_name};
 use crate::{
     controller::{Action, Controller, PathChange, UplinkChange},
-    dataplane::{Dataplane, DataplaneError},
+    dataplane::{Attached, Dataplane, DataplaneError},
     exit,
     netlink::NeighbourResolver,
     probe::ProbePlan,
@@ -279,7 +279,12 @@ impl Executor {
         debug_assert_eq!(*slot as usize >= MAX_UPLINKS, *lan);
         self.dataplane.set_device(*slot, *ifindex)?;
         let how = self.dataplane.attach(device, *ifindex, *lan)?;
-        tracing::debug!("{device}: attached {how:?}");
+        match how {
+            Attached::Anew | Attached::TakenOver => tracing::debug!("{device}: attached {how:?}"),
+            Attached::InOtherMode => tracing::warn!(
+                "{device}: ran in another XDP mode; taken off and attached in the one asked for"
+            ),
+        }
         Ok(())
     }
 }

@@ -184,6 +184,15 @@ impl<'lab> Gateway<'lab> {
         })
     }
 
+    /// Gives an option that has been given another value, from the next start on.
+    pub fn set_option(&mut self, name: &str, value: &str) -> Result<()> {
+        let options = &mut self.settings.options;
+        let at = options.iter().position(|option| option == name);
+        let given = at.and_then(|at| options.get_mut(at + 1));
+        value.clone_into(given.with_context(|| format!("{name} was not given"))?);
+        Ok(())
+    }
+
     /// Starts the program again, after it has ended, and waits until it answers.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.command("run");
