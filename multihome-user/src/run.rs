@@ -73,7 +73,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     check_devices(&config, &net)?;
     favour_this_process();
 
-    let mut dataplane = Dataplane::open(&config.run_dir, config.xdp_mode)?;
+    let (mut dataplane, undo) = Dataplane::open(&config.run_dir, config.xdp_mode)?;
     let reader = dataplane.counters()?;
     telemetry::follow_kernel_log(dataplane.ebpf_mut());
     let prepared = Prepared::new(&config, &mut dataplane)?;
@@ -108,14 +108,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         };
         gateway.follow(events?)?;
     }
-    if let Err(error) = gateway.go() {
-        drop(gateway);
-        if !prepared.adopted {
-            // What is left are maps that nothing uses.
-            dataplane::detach(&config.run_dir)?;
-        }
-        return Err(error.into());
-    }
+    gateway.go()?;
+    undo.keep();
     tracing::info!(
         "gateway runs: {} uplink(s), {} LAN port(s){}",
         config.uplinks.len(),

@@ -64,7 +64,7 @@ fn examine() -> Result<()> {
 
 /// Loads both programs as the gateway does, and reports how much work the verifier had with each.
 fn verify() -> Result<()> {
-    let mut dataplane = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native)?;
+    let (mut dataplane, _undo) = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native)?;
     for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
         let program = dataplane.ebpf_mut().program(name);
         let program: &Xdp = program

@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     net::Ipv4Addr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -102,5 +103,30 @@ fn a_cable_pulled_amid_ten_thousand_routes_moves_its_flows_at_once() -> Result<(
     // The table is followed again: a prefix over an uplink is the kernel's to route.
     lab.gateway.batch(&routes(&lab, "add", 10)?)?;
     gateway.wait_until_all_up()?;
+    Ok(())
+}
+
+/// Too many routes at the start are an error that names them, and nothing is left on the machine.
+#[test]
+fn too_many_routes_at_the_start_are_named_and_leave_nothing_behind() -> Result<()> {
+    let lab = GatewayLab::new(&Plan::default())?;
+    lab.gateway.batch(&routes(&lab, "add", 1100)?)?;
+    let mut command = lab.gateway.command(Settings::from_environment()?.binary);
+    let run = lab.lab.dir().join("run");
+    command.arg("run").arg("--run-dir").arg(&run);
+    command.arg("--lan").args(lab.ports());
+    command.args(["--metrics-listen", "off", "--uplink", "fiber=wan0"]);
+    let mut process = lab.lab.spawn("multihome", command)?;
+    let status = process.wait(Duration::from_secs(15))?;
+    ensure!(status.code() == Some(2), "{status}\n{}", process.said());
+    ensure!(
+        process.stderr().contains("import a default route only"),
+        "{}",
+        process.said()
+    );
+    let mounts = fs::read_to_string("/proc/1/mountinfo")?;
+    let place = run.to_str().context("a path of the lab's own")?;
+    ensure!(!mounts.contains(place), "the BPF file system is left");
+    ensure!(!run.join("bpf").exists(), "the pins' place is left");
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Taking everything away: programs off the devices, maps, the BPF file system.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     DataplaneError,
@@ -25,27 +28,91 @@ pub fn detach(run_dir: &Path) -> Result<Detached, DataplaneError> {
     let root = pins::root(run_dir);
     let mut detached = Detached::default();
     if pins::is_bpf_fs(&root) {
-        // The kernel puts files of its own (maps.debug, progs.debug) beside the directories.
-        for directory in entries(&root)?.into_iter().filter(|path| path.is_dir()) {
-            let (links, maps): (Vec<_>, Vec<_>) = entries(&directory)?
-                .into_iter()
-                .partition(|path| is_link(path));
-            for link in links {
-                attach::detach(&link)?;
-                detached.devices += 1;
-            }
-            for map in maps {
-                remove("remove the pin", &map, |path| fs::remove_file(path))?;
-                detached.maps += 1;
-            }
-            remove("remove", &directory, |path| fs::remove_dir(path))?;
+        for directory in directories(&root)? {
+            empty(&directory, &mut detached)?;
         }
-        pins::unmount_everywhere(&root);
+    }
+    remove_root(&root)?;
+    Ok(detached)
+}
+
+/// Takes back what a start has made below a run directory, unless it is kept: a start that fails
+/// leaves nothing that a later one would take for an earlier controller's.
+#[derive(Debug)]
+pub struct Undo {
+    run_dir: PathBuf,
+    pins: PathBuf,
+    wanted: bool,
+}
+
+impl Undo {
+    /// For a start with these pins; `wanted` unless they are an earlier controller's.
+    pub(super) fn new(run_dir: &Path, pins: &Path, wanted: bool) -> Self {
+        Self {
+            run_dir: run_dir.to_path_buf(),
+            pins: pins.to_path_buf(),
+            wanted,
+        }
+    }
+
+    /// The start has succeeded.
+    pub fn keep(mut self) {
+        self.wanted = false;
+    }
+
+    fn undo(&self) -> Result<(), DataplaneError> {
+        empty(&self.pins, &mut Detached::default())?;
+        let root = pins::root(&self.run_dir);
+        // Another version's or network namespace's pins may lie beside.
+        if directories(&root)?.is_empty() {
+            remove_root(&root)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if self.wanted
+            && let Err(error) = self.undo()
+        {
+            tracing::error!("after a start that failed: {error}; run `multihome detach`");
+        }
+    }
+}
+
+/// Takes away the links and maps of a pin directory, and the directory itself.
+fn empty(directory: &Path, detached: &mut Detached) -> Result<(), DataplaneError> {
+    let (links, maps): (Vec<_>, Vec<_>) = entries(directory)?
+        .into_iter()
+        .partition(|path| is_link(path));
+    for link in links {
+        attach::detach(&link)?;
+        detached.devices += 1;
+    }
+    for map in maps {
+        remove("remove the pin", &map, |path| fs::remove_file(path))?;
+        detached.maps += 1;
+    }
+    remove("remove", directory, |path| fs::remove_dir(path))
+}
+
+/// Takes away the BPF file system, if there is one, and its place.
+fn remove_root(root: &Path) -> Result<(), DataplaneError> {
+    if pins::is_bpf_fs(root) {
+        pins::unmount_everywhere(root);
     }
     if root.exists() {
-        remove("remove", &root, |path| fs::remove_dir(path))?;
+        remove("remove", root, |path| fs::remove_dir(path))?;
     }
-    Ok(detached)
+    Ok(())
+}
+
+/// The pin directories. The kernel puts files of its own (maps.debug, progs.debug) beside them.
+fn directories(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
+    let mut found = entries(root)?;
+    found.retain(|path| path.is_dir());
+    Ok(found)
 }
 
 fn is_link(path: &Path) -> bool {
@@ -53,7 +120,7 @@ fn is_link(path: &Path) -> bool {
         .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX))
 }
 
-fn entries(directory: &Path) -> Result<Vec<std::path::PathBuf>, DataplaneError> {
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     let unreadable = |source| DataplaneError::Path {
         action: "read",
         path: directory.into(),

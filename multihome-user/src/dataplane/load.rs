@@ -20,7 +20,7 @@ use multihome_common::{
 };
 
 use super::{
-    CounterReader, DataplaneError,
+    CounterReader, DataplaneError, Undo,
     attach::{self, Attached},
     grace::Grace,
     pins, redirect,
@@ -60,13 +60,19 @@ pub struct Dataplane {
 
 impl Dataplane {
     /// Loads the programs. Maps that an earlier controller pinned below `run_dir` are adopted,
-    /// with all that they say. Nothing is attached yet.
+    /// with all that they say. Nothing is attached yet. Dropping what comes with it takes back
+    /// what was not adopted.
     ///
     /// # Errors
     /// When the kernel refuses, or the run directory cannot be used.
-    pub fn open(run_dir: &Path, mode: XdpMode) -> Result<Self, DataplaneError> {
+    pub fn open(run_dir: &Path, mode: XdpMode) -> Result<(Self, Undo), DataplaneError> {
         let pins = pins::open(run_dir)?;
         let adopted = pins.join(abi::STATE).exists();
+        let undo = Undo::new(run_dir, &pins, !adopted);
+        Ok((Self::load(pins, mode, adopted)?, undo))
+    }
+
+    fn load(pins: PathBuf, mode: XdpMode, adopted: bool) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
         for map in abi::MAPS {
             loader.map_pin_path(map.name, pins.join(map.name));

@@ -14,6 +14,6 @@ mod tables;
 
 pub use attach::Attached;
 pub use counters::{CounterReader, PortCounters};
-pub use detach::{Detached, detach};
+pub use detach::{Detached, Undo, detach};
 pub use error::DataplaneError;
 pub use load::{Dataplane, OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
