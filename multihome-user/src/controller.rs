@@ -58,6 +58,8 @@ pub struct Settings {
 /// The words that an earlier controller left, by family.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Adopted {
+    /// The uplinks that it had; others are new, and begin as at a first start.
+    pub known: u64,
     /// Paths that were alive.
     pub alive: [u64; 2],
     /// The eligible words.
@@ -158,8 +160,9 @@ impl Controller {
     /// A controller that knows the kernel's tables, and has done nothing yet.
     pub fn new(settings: Settings, net: NetState, now: Instant) -> Self {
         let adopted = settings.adopted;
-        let initially =
-            |id: u8, family: usize| adopted.is_none_or(|a| a.alive[family] >> id & 1 == 1);
+        let initially = |id: u8, family: usize| {
+            adopted.is_none_or(|a| (a.alive[family] | !a.known) >> id & 1 == 1)
+        };
         let uplinks: Vec<Uplink> = settings
             .uplinks
             .into_iter()

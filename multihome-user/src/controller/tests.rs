@@ -333,6 +333,7 @@ fn a_flushed_neighbour_table_does_not_take_uplinks_down() {
 #[test]
 fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
     let adopted = Adopted {
+        known: 0b11,
         alive: [0b10, 0],
         eligible: [0b10, 0],
     };
@@ -340,6 +341,17 @@ fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
     assert_eq!(story.eligible, 0b10);
     story.probes(FIBER, true);
     assert_eq!(story.eligible, 0b11);
+}
+
+/// An uplink that the earlier controller did not have was taken for one that it had found dead.
+#[test]
+fn an_uplink_that_is_new_at_a_restart_serves_as_soon_as_its_next_hop_is_found() {
+    let adopted = Adopted {
+        known: 0b10,
+        alive: [0b10, 0],
+        eligible: [0b10, 0],
+    };
+    assert_eq!(Story::begin(1, Some(adopted)).eligible, 0b11);
 }
 
 #[test]

@@ -42,10 +42,17 @@ impl Prepared {
             .collect();
         let lan: Vec<&str> = config.lan.iter().map(String::as_str).collect();
         let slots = slots::assign(&before, &uplinks, &lan)?;
+        let known = slots::known(&before, &uplinks, &slots);
+        // The words' other bits are of uplinks that are gone, and a new one may have the place.
         let words = Adopted {
-            alive: FAMILIES.map(|family| dataplane.alive(family)),
-            eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family)),
+            known,
+            alive: FAMILIES.map(|family| dataplane.alive(family) & known),
+            eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family) & known),
         };
+        for family in FAMILIES {
+            dataplane.set_alive(family, words.alive[family]);
+            dataplane.set_eligible(GROUP, family, words.eligible[family]);
+        }
         let seed = seed(config, dataplane.seed())?;
         dataplane.set_seed(seed);
         let members: Vec<Member> = config

@@ -35,6 +35,18 @@ pub fn assign(
     })
 }
 
+/// The ids of uplinks that had their slot before; bit n = uplink n.
+pub fn known(before: &[Option<String>], uplinks: &[&str], slots: &Slots) -> u64 {
+    uplinks
+        .iter()
+        .zip(&slots.uplinks)
+        .filter(|(name, id)| {
+            let old = before.get(usize::from(**id)).and_then(Option::as_deref);
+            old == Some(**name)
+        })
+        .fold(0, |word, (_, id)| word | 1 << id)
+}
+
 fn places(before: &[Option<String>], room: usize, names: &[&str]) -> Result<Vec<usize>, RunError> {
     let kept: Vec<Option<usize>> = names
         .iter()
@@ -72,5 +84,7 @@ mod tests {
         .unwrap();
         assert_eq!(slots.uplinks, [2, 1, 0, 3]);
         assert_eq!(slots.lan, [64, 67]);
+        let known = known(&before, &["lte", "cable", "fiber", "dsl"], &slots);
+        assert_eq!(known, 0b101, "fiber and lte");
     }
 }
