@@ -98,8 +98,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         started,
         heartbeat,
         ticks: 0,
+        untold: Some(Vec::new()),
     };
-    gateway.tell(&outcome);
+    gateway.tell(outcome);
 
     let patience = tokio::time::Instant::now() + RESOLVE_PATIENCE;
     while !gateway.controller.resolved() {
@@ -120,6 +121,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             ""
         }
     );
+    gateway.started();
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -221,6 +223,8 @@ struct Gateway {
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
+    /// What is told when the start has succeeded; `None` from then on.
+    untold: Option<Vec<Outcome>>,
 }
 
 impl Gateway {
@@ -237,16 +241,27 @@ impl Gateway {
             return Ok(());
         }
         let outcome = self.executor.carry_out(actions, noticed)?;
-        self.tell(&outcome);
+        self.tell(outcome);
         Ok(())
     }
 
-    /// Tells the prober, the log and the metrics.
-    fn tell(&mut self, outcome: &Outcome) {
+    /// Tells the prober, the log and the metrics; the latter two only when the start has succeeded,
+    /// since one that fails has brought nothing up.
+    fn tell(&mut self, outcome: Outcome) {
         if let Some(plans) = &outcome.plans {
             self.prober.set_plans(plans.clone());
         }
-        self.telemetry.take(outcome, &self.names);
+        match &mut self.untold {
+            Some(untold) => untold.push(outcome),
+            None => self.telemetry.take(&outcome, &self.names),
+        }
+    }
+
+    /// The start has succeeded: tells what it has found.
+    fn started(&mut self) {
+        for outcome in self.untold.take().unwrap_or_default() {
+            self.telemetry.take(&outcome, &self.names);
+        }
     }
 
     /// Takes changes of the kernel's tables.

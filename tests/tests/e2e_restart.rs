@@ -246,3 +246,27 @@ fn another_xdp_mode_is_taken_up_at_a_restart() -> Result<()> {
     ensure!(with_xdp(&lab)? == 0, "programs are left");
     Ok(())
 }
+
+/// A start that fails at its last step has brought nothing up, so it says of no uplink that it is;
+/// and the next start finds nothing that it could take for an earlier controller's.
+#[test]
+fn a_start_that_fails_at_the_end_tells_of_no_uplink_and_leaves_nothing() -> Result<()> {
+    let lab = GatewayLab::new(&Plan::default())?;
+    // The last uplink's device cannot send what is redirected to it.
+    lab.uplinks[2].isp.offloads("gw", &["gro", "off"])?;
+    let mut command = lab.gateway.command(Settings::from_environment()?.binary);
+    let run = lab.lab.dir().join("run");
+    command.arg("run").arg("--run-dir").arg(&run);
+    command.arg("--lan").args(lab.ports());
+    command.args(["--metrics-listen", "off"]);
+    command.args(["--uplink", "fiber=wan0", "--uplink", "mobile=wan2"]);
+    let mut process = lab.lab.spawn("multihome", command)?;
+    let status = process.wait(Duration::from_secs(15))?;
+    ensure!(status.code() == Some(2), "{status}\n{}", process.said());
+    let said = process.said();
+    ensure!(said.contains("wan2: the driver does not send"), "{said}");
+    ensure!(!said.contains("next hop found"), "{said}");
+    ensure!(with_xdp(&lab)? == 0, "programs are left");
+    ensure!(!leaves_state(&lab)?, "pins or a mount are left");
+    Ok(())
+}
