@@ -174,7 +174,7 @@ Examples:
 
   A mobile uplink that is used only when the fibre is down, noticed within half a second:
     multihome run --lan lan0 --uplink fibre=eth1,probe=9.9.9.9 \\
-      --uplink mobile=wwan0,tier=2,probe=9.9.9.9 --probe-interval 100ms
+      --uplink mobile=eth3,tier=2,probe=9.9.9.9 --probe-interval 100ms
 
   From a file, with one change:
     multihome run --config /etc/multihome/multihome.toml --uplink cable,weight=2
