@@ -2,7 +2,7 @@
 
 use crate::{
     address::{Address4, Address6, Class},
-    flow::{FlowKey, slot::Outside, table, table::FlowMemory},
+    flow::{FlowKey, table, table::FlowMemory},
     nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
@@ -63,7 +63,7 @@ pub trait Tables: FlowMemory + PortMemory + Sized {
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())
     }
-    /// Opens a flow by uplink `id`, with this outside end if it is given ([`Outside::word`]), else
+    /// Opens a flow by uplink `id`, with this outside end if it is given ([`Outside::word`](crate::flow::slot::Outside::word)), else
     /// with one that is sought; the slot's index, or the verdict of a packet whose flow cannot be
     /// opened.
     fn open_flow(
