@@ -36,19 +36,24 @@ use crate::{maps::Maps, packet::XdpPacket};
 /// Packets that LAN hosts send.
 #[xdp]
 pub fn multihome_lan(context: XdpContext) -> u32 {
-    run(&context, way::lan::decide)
+    run(&context, way::lan::decide, |context| {
+        multihome_error_outward(context)
+    })
 }
 
 /// Packets that come back from the internet.
 #[xdp]
 pub fn multihome_uplink(context: XdpContext) -> u32 {
-    run(&context, way::uplink::decide)
+    run(&context, way::uplink::decide, |context| {
+        multihome_error_inward(context)
+    })
 }
 
 #[inline(always)]
 fn run(
     context: &XdpContext,
     decide: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry, &Parsed) -> Decision,
+    quoted: impl FnOnce(*mut xdp_md) -> u64,
 ) -> u32 {
     let maps = Maps::new(context);
     // No entry: the controller is just about to write it, or has given the device up.
@@ -63,6 +68,9 @@ fn run(
             Some(scratch) => decide(&mut packet, &maps, port, &scratch.parsed),
             None => Verdict::DropInternal.into(),
         };
+    }
+    if decision == Decision::QUOTED {
+        decision = Decision::from_word(quoted(context.ctx));
     }
     if let Disposition::Reply = decision.disposition() {
         decision = Decision::from_word(
@@ -107,6 +115,46 @@ extern "C" fn multihome_parse(context: *mut xdp_md) -> u64 {
     let packet = XdpPacket::new(&context);
     match parse::headers(&packet, port, &mut scratch.parsed) {
         Ok(()) => Decision::from(Verdict::Forwarded).word(),
+        Err(verdict) => Decision::from(verdict).word(),
+    }
+}
+
+/// Translates an ICMP error from the LAN, which is in the scratch memory as parsed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_error_outward(context: *mut xdp_md) -> u64 {
+    error(context, |packet, maps, _, parsed| {
+        way::errors::outward(packet, maps, parsed)
+    })
+}
+
+/// Translates an ICMP error from an uplink, likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_error_inward(context: *mut xdp_md) -> u64 {
+    error(context, |packet, maps, port, parsed| {
+        way::errors::inward(packet, maps, port, parsed)
+    })
+}
+
+#[inline(always)]
+fn error(
+    context: *mut xdp_md,
+    translate: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry, &Parsed) -> Result<Decision, Verdict>,
+) -> u64 {
+    let internal = Decision::from(Verdict::DropInternal).word();
+    if context.is_null() {
+        return internal;
+    }
+    let context = XdpContext::new(context);
+    let maps = Maps::new(&context);
+    let port = port::find(&maps, context.ingress_ifindex() as u32);
+    let (Some(port), Some(scratch)) = (port, maps::scratch()) else {
+        return internal;
+    };
+    let mut packet = XdpPacket::new(&context);
+    match translate(&mut packet, &maps, port, &scratch.parsed) {
+        Ok(decision) => decision.word(),
         Err(verdict) => Decision::from(verdict).word(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod open;
 pub mod ports;
+pub mod quoted;
 #[cfg(test)]
 mod tests;
 pub mod translate;

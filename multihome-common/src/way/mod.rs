@@ -1,5 +1,6 @@
 //! The packet's way through the gateway, readable top-down: from a LAN port, and from an uplink.
 
+pub mod errors;
 pub mod lan;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,9 @@ impl Decision {
     const fn forward(slot: u8) -> Self {
         Self(Verdict::Forwarded as u64 | (slot as u64 & (MAX_SLOTS as u64 - 1)) << 8)
     }
+
+    /// No decision yet: the packet is an ICMP error that goes the way of [`errors`].
+    pub const QUOTED: Self = Self(0xff);
 
     /// Is larger than the way out, whose MTU this is.
     #[inline(always)]
@@ -122,10 +126,13 @@ pub fn from_lan<P: Packet, T: Tables>(
     port: &PortEntry,
 ) -> Decision {
     let mut parsed = Parsed::default();
-    let decision = match parse::headers(packet, port, &mut parsed) {
+    let mut decision = match parse::headers(packet, port, &mut parsed) {
         Ok(()) => lan::decide(packet, tables, port, &parsed),
         Err(verdict) => verdict.into(),
     };
+    if decision == Decision::QUOTED {
+        decision = errors::outward(packet, tables, &parsed).unwrap_or_else(Decision::from);
+    }
     finish(packet, tables, port, decision)
 }
 
@@ -136,10 +143,13 @@ pub fn from_uplink<P: Packet, T: Tables>(
     port: &PortEntry,
 ) -> Decision {
     let mut parsed = Parsed::default();
-    let decision = match parse::headers(packet, port, &mut parsed) {
+    let mut decision = match parse::headers(packet, port, &mut parsed) {
         Ok(()) => uplink::decide(packet, tables, port, &parsed),
         Err(verdict) => verdict.into(),
     };
+    if decision == Decision::QUOTED {
+        decision = errors::inward(packet, tables, port, &parsed).unwrap_or_else(Decision::from);
+    }
     finish(packet, tables, port, decision)
 }
 

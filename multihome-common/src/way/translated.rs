@@ -36,6 +36,9 @@ pub fn outward<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let transport = read(packet, network)?;
+    if let Icmp::Other = transport.icmp() {
+        return Ok(Decision::QUOTED);
+    }
     let key = FlowKey::v4(
         network.source.0,
         network.destination.0,
@@ -75,7 +78,7 @@ pub fn outward<P: Packet, T: Tables>(
         packet.len() as u64,
     );
     let outside = slot.outside();
-    let headers = headers(parsed, network);
+    let headers = headers(parsed, true);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)
         .ok_or(Verdict::DropTruncated)?;
     lan::send::<V4, P>(packet, parsed, uplink, id)
@@ -119,6 +122,9 @@ fn deliver<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let transport = read(packet, network)?;
+    if let Icmp::Other = transport.icmp() {
+        return Ok(Decision::QUOTED);
+    }
     let space = Space::of(network.protocol);
     let number = match space {
         Space::Pair => pair_number(state, network.source.0, network.protocol),
@@ -181,7 +187,7 @@ fn deliver<P: Packet, T: Tables>(
         packet.len() as u64,
     );
     let (address, inside_port) = slot.inside4();
-    let headers = headers(parsed, network);
+    let headers = headers(parsed, true);
     translate::rewrite(packet, &headers, End::Destination, address, inside_port)
         .ok_or(Verdict::DropTruncated)?;
     hand_over::<V4, P>(packet, parsed, &host)
@@ -249,6 +255,7 @@ fn may_open(network: &Network<Address4>, transport: Transport) -> Result<(), Ver
     }
     match transport.icmp() {
         Icmp::Not | Icmp::Query => Ok(()),
+        // An answer to nobody's query; errors go another way.
         Icmp::Answer | Icmp::Other => Err(Verdict::DropUnknownError),
     }
 }
@@ -282,13 +289,14 @@ const fn flow_ports(ports: u32, icmp: Icmp) -> u32 {
     }
 }
 
+/// Where the headers stand of a packet whose transport header, if it has one, is translated too.
 #[inline(always)]
-const fn headers(parsed: &Parsed, network: &Network<Address4>) -> Headers {
+pub(super) const fn headers(parsed: &Parsed, transport: bool) -> Headers {
     Headers {
         network_at: parsed.network_at,
-        transport_at: network.transport_at,
-        protocol: network.protocol,
-        transport: true,
+        transport_at: parsed.v4.transport_at,
+        protocol: parsed.v4.protocol,
+        transport,
     }
 }
 

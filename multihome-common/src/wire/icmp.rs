@@ -22,6 +22,9 @@ pub const V4_FRAGMENTATION_NEEDED: u8 = 4;
 /// ICMP: time exceeded; code 0 = in transit.
 pub const V4_TIME_EXCEEDED: u8 = 11;
 
+/// ICMP: parameter problem.
+pub const V4_PARAMETER_PROBLEM: u8 = 12;
+
 /// ICMPv6: destination unreachable; code 0 = no route.
 pub const V6_UNREACHABLE: u8 = 1;
 /// ICMPv6: packet too big.

@@ -35,6 +35,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::answers::rows(),
         rows::dropped::rows(),
         rows::translated::rows(),
+        rows::quoted::rows(),
     ]
     .concat()
 }

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod delivery;
 pub mod dropped;
 pub mod passed;
+pub mod quoted;
 pub mod steering;
 pub mod translated;
 

@@ -20,24 +20,29 @@ use crate::prog_run::{
 };
 
 /// The LAN host's port, which the outside port is too.
-const PORT: u16 = 5000;
+pub(super) const PORT: u16 = 5000;
 /// Another server.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
 #[derive(Clone, Copy)]
-enum Flags {
+pub(super) enum Flags {
     Syn,
     SynAck,
     Ack,
     Rst,
 }
 
-fn address(address: Ipv4Addr, port: u16) -> (Ipv4Addr, u16) {
+pub(super) fn address(address: Ipv4Addr, port: u16) -> (Ipv4Addr, u16) {
     (address, port)
 }
 
 /// A TCP segment, checksums right.
-fn tcp(macs: ([u8; 6], [u8; 6]), ends: [(Ipv4Addr, u16); 2], ttl: u8, flags: Flags) -> Vec<u8> {
+pub(super) fn tcp(
+    macs: ([u8; 6], [u8; 6]),
+    ends: [(Ipv4Addr, u16); 2],
+    ttl: u8,
+    flags: Flags,
+) -> Vec<u8> {
     let [source, destination] = ends;
     let step = PacketBuilder::ethernet2(macs.1, macs.0)
         .ipv4(source.0.octets(), destination.0.octets(), ttl)
@@ -54,7 +59,7 @@ fn tcp(macs: ([u8; 6], [u8; 6]), ends: [(Ipv4Addr, u16); 2], ttl: u8, flags: Fla
 }
 
 /// A UDP datagram, checksums right.
-fn datagram(macs: ([u8; 6], [u8; 6]), ends: [(Ipv4Addr, u16); 2], ttl: u8) -> Vec<u8> {
+pub(super) fn datagram(macs: ([u8; 6], [u8; 6]), ends: [(Ipv4Addr, u16); 2], ttl: u8) -> Vec<u8> {
     let [source, destination] = ends;
     let step = PacketBuilder::ethernet2(macs.1, macs.0)
         .ipv4(source.0.octets(), destination.0.octets(), ttl)
@@ -65,7 +70,13 @@ fn datagram(macs: ([u8; 6], [u8; 6]), ends: [(Ipv4Addr, u16); 2], ttl: u8) -> Ve
 }
 
 /// An echo request or reply, checksums right.
-fn echo(macs: ([u8; 6], [u8; 6]), ends: [Ipv4Addr; 2], ttl: u8, id: u16, reply: bool) -> Vec<u8> {
+pub(super) fn echo(
+    macs: ([u8; 6], [u8; 6]),
+    ends: [Ipv4Addr; 2],
+    ttl: u8,
+    id: u16,
+    reply: bool,
+) -> Vec<u8> {
     let builder =
         PacketBuilder::ethernet2(macs.1, macs.0).ipv4(ends[0].octets(), ends[1].octets(), ttl);
     let mut frame = Vec::new();
@@ -81,20 +92,20 @@ fn echo(macs: ([u8; 6], [u8; 6]), ends: [Ipv4Addr; 2], ttl: u8, id: u16, reply: 
 }
 
 /// A packet of a protocol without ports.
-fn esp(macs: ([u8; 6], [u8; 6]), ends: (Ipv4Addr, Ipv4Addr), ttl: u8) -> Vec<u8> {
+pub(super) fn esp(macs: ([u8; 6], [u8; 6]), ends: (Ipv4Addr, Ipv4Addr), ttl: u8) -> Vec<u8> {
     let packet = ipv4(ends, ttl, 50, &[9; 40], |_| {});
     [&macs.0[..], &macs.1, &[8, 0], &packet].concat()
 }
 
 /// MACs, destination first: as the host sends, as the gateway sends on, and the same coming back.
-const FROM_HOST: ([u8; 6], [u8; 6]) = (GATEWAY, HOST);
-const TO_HOST: ([u8; 6], [u8; 6]) = (HOST, GATEWAY);
+pub(super) const FROM_HOST: ([u8; 6], [u8; 6]) = (GATEWAY, HOST);
+pub(super) const TO_HOST: ([u8; 6], [u8; 6]) = (HOST, GATEWAY);
 
-fn to_isp() -> ([u8; 6], [u8; 6]) {
+pub(super) fn to_isp() -> ([u8; 6], [u8; 6]) {
     (next_hop(0, 0), uplink_mac(0))
 }
 
-fn from_isp() -> ([u8; 6], [u8; 6]) {
+pub(super) fn from_isp() -> ([u8; 6], [u8; 6]) {
     (GATEWAY, next_hop(0, 0))
 }
 
@@ -102,17 +113,17 @@ fn translates(row: Row) -> Row {
     row.within(|world| world.nat = Some(Nat::default()))
 }
 
-fn outward(shows: &str, input: Vec<u8>, output: Vec<u8>) -> Row {
+pub(super) fn outward(shows: &str, input: Vec<u8>, output: Vec<u8>) -> Row {
     translates(Row::changed(shows, Side::Lan, input, Forwarded, output)).to_uplink(0)
 }
 
 /// What comes back after the host has sent `before`.
-fn inward(shows: &str, before: &[u8], input: Vec<u8>, output: Vec<u8>) -> Row {
+pub(super) fn inward(shows: &str, before: &[u8], input: Vec<u8>, output: Vec<u8>) -> Row {
     translates(Row::changed(shows, Side::Uplink, input, Forwarded, output))
         .after(Side::Lan, before.to_vec())
 }
 
-fn stays(shows: &str, side: Side, input: Vec<u8>, verdict: Verdict) -> Row {
+pub(super) fn stays(shows: &str, side: Side, input: Vec<u8>, verdict: Verdict) -> Row {
     translates(Row::unchanged(shows, side, input, verdict))
 }
 

@@ -1,0 +1,140 @@
+//! The way of ICMP errors while uplinks translate: an error belongs to the flow whose packet it
+//! quotes, and both are translated (RFC 5508 section 4).
+
+use super::{Decision, lan, translated, uplink::hand_over, uplink_entry};
+use crate::{
+    family::V4,
+    flow::{FlowKey, slot::Outside},
+    nat44::{
+        open::pair_number,
+        ports::{self, Space},
+        quoted::Quoted,
+        translate::{self, End},
+    },
+    packet::Packet,
+    parse::Parsed,
+    port::PortEntry,
+    state::{IPV4, SharedState},
+    tables::Tables,
+    verdict::Verdict,
+};
+
+/// An error that a LAN host, or a router before it, sends about a packet that came from the internet.
+#[inline(always)]
+pub fn outward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    parsed: &Parsed,
+) -> Result<Decision, Verdict> {
+    let network = &parsed.v4;
+    let state = tables.state().ok_or(Verdict::DropInternal)?;
+    let quoted = Quoted::read(packet, network.transport_at).ok_or(Verdict::DropUnknownError)?;
+    // It was on its way to the host: its destination is the inside end.
+    let ports = quoted.ports.rotate_left(16);
+    let key = FlowKey::v4(
+        quoted.destination,
+        quoted.source,
+        inside_first(&quoted, ports),
+        quoted.protocol,
+    );
+    let index = tables
+        .find_flow(state, &key)
+        .ok_or(Verdict::DropUnknownError)?;
+    let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
+    let id = slot.uplink();
+    let uplink = uplink_entry(tables, state, id)?;
+    if !state.is_alive(IPV4, id) {
+        return Err(Verdict::DropUnknownError);
+    }
+    // Nothing is answered about an error.
+    if network.len > usize::from(uplink.mtu) {
+        return Err(Verdict::DropTooBig);
+    }
+    let outside = slot.outside();
+    let end_at = parsed.network_at + network.len;
+    let inner = (outside.address, outside.port);
+    quoted
+        .rewrite(
+            packet,
+            network.transport_at,
+            end_at,
+            End::Destination,
+            inner,
+        )
+        .ok_or(Verdict::DropInternal)?;
+    let headers = translated::headers(parsed, false);
+    translate::rewrite(packet, &headers, End::Source, outside.address, 0)
+        .ok_or(Verdict::DropInternal)?;
+    lan::send::<V4, P>(packet, parsed, uplink, id)
+}
+
+/// An error from the internet about a packet that left with an outside address.
+#[inline(always)]
+pub fn inward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    port: &PortEntry,
+    parsed: &Parsed,
+) -> Result<Decision, Verdict> {
+    let network = &parsed.v4;
+    let state: &SharedState = tables.state().ok_or(Verdict::DropInternal)?;
+    let id = port.slot as u8;
+    let uplink = uplink_entry(tables, state, id)?;
+    let address = network.destination.0;
+    let place = uplink.outside_place(address).ok_or(Verdict::PassNotOurs)?;
+    let pool = uplink.pool + place;
+    // What is no error, or about no packet of ours, is the gateway's own.
+    let quoted = Quoted::read(packet, network.transport_at).ok_or(Verdict::PassGateway)?;
+    let space = Space::of(quoted.protocol);
+    let number = match space {
+        Space::Pair => pair_number(state, quoted.destination, quoted.protocol),
+        Space::Tcp | Space::Udp | Space::Query => (quoted.ports >> 16) as u16,
+    };
+    let owner = ports::look(tables, pool, space, number).ok_or(Verdict::DropInternal)?;
+    if quoted.source != address || owner.is_reserved() || owner.is_free() {
+        return Err(Verdict::PassGateway);
+    }
+    let inside_port = match space {
+        Space::Pair => 0,
+        Space::Tcp | Space::Udp | Space::Query => owner.inside_port(),
+    };
+    let ports = u32::from(inside_port) << 16 | quoted.ports & 0xffff;
+    let key = FlowKey::v4(owner.inside(), quoted.destination, ports, quoted.protocol);
+    let index = tables
+        .find_flow(state, &key)
+        .ok_or(Verdict::DropUnknownError)?;
+    let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
+    let outside = Outside {
+        address,
+        port: number,
+        pool,
+    };
+    if slot.outside() != outside || slot.uplink() != id {
+        return Err(Verdict::DropUnknownError);
+    }
+    if network.hop_limit <= 1 {
+        return Err(Verdict::DropHopLimit);
+    }
+    let host = slot.host();
+    if network.len > usize::from(host.mtu) {
+        return Err(Verdict::DropTooBig);
+    }
+    let inside = slot.inside4();
+    let end_at = parsed.network_at + network.len;
+    quoted
+        .rewrite(packet, network.transport_at, end_at, End::Source, inside)
+        .ok_or(Verdict::DropInternal)?;
+    let headers = translated::headers(parsed, false);
+    translate::rewrite(packet, &headers, End::Destination, inside.0, 0)
+        .ok_or(Verdict::DropInternal)?;
+    hand_over::<V4, P>(packet, parsed, &host)
+}
+
+/// A flow's ports from those of a packet to it, already turned round: a query has one number only.
+#[inline(always)]
+const fn inside_first(quoted: &Quoted, turned: u32) -> u32 {
+    match Space::of(quoted.protocol) {
+        Space::Query => quoted.ports,
+        Space::Tcp | Space::Udp | Space::Pair => turned,
+    }
+}
