@@ -14,7 +14,7 @@ use multihome_common::{
     verdict::Verdict,
 };
 
-use crate::maps::{Shared, scratch, state, uplink};
+use crate::maps::{Maps, scratch, state, uplink};
 
 /// What [`multihome_find_flow`] answers when there is no such flow.
 const NO_FLOW: u64 = u64::MAX;
@@ -29,7 +29,13 @@ extern "C" fn multihome_find_flow(now: u32) -> u64 {
         return NO_FLOW;
     };
     let key = &scratch.key;
-    match table::find(&Shared, state, key, key.hash(state.seed), now) {
+    match table::find(
+        &Maps::without_context(),
+        state,
+        key,
+        key.hash(state.seed),
+        now,
+    ) {
         Some(index) => index.into(),
         None => NO_FLOW,
     }
@@ -48,7 +54,7 @@ extern "C" fn multihome_open_flow(now: u32) -> u64 {
     let Some(uplink) = uplink(u32::from(id) * 2 + state.uplink_copy(id)) else {
         return refused(Verdict::DropInternal);
     };
-    match open::open(&Shared, state, uplink, opening, now) {
+    match open::open(&Maps::without_context(), state, uplink, opening, now) {
         Ok(index) => index.into(),
         Err(verdict) => refused(verdict),
     }
@@ -58,7 +64,7 @@ extern "C" fn multihome_open_flow(now: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_close_flow(index: u32) -> u64 {
-    open::close(&Shared, index);
+    open::close(&Maps::without_context(), index);
     0
 }
 
@@ -66,21 +72,25 @@ extern "C" fn multihome_close_flow(index: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_join_line(line: u32, owner: u64) -> u64 {
-    ports::join_line(&Shared, line, owner).0.into()
+    ports::join_line(&Maps::without_context(), line, owner)
+        .0
+        .into()
 }
 
 /// See [`PortMemory::take_line`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_take_line(line: u32, owner: u64, start: u32, step: u32) -> u64 {
-    ports::take_line(&Shared, line, owner, start, step).0.into()
+    ports::take_line(&Maps::without_context(), line, owner, start, step)
+        .0
+        .into()
 }
 
 /// See [`FlowMemory::claim_in`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_claim_in(bucket: u32, signature: u32) -> u64 {
-    table::claim_in(&Shared, bucket, signature).0
+    table::claim_in(&Maps::without_context(), bucket, signature).0
 }
 
 /// See [`FlowMemory::age`].
@@ -88,7 +98,7 @@ extern "C" fn multihome_claim_in(bucket: u32, signature: u32) -> u64 {
 #[inline(never)]
 extern "C" fn multihome_age(index: u32, now: u32) -> u64 {
     match state() {
-        Some(state) => table::age(&Shared, index, now, &state.timeouts).into(),
+        Some(state) => table::age(&Maps::without_context(), index, now, &state.timeouts).into(),
         None => 0,
     }
 }
@@ -98,7 +108,16 @@ extern "C" fn multihome_age(index: u32, now: u32) -> u64 {
 #[inline(never)]
 extern "C" fn multihome_displace(first: u32, second: u32, signature: u32, now: u32) -> u64 {
     match state() {
-        Some(state) => table::displace(&Shared, [first, second], signature, now, &state.timeouts).0,
+        Some(state) => {
+            table::displace(
+                &Maps::without_context(),
+                [first, second],
+                signature,
+                now,
+                &state.timeouts,
+            )
+            .0
+        }
         None => 0,
     }
 }

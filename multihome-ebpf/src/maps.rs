@@ -156,9 +156,37 @@ pub fn uplink(index: u32) -> Option<&'static UplinkEntry> {
 }
 
 /// The tables of flows and ports, which need no context.
-pub struct Shared;
+#[inline(always)]
+fn class_of(number: u64) -> Option<Class> {
+    (number != NO_TABLE).then_some(Class::from_number(number as u8))
+}
 
-impl FlowMemory for Shared {
+/// The maps as the packet path sees them.
+pub struct Maps {
+    context: *mut xdp_md,
+}
+
+impl Maps {
+    /// The maps, for a program that runs in this context.
+    #[inline(always)]
+    pub fn new(context: &XdpContext) -> Self {
+        Self::of(context.as_ptr().cast())
+    }
+
+    /// The maps of flows and ports, which ask the kernel nothing that needs a context.
+    #[inline(always)]
+    pub fn without_context() -> Self {
+        Self::of(core::ptr::null_mut())
+    }
+
+    /// The maps, for a program that runs in the context behind this pointer.
+    #[inline(always)]
+    pub fn of(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+}
+
+impl FlowMemory for Maps {
     #[inline(always)]
     fn tags(&self, bucket: u32) -> Option<&TagLine> {
         FLOW_TAGS.get(bucket)
@@ -185,7 +213,7 @@ impl FlowMemory for Shared {
     }
 }
 
-impl PortMemory for Shared {
+impl PortMemory for Maps {
     #[inline(always)]
     fn port_line(&self, index: u32) -> Option<&PortLine> {
         NAT_PORTS.get(index)
@@ -199,49 +227,6 @@ impl PortMemory for Shared {
     #[inline(always)]
     fn take_line(&self, line: u32, owner: u64, start: u32, step: u32) -> Found {
         flows::take_line(line, owner, start, step)
-    }
-}
-
-#[inline(always)]
-fn class_of(number: u64) -> Option<Class> {
-    (number != NO_TABLE).then_some(Class::from_number(number as u8))
-}
-
-/// The maps as the packet path sees them.
-pub struct Maps {
-    context: *mut xdp_md,
-}
-
-impl Maps {
-    /// The maps, for a program that runs in this context.
-    #[inline(always)]
-    pub fn new(context: &XdpContext) -> Self {
-        Self::of(context.as_ptr().cast())
-    }
-
-    /// The maps, for a program that runs in the context behind this pointer.
-    #[inline(always)]
-    pub fn of(context: *mut xdp_md) -> Self {
-        Self { context }
-    }
-}
-
-impl FlowMemory for Maps {
-    #[inline(always)]
-    fn tags(&self, bucket: u32) -> Option<&TagLine> {
-        FLOW_TAGS.get(bucket)
-    }
-
-    #[inline(always)]
-    fn flow(&self, index: u32) -> Option<&FlowSlot> {
-        FLOWS.get(index)
-    }
-}
-
-impl PortMemory for Maps {
-    #[inline(always)]
-    fn port_line(&self, index: u32) -> Option<&PortLine> {
-        NAT_PORTS.get(index)
     }
 }
 
