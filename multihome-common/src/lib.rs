@@ -28,6 +28,7 @@ pub mod icmp_error;
 pub mod ip_header;
 pub mod limits;
 pub mod nat44;
+pub mod nptv6;
 pub mod packet;
 pub mod parse;
 pub mod port;
