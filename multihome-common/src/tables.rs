@@ -63,9 +63,11 @@ pub trait Tables: FlowMemory + PortMemory + Sized {
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())
     }
-    /// Opens a flow by uplink `id`, with this outside end if it is given ([`Outside::word`](crate::flow::slot::Outside::word)), else
+    /// Opens a flow by uplink `id`, with this outside end if it is not 0 ([`Outside::word`]), else
     /// with one that is sought; the slot's index, or the verdict of a packet whose flow cannot be
     /// opened.
+    ///
+    /// [`Outside::word`]: crate::flow::slot::Outside::word
     fn open_flow(
         &self,
         state: &SharedState,

@@ -11,10 +11,7 @@ pub mod slot;
 pub mod table;
 pub mod tag;
 
-use crate::{
-    hash::{FlowHash, Seed},
-    wire::protocol,
-};
+use crate::hash::{FlowHash, Seed};
 
 /// A flow's identity, as seen from inside: addresses in host order.
 ///
@@ -92,12 +89,6 @@ impl FlowKey {
             let [a, b, c, d] = self.addresses;
             FlowHash::new(seed, [a, b, c, d, self.ends])
         }
-    }
-
-    /// Whether the protocol is TCP, whose lifetime follows its connection.
-    #[inline(always)]
-    pub const fn is_tcp(&self) -> bool {
-        self.protocol() == protocol::TCP
     }
 }
 

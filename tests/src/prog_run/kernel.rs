@@ -245,10 +245,12 @@ impl Kernel {
     }
 
     fn counts(&self, slot: u32) -> Result<Vec<Count>> {
+        let last = Verdict::ALL.iter().map(|verdict| verdict.number()).max();
+        let unused = u32::from(last.unwrap_or_default()) + 1;
         // Those that are used: the verdicts' numbers, and the three uplinks.
         (0..COUNTER_COLUMNS as u32)
             .map(|column| {
-                if (47..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
+                if (unused..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
                     return Ok(Count::default());
                 }
                 let cell = self
