@@ -6,7 +6,9 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 /// The units, longest first, with their nanoseconds.
-const UNITS: [(&str, u64); 5] = [
+const UNITS: [(&str, u64); 7] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
     ("s", 1_000_000_000),
     ("ms", 1_000_000),
@@ -21,7 +23,7 @@ pub enum DurationError {
     #[error("a duration needs a unit: write \"{0}ms\" or \"{0}s\"")]
     NoUnit(String),
     /// A unit that is not known.
-    #[error("{0:?} is no unit of time; the units are ms, s and m (also us and ns)")]
+    #[error("{0:?} is no unit of time; the units are ms, s, m, h and d (also us and ns)")]
     UnknownUnit(String),
     /// No number in front of the unit.
     #[error("{0:?} is not a duration; examples are \"100ms\", \"1.5s\" and \"1m\"")]
@@ -134,6 +136,9 @@ mod tests {
             ("1m", 60_000_000_000),
             ("1.5s", 1_500_000_000),
             ("0.5m", 30_000_000_000),
+            ("124m", 7_440_000_000_000),
+            ("2h", 7_200_000_000_000),
+            ("1d", 86_400_000_000_000),
             ("1.50 s", 1_500_000_000),
             ("250us", 250_000),
             ("7ns", 7),
@@ -155,12 +160,12 @@ mod tests {
                 "a duration needs a unit: write \"500ms\" or \"500s\"",
             ),
             (
-                "2h",
-                "\"h\" is no unit of time; the units are ms, s and m (also us and ns)",
+                "2w",
+                "\"w\" is no unit of time; the units are ms, s, m, h and d (also us and ns)",
             ),
             (
                 "1s500ms",
-                "\"s500ms\" is no unit of time; the units are ms, s and m (also us and ns)",
+                "\"s500ms\" is no unit of time; the units are ms, s, m, h and d (also us and ns)",
             ),
             (
                 "ms",
@@ -207,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn round_numbers_read_back(count in 0..1_000_000_u64, unit in 0..UNITS.len()) {
+        fn round_numbers_read_back(count in 0..100_000_u64, unit in 0..UNITS.len()) {
             let duration = TextDuration(Duration::from_nanos(count * UNITS[unit].1));
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
         }
