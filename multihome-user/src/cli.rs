@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    DEFAULT_RUN_DIR, Device, Flags, Interval, Listen, ProbeCount, SeedValue, Timeout, UplinkArg,
-    XdpMode,
+    DEFAULT_RUN_DIR, Device, Flags, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Timeout,
+    UplinkArg, XdpMode,
 };
 
 /// The whole command line.
@@ -47,13 +47,19 @@ pub struct RunArgs {
     #[arg(long, value_name = "DEV", num_args = 1.., help_heading = "Devices")]
     pub lan: Vec<Device>,
 
-    /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=routed][,probe=ADDR]
+    /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=MODE][,outside=ADDR]
+    /// [,prefix=PREFIX][,probe=ADDR]
     ///
     /// weight (1 to 1000000, default 1) is its share relative to the others of its tier. tier (1
     /// to 16, default 1): a higher one carries traffic only when none of the lower can. gateway is
     /// the next hop, one of each family at most; without it the routing table is asked. probe is a
     /// remote address that answers pings, up to 8 of either family; with none the next hop alone
     /// says whether the uplink is up.
+    ///
+    /// mode is auto (default), routed, nat44 or nptv6; mode=nat44,mode=nptv6 translates both
+    /// families. auto translates IPv4 when the LAN's prefixes are private, and IPv6 when a prefix
+    /// is given. outside is an IPv4 address to translate to, up to 8, in place of the device's own.
+    /// prefix is the IPv6 prefix that --inside-prefix is translated to.
     ///
     /// A name that the file has too replaces the keys given here; =DEV may then be left out.
     #[arg(long = "uplink", value_name = "UPLINK", num_args = 1.., help_heading = "Devices")]
@@ -97,6 +103,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Gateway")]
     pub seed: Option<SeedValue>,
 
+    /// The LAN's own IPv6 prefix, such as fd12:3456:789a::/48, which uplinks with a prefix
+    /// translate to theirs
+    #[arg(long, value_name = "PREFIX", help_heading = "Gateway")]
+    pub inside_prefix: Option<Ipv6Prefix>,
+
     /// Keep the control socket and what is pinned here; two gateways need two [default:
     /// /run/multihome]
     #[arg(long, value_name = "DIR", help_heading = "Gateway")]
@@ -134,6 +145,7 @@ impl RunArgs {
             run_dir: self.run_dir.clone(),
             xdp_mode: self.xdp_mode,
             seed: self.seed,
+            inside_prefix: self.inside_prefix,
             detach_on_exit: self.detach_on_exit,
         }
     }

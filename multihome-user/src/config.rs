@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod layer;
 mod merge;
+mod mode;
 mod origin;
 mod print;
 mod suggest;
@@ -25,9 +26,10 @@ mod value;
 
 pub use error::ConfigError;
 pub use layer::Flags;
+pub use mode::{Mode, Mode4, Mode6};
 pub use origin::Origin;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
-pub use value::{Device, Interval, Listen, ProbeCount, SeedValue, Timeout, ValueError};
+pub use value::{Device, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Timeout, ValueError};
 
 /// Where a gateway keeps its state unless told otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/multihome";
@@ -38,6 +40,8 @@ pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:9750";
 pub const MAX_RUN_DIR: usize = 90;
 /// Remote targets of one uplink.
 pub const MAX_PROBES: usize = 8;
+/// IPv4 addresses that the flows of one uplink may be translated to.
+pub const MAX_OUTSIDE: usize = 8;
 
 /// What the gateway shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub struct Config {
     pub xdp_mode: XdpMode,
     /// The seed of the flow hash; `None` takes a random one, kept with the pinned state.
     pub seed: Option<u64>,
+    /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
+    pub inside_prefix: Option<Ipv6Prefix>,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
     /// Where each device was named, for errors that only show when the device is looked for.
@@ -79,6 +85,11 @@ pub struct UplinkConfig {
     pub gateway6: Option<Ipv6Addr>,
     /// What is done with the addresses of its packets.
     pub mode: Mode,
+    /// What inside IPv4 addresses are translated to: at most 8, of no other uplink; none takes the
+    /// device's own.
+    pub outside: Vec<Ipv4Addr>,
+    /// What the LAN's IPv6 prefix is translated to.
+    pub prefix: Option<Ipv6Prefix>,
     /// Remote probe targets, of either family: at most 8, distinct.
     pub probe: Vec<IpAddr>,
 }
@@ -103,23 +114,6 @@ impl Default for ProbeConfig {
             timeout: None,
             fall: 3,
             rise: 3,
-        }
-    }
-}
-
-/// What an uplink does with the addresses of the packets it carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Nothing: the LAN's addresses are routed to this gateway.
-    #[default]
-    Routed,
-}
-
-impl Mode {
-    /// The word for it in configuration, status and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Routed => "routed",
         }
     }
 }

@@ -169,8 +169,11 @@ fn bad_flags_are_refused() -> Result<()> {
             &["unknown key \"wieght\"", "did you mean \"weight\"?"],
         ),
         (
-            &["--lan", "lan0", "--uplink", "a=eth1,mode=nat44"],
-            &["mode \"nat44\" is not available in this version; use \"routed\""],
+            &["--lan", "lan0", "--uplink", "a=eth1,mode=nptv6"],
+            &[
+                "uplink \"a\" has mode nptv6 and no prefix",
+                "--uplink a,prefix=",
+            ],
         ),
         (
             &["--lan", "lan0", "--uplink", "a=eth1,gateway=224.0.0.1"],

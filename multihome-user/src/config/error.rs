@@ -1,11 +1,15 @@
 //! What can be wrong with a configuration, said with the place where it was written.
 
-use std::{io, net::IpAddr, path::PathBuf};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use multihome_common::limits;
 use thiserror::Error;
 
-use super::{MAX_PROBES, MAX_RUN_DIR, origin::Origin, suggest};
+use super::{MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR, origin::Origin, suggest};
 use crate::exit::{Classify, ExitClass};
 
 /// Why a configuration cannot be used.
@@ -116,6 +120,57 @@ pub enum ConfigError {
         /// The second.
         second: IpAddr,
     },
+    /// Modes in one list that exclude each other.
+    #[error(
+        "{origin}: uplink {name:?} has the modes {first} and {second}; only nat44 and nptv6 go \
+         together"
+    )]
+    ModesApart {
+        /// Where the second stands.
+        origin: Origin,
+        /// The uplink's name.
+        name: String,
+        /// The first, or the first two.
+        first: &'static str,
+        /// The second.
+        second: &'static str,
+    },
+    /// The outside address of one uplink in another, or twice in one.
+    #[error("{origin}: {address} is already an outside address of uplink {user:?} ({first})")]
+    SameOutside {
+        /// Where the second stands.
+        origin: Origin,
+        /// The address.
+        address: Ipv4Addr,
+        /// The uplink that has it.
+        user: Box<str>,
+        /// Where the first stands.
+        first: Origin,
+    },
+    /// Too many outside addresses.
+    #[error("{origin}: uplink {name:?} has more than {MAX_OUTSIDE} outside addresses")]
+    TooManyOutside {
+        /// Where the first one too many stands.
+        origin: Origin,
+        /// The uplink's name.
+        name: String,
+    },
+    /// Prefixes are to be translated to nothing.
+    #[error("{origin}: uplink {name:?} has mode nptv6 and no prefix")]
+    NoPrefix {
+        /// Where its mode stands.
+        origin: Origin,
+        /// The uplink's name.
+        name: String,
+    },
+    /// Prefixes are to be translated from nothing.
+    #[error("{origin}: uplink {name:?} has a prefix, but the LAN's own prefix is not given")]
+    NoInsidePrefix {
+        /// Where the uplink's prefix stands.
+        origin: Origin,
+        /// The uplink's name.
+        name: String,
+    },
     /// A probe target twice in one uplink.
     #[error("{origin}: uplink {name:?} has the probe target {target} twice")]
     SameTarget {
@@ -176,6 +231,15 @@ impl Classify for ConfigError {
             Self::NoDevice { name, .. } => Some(format!(
                 "give --uplink {name}=DEV, or device = \"DEV\" in its [[uplink]]"
             )),
+            Self::NoPrefix { name, .. } => Some(format!(
+                "give --uplink {name},prefix=PREFIX, or prefix = \"PREFIX\" in its [[uplink]]; \
+                 PREFIX is what the provider delegates, such as 2001:db8:1::/48"
+            )),
+            Self::NoInsidePrefix { .. } => Some(
+                "give --inside-prefix PREFIX, or inside_prefix = \"PREFIX\" in the file of \
+                 --config, such as fd12:3456:789a::/48"
+                    .into(),
+            ),
             Self::Read { .. }
             | Self::TooLarge { .. }
             | Self::File { .. }
@@ -185,6 +249,9 @@ impl Classify for ConfigError {
             | Self::SameName { .. }
             | Self::SameDevice { .. }
             | Self::TwoGateways { .. }
+            | Self::ModesApart { .. }
+            | Self::SameOutside { .. }
+            | Self::TooManyOutside { .. }
             | Self::SameTarget { .. }
             | Self::TooManyTargets { .. }
             | Self::RunDir { .. } => None,

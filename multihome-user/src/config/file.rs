@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::{
-    Mode, XdpMode,
+    XdpMode,
     error::ConfigError,
     layer::{Layer, ProbeLayer, UplinkLayer},
     origin::{Located, Source},
     suggest,
     value::{
-        Device, Interval, Listen, ProbeCount, SeedValue, Tier, Timeout, UplinkName, ValueError,
-        Weight,
+        Device, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Tier, Timeout, UplinkName,
+        ValueError, Weight,
     },
 };
 
@@ -38,6 +38,7 @@ struct FileConfig {
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
     seed: Option<SeedValue>,
+    inside_prefix: Option<Ipv6Prefix>,
     detach_on_exit: Option<bool>,
 }
 
@@ -48,7 +49,9 @@ struct FileUplink {
     device: Option<Spanned<Device>>,
     weight: Option<Weight>,
     tier: Option<Tier>,
-    mode: Option<Mode>,
+    mode: Option<Spanned<OneOrMany>>,
+    outside: Option<Spanned<OneOrMany>>,
+    prefix: Option<Spanned<Ipv6Prefix>>,
     gateway: Option<Spanned<OneOrMany>>,
     probe: Option<Spanned<OneOrMany>>,
 }
@@ -105,6 +108,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         run_dir: file.run_dir.map(|run_dir| locate(&source, run_dir)),
         xdp_mode: file.xdp_mode,
         seed: file.seed,
+        inside_prefix: file.inside_prefix,
         detach_on_exit: file.detach_on_exit,
     })
 }
@@ -115,7 +119,9 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         device: uplink.device.map(|device| locate(source, device)),
         weight: uplink.weight,
         tier: uplink.tier,
-        mode: uplink.mode,
+        modes: locate_all(source, uplink.mode)?,
+        outsides: locate_all(source, uplink.outside)?,
+        prefix: uplink.prefix.map(|prefix| locate(source, prefix)),
         gateways: locate_all(source, uplink.gateway)?,
         probes: locate_all(source, uplink.probe)?,
     })

@@ -7,8 +7,8 @@ use super::{
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, Gateway, Interval, Listen, ProbeCount, SeedValue, Target, Tier, Timeout,
-        UplinkName, Weight,
+        Device, Gateway, Interval, Ipv6Prefix, Listen, Outside, ProbeCount, SeedValue, Target,
+        Tier, Timeout, UplinkName, Weight,
     },
 };
 
@@ -22,6 +22,7 @@ pub struct Layer {
     pub run_dir: Option<Located<PathBuf>>,
     pub xdp_mode: Option<XdpMode>,
     pub seed: Option<SeedValue>,
+    pub inside_prefix: Option<Ipv6Prefix>,
     pub detach_on_exit: Option<bool>,
 }
 
@@ -32,7 +33,9 @@ pub struct UplinkLayer {
     pub device: Option<Located<Device>>,
     pub weight: Option<Weight>,
     pub tier: Option<Tier>,
-    pub mode: Option<Mode>,
+    pub modes: Vec<Located<Mode>>,
+    pub outsides: Vec<Located<Outside>>,
+    pub prefix: Option<Located<Ipv6Prefix>>,
     pub gateways: Vec<Located<Gateway>>,
     pub probes: Vec<Located<Target>>,
 }
@@ -69,6 +72,8 @@ pub struct Flags {
     pub xdp_mode: Option<XdpMode>,
     /// `--seed`.
     pub seed: Option<SeedValue>,
+    /// `--inside-prefix`.
+    pub inside_prefix: Option<Ipv6Prefix>,
     /// `--detach-on-exit`.
     pub detach_on_exit: bool,
 }
@@ -104,6 +109,7 @@ impl From<Flags> for Layer {
             }),
             xdp_mode: flags.xdp_mode,
             seed: flags.seed,
+            inside_prefix: flags.inside_prefix,
             detach_on_exit: flags.detach_on_exit.then_some(true),
         }
     }
@@ -115,35 +121,32 @@ impl From<UplinkArg> for UplinkLayer {
             flag: "--uplink",
             value: arg.text.into(),
         };
-        let located = |value| Located {
-            value,
-            origin: origin.clone(),
-        };
         Self {
-            device: arg.device.map(located),
+            device: arg.device.map(|device| at(device, &origin)),
             weight: arg.weight,
             tier: arg.tier,
-            mode: arg.mode,
-            gateways: arg
-                .gateways
-                .into_iter()
-                .map(|value| Located {
-                    value,
-                    origin: origin.clone(),
-                })
-                .collect(),
-            probes: arg
-                .probes
-                .into_iter()
-                .map(|value| Located {
-                    value,
-                    origin: origin.clone(),
-                })
-                .collect(),
+            modes: all_at(arg.modes, &origin),
+            outsides: all_at(arg.outsides, &origin),
+            prefix: arg.prefix.map(|prefix| at(prefix, &origin)),
+            gateways: all_at(arg.gateways, &origin),
+            probes: all_at(arg.probes, &origin),
             name: Located {
                 value: arg.name,
                 origin,
             },
         }
     }
+}
+
+/// A value of a flag.
+fn at<T>(value: T, origin: &Origin) -> Located<T> {
+    Located {
+        value,
+        origin: origin.clone(),
+    }
+}
+
+/// Values of one flag.
+fn all_at<T>(values: Vec<T>, origin: &Origin) -> Vec<Located<T>> {
+    values.into_iter().map(|value| at(value, origin)).collect()
 }

@@ -1,10 +1,10 @@
 //! Prints a configuration as a file that reads back to the same.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
-use super::{Config, UplinkConfig, duration::TextDuration};
+use super::{Config, Mode, UplinkConfig, duration::TextDuration};
 
 #[derive(Serialize)]
 struct Printed<'c> {
@@ -14,6 +14,8 @@ struct Printed<'c> {
     xdp_mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inside_prefix: Option<String>,
     detach_on_exit: bool,
     probe: PrintedProbe,
     uplink: Vec<PrintedUplink<'c>>,
@@ -34,11 +36,22 @@ struct PrintedUplink<'c> {
     device: &'c str,
     weight: u32,
     tier: u8,
-    mode: &'static str,
+    mode: PrintedMode,
+    #[serde(skip_serializing_if = "<[Ipv4Addr]>::is_empty")]
+    outside: &'c [Ipv4Addr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gateway: Vec<IpAddr>,
     #[serde(skip_serializing_if = "<[IpAddr]>::is_empty")]
     probe: &'c [IpAddr],
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PrintedMode {
+    One(&'static str),
+    Both([&'static str; 2]),
 }
 
 /// The configuration as TOML, defaults spelled out; what is found by itself is left out.
@@ -51,6 +64,7 @@ pub fn to_toml(config: &Config) -> String {
         run_dir: &config.run_dir,
         xdp_mode: config.xdp_mode.name(),
         seed: config.seed,
+        inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,
         probe: PrintedProbe {
             interval: TextDuration(config.probe.interval).to_string(),
@@ -72,7 +86,14 @@ fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
         device: &uplink.device,
         weight: uplink.weight,
         tier: uplink.tier,
-        mode: uplink.mode.name(),
+        mode: match uplink.mode {
+            Mode::Auto | Mode::Routed | Mode::Nat44 | Mode::Nptv6 => {
+                PrintedMode::One(uplink.mode.name())
+            }
+            Mode::Nat44Nptv6 => PrintedMode::Both([Mode::Nat44.name(), Mode::Nptv6.name()]),
+        },
+        outside: &uplink.outside,
+        prefix: uplink.prefix.map(|prefix| prefix.to_string()),
         gateway: uplink
             .gateway4
             .map(IpAddr::from)

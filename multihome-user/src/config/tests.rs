@@ -15,6 +15,7 @@ metrics_listen = "[::1]:9751"
 run_dir = "/run/multihome-b"
 xdp_mode = "generic"
 seed = 7
+inside_prefix = "fd12:3456:789a::/48"
 detach_on_exit = true
 
 [probe]
@@ -29,7 +30,9 @@ device = "eth1"
 weight = 5
 tier = 1
 gateway = ["192.0.2.1", "fe80::1"]
-mode = "routed"
+mode = ["nat44", "nptv6"]
+outside = ["192.0.2.5", "192.0.2.6"]
+prefix = "2001:db8:1::/56"
 probe = ["9.9.9.9", "2620:fe::fe"]
 
 [[uplink]]
@@ -37,6 +40,8 @@ name = "lte"
 device = "wwan0"
 tier = 2
 gateway = "198.51.100.1"
+mode = "nat44"
+outside = "198.51.100.2"
 probe = "149.112.112.112"
 "#;
 
@@ -66,6 +71,10 @@ fn reads_every_key() {
     assert_eq!(config.run_dir, Path::new("/run/multihome-b"));
     assert_eq!(config.xdp_mode, XdpMode::Generic);
     assert_eq!(config.seed, Some(7));
+    assert_eq!(
+        config.inside_prefix,
+        Some("fd12:3456:789a::/48".parse().expect("a prefix"))
+    );
     assert!(config.detach_on_exit);
     assert_eq!(
         config.probe,
@@ -86,7 +95,9 @@ fn reads_every_key() {
                 tier: 1,
                 gateway4: Some(Ipv4Addr::new(192, 0, 2, 1)),
                 gateway6: Some("fe80::1".parse().expect("an address")),
-                mode: Mode::Routed,
+                mode: Mode::Nat44Nptv6,
+                outside: vec![Ipv4Addr::new(192, 0, 2, 5), Ipv4Addr::new(192, 0, 2, 6)],
+                prefix: Some("2001:db8:1::/56".parse().expect("a prefix")),
                 probe: vec![
                     "9.9.9.9".parse().expect("an address"),
                     "2620:fe::fe".parse().expect("an address"),
@@ -99,12 +110,14 @@ fn reads_every_key() {
                 tier: 2,
                 gateway4: Some(Ipv4Addr::new(198, 51, 100, 1)),
                 gateway6: None,
-                mode: Mode::Routed,
+                mode: Mode::Nat44,
+                outside: vec![Ipv4Addr::new(198, 51, 100, 2)],
+                prefix: None,
                 probe: vec!["149.112.112.112".parse().expect("an address")],
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:26:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:29:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -116,7 +129,10 @@ fn fills_in_the_defaults() {
     assert_eq!(config.xdp_mode, XdpMode::Native);
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert_eq!(config.probe, ProbeConfig::default());
-    assert_eq!((config.uplinks[0].weight, config.uplinks[0].tier), (1, 1));
+    let uplink = &config.uplinks[0];
+    assert_eq!((uplink.weight, uplink.tier), (1, 1));
+    assert_eq!((uplink.mode, uplink.prefix), (Mode::Auto, None));
+    assert_eq!((config.inside_prefix, uplink.outside.len()), (None, 0));
 }
 
 #[test]
@@ -125,8 +141,8 @@ fn flags_stand_over_the_file() {
     let flags = Flags {
         lan: vec![device("br0")],
         uplinks: vec![
-            uplink("fibre,weight=9,probe=1.1.1.1"),
-            uplink("lte=wwan1,tier=3"),
+            uplink("fibre,weight=9,probe=1.1.1.1,prefix=2001:db8:2::/48,outside=192.0.2.7"),
+            uplink("lte=wwan1,tier=3,mode=routed"),
             uplink("dsl=ppp0"),
         ],
         probe_interval: Some("1s".parse().expect("a duration")),
@@ -150,13 +166,21 @@ fn flags_stand_over_the_file() {
     assert_eq!((fibre.weight, fibre.device.as_str()), (9, "eth1"));
     assert_eq!(fibre.gateway4, Some(Ipv4Addr::new(192, 0, 2, 1)));
     assert_eq!(fibre.probe, [IpAddr::from([1, 1, 1, 1])]);
+    assert_eq!(fibre.mode, Mode::Nat44Nptv6);
+    assert_eq!(
+        fibre.prefix,
+        Some("2001:db8:2::/48".parse().expect("a prefix"))
+    );
+    assert_eq!(fibre.outside, [Ipv4Addr::new(192, 0, 2, 7)]);
+    assert_eq!(lte.mode, Mode::Routed);
+    assert_eq!(lte.outside, [Ipv4Addr::new(198, 51, 100, 2)]);
     assert_eq!((lte.tier, lte.device.as_str()), (3, "wwan1"));
     assert_eq!((dsl.weight, dsl.device.as_str()), (1, "ppp0"));
     assert_eq!(config.probe.interval, Duration::from_secs(1));
     assert_eq!((config.probe.fall, config.probe.rise), (4, 2));
     assert_eq!(
         config.device_origin("wwan1").to_string(),
-        "--uplink lte=wwan1,tier=3"
+        "--uplink lte=wwan1,tier=3,mode=routed"
     );
 }
 

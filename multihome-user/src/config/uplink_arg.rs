@@ -6,11 +6,13 @@ use thiserror::Error;
 
 use super::{
     Mode, suggest,
-    value::{Device, Gateway, Target, Tier, UplinkName, ValueError, Weight},
+    value::{Device, Gateway, Ipv6Prefix, Outside, Target, Tier, UplinkName, ValueError, Weight},
 };
 
 /// The keys that may follow name and device.
-const KEYS: [&str; 5] = ["weight", "tier", "gateway", "mode", "probe"];
+const KEYS: [&str; 7] = [
+    "weight", "tier", "gateway", "mode", "outside", "prefix", "probe",
+];
 
 /// Why the value of `--uplink` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,7 +48,9 @@ pub struct UplinkArg {
     pub(super) device: Option<Device>,
     pub(super) weight: Option<Weight>,
     pub(super) tier: Option<Tier>,
-    pub(super) mode: Option<Mode>,
+    pub(super) modes: Vec<Mode>,
+    pub(super) outsides: Vec<Outside>,
+    pub(super) prefix: Option<Ipv6Prefix>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) probes: Vec<Target>,
 }
@@ -69,7 +73,9 @@ impl FromStr for UplinkArg {
             device,
             weight: None,
             tier: None,
-            mode: None,
+            modes: Vec::new(),
+            outsides: Vec::new(),
+            prefix: None,
             gateways: Vec::new(),
             probes: Vec::new(),
         };
@@ -80,7 +86,9 @@ impl FromStr for UplinkArg {
             match key {
                 "weight" => set(&mut arg.weight, "weight", value)?,
                 "tier" => set(&mut arg.tier, "tier", value)?,
-                "mode" => set(&mut arg.mode, "mode", value)?,
+                "prefix" => set(&mut arg.prefix, "prefix", value)?,
+                "mode" => arg.modes.push(value.parse()?),
+                "outside" => arg.outsides.push(value.parse()?),
                 "gateway" => arg.gateways.push(value.parse()?),
                 "probe" => arg.probes.push(value.parse()?),
                 _ => {
@@ -114,7 +122,8 @@ mod tests {
 
     #[test]
     fn reads_all_keys() {
-        let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=routed,\
+        let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
+                    mode=nptv6,outside=198.51.100.1,outside=198.51.100.2,prefix=2001:db8:1::/48,\
                     probe=9.9.9.9,probe=2620:fe::fe";
         let arg: UplinkArg = text.parse().expect("all keys are valid");
         assert_eq!(
@@ -125,7 +134,12 @@ mod tests {
                 device: Some(Device("wwan0".into())),
                 weight: Some(Weight(3)),
                 tier: Some(Tier(2)),
-                mode: Some(Mode::Routed),
+                modes: vec![Mode::Nat44, Mode::Nptv6],
+                outsides: vec![
+                    Outside("198.51.100.1".parse().expect("an address")),
+                    Outside("198.51.100.2".parse().expect("an address")),
+                ],
+                prefix: Some("2001:db8:1::/48".parse().expect("a prefix")),
                 gateways: vec![
                     Gateway("192.0.2.1".parse().expect("an address")),
                     Gateway("fe80::1".parse().expect("an address")),
@@ -146,7 +160,7 @@ mod tests {
 
     #[test]
     fn explains_each_mistake() {
-        let keys = "the keys are weight, tier, gateway, mode, probe";
+        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, probe";
         for (text, message) in [
             (
                 "",
@@ -181,8 +195,18 @@ mod tests {
             ),
             ("a=eth0,weight=1,weight=2", "weight is given twice".into()),
             (
-                "a=eth0,mode=nptv6",
-                "mode \"nptv6\" is not available in this version; use \"routed\"".into(),
+                "a=eth0,mode=nat",
+                "the mode is \"nat\"; it must be one of: auto, routed, nat44, nptv6 (did you mean \
+                 \"nat44\"?)"
+                    .into(),
+            ),
+            (
+                "a=eth0,outside=2001:db8::1",
+                "\"2001:db8::1\" is not an IPv4 address".into(),
+            ),
+            (
+                "a=eth0,prefix=2001:db8::/48,prefix=2001:db8:1::/48",
+                "prefix is given twice".into(),
             ),
         ] {
             assert_eq!(

@@ -3,22 +3,28 @@
 //! The command line and the file share these types, so both accept the same values and complain
 //! in the same words. [`FromStr`] reads text; `serde` reads the file's strings and integers.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    Mode, XdpMode,
+    XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
 
 mod address;
 mod number;
+mod prefix;
+mod word;
 
-pub use address::{Gateway, Listen, Target};
+pub use address::{Gateway, Listen, Outside, Target};
 pub use number::{Interval, ProbeCount, SeedValue, Tier, Timeout, Weight};
+pub use prefix::Ipv6Prefix;
 
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -61,8 +67,11 @@ pub enum ValueError {
     /// Not an IP address.
     #[error("{0:?} is not an IPv4 or IPv6 address")]
     Address(String),
+    /// Not an IPv4 address.
+    #[error("{0:?} is not an IPv4 address")]
+    Address4(String),
     /// An IP address that cannot be a next hop or a probe target.
-    #[error("{address} cannot be a {what}: it is {reason}")]
+    #[error("{address} cannot be {what}: it is {reason}")]
     UnusableAddress {
         /// What it was meant to be.
         what: &'static str,
@@ -71,9 +80,29 @@ pub enum ValueError {
         /// What speaks against it.
         reason: &'static str,
     },
-    /// A mode that is planned but not there.
-    #[error("mode {0:?} is not available in this version; use \"routed\"")]
-    ModeNotAvailable(String),
+    /// Not an IPv6 prefix.
+    #[error(
+        "{0:?} is not an IPv6 prefix of a network, such as \"2001:db8:1::/48\"; its length is 1 to 64"
+    )]
+    Prefix(String),
+    /// A prefix with bits set beyond its length.
+    #[error("{given:?} has bits set beyond its length; the prefix is \"{network}/{length}\"")]
+    HostBits {
+        /// What was given.
+        given: String,
+        /// The address without those bits.
+        network: Ipv6Addr,
+        /// The prefix length.
+        length: u8,
+    },
+    /// A prefix that holds addresses no network can have.
+    #[error("{given:?} cannot be a network's prefix: it has {reason} in it")]
+    UnusablePrefix {
+        /// What was given.
+        given: String,
+        /// What speaks against it.
+        reason: &'static str,
+    },
     /// Not one of the words that may stand here.
     #[error("{what} is {given:?}; it must be one of: {allowed}{}", suggest::hint(.suggestion.as_deref()))]
     Word {
@@ -82,7 +111,7 @@ pub enum ValueError {
         /// What was given.
         given: String,
         /// The words that may stand here.
-        allowed: &'static str,
+        allowed: String,
         /// The word that was probably meant.
         suggestion: Option<String>,
     },
@@ -138,40 +167,6 @@ impl FromStr for Device {
     }
 }
 
-impl FromStr for Mode {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "routed" => Ok(Self::Routed),
-            "nat44" | "nptv6" | "auto" => Err(ValueError::ModeNotAvailable(text.into())),
-            _ => Err(ValueError::Word {
-                what: "the mode",
-                given: text.into(),
-                allowed: "routed",
-                suggestion: suggest::closest(text, ["routed"]),
-            }),
-        }
-    }
-}
-
-impl FromStr for XdpMode {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "native" => Ok(Self::Native),
-            "generic" => Ok(Self::Generic),
-            _ => Err(ValueError::Word {
-                what: "the XDP mode",
-                given: text.into(),
-                allowed: "native, generic",
-                suggestion: suggest::closest(text, ["native", "generic"]),
-            }),
-        }
-    }
-}
-
 macro_rules! deserialize_from_text {
     ($($type:ty),+) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -182,7 +177,7 @@ macro_rules! deserialize_from_text {
     )+};
 }
 
-deserialize_from_text!(UplinkName, Device, Mode, XdpMode, Listen);
+deserialize_from_text!(UplinkName, Device, XdpMode, Listen, Ipv6Prefix);
 
 #[cfg(test)]
 mod tests {
@@ -218,19 +213,5 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<Device>(), Err(ValueError::Device(bad.into())));
         }
-    }
-
-    #[test]
-    fn words_that_are_close_are_suggested() {
-        let error = "nativ".parse::<XdpMode>().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the XDP mode is \"nativ\"; it must be one of: native, generic (did you mean \
-             \"native\"?)"
-        );
-        assert_eq!(
-            "nat44".parse::<Mode>().unwrap_err().to_string(),
-            "mode \"nat44\" is not available in this version; use \"routed\""
-        );
     }
 }

@@ -92,8 +92,57 @@ fn mistakes_in_the_file_are_explained() {
             "one bad gateway",
             format!("{LEAST}gateway = [\"192.0.2.1\", \"::1\"]\n"),
         ),
-        ("mode nat44", format!("{LEAST}mode = \"nat44\"\n")),
-        ("mode auto", format!("{LEAST}mode = \"auto\"\n")),
+        (
+            "mode nptv6 without prefix",
+            format!("{LEAST}mode = \"nptv6\"\n"),
+        ),
+        (
+            "modes that exclude each other",
+            format!("{LEAST}mode = [\"nat44\", \"routed\"]\n"),
+        ),
+        (
+            "mode twice",
+            format!("{LEAST}mode = [\"nat44\", \"nat44\"]\n"),
+        ),
+        (
+            "three modes",
+            format!("{LEAST}mode = [\"nat44\", \"nptv6\", \"auto\"]\n"),
+        ),
+        (
+            "prefix without the LAN's",
+            format!("{LEAST}prefix = \"2001:db8:1::/48\"\n"),
+        ),
+        (
+            "prefix with host bits",
+            format!("{LEAST}prefix = \"2001:db8:1::1/48\"\n"),
+        ),
+        (
+            "prefix too long",
+            format!("{LEAST}prefix = \"2001:db8:1::/72\"\n"),
+        ),
+        (
+            "inside prefix without length",
+            format!("inside_prefix = \"fd12:3456:789a::\"\n{LEAST}"),
+        ),
+        (
+            "outside IPv6",
+            format!("{LEAST}outside = \"2001:db8::1\"\n"),
+        ),
+        (
+            "outside multicast",
+            format!("{LEAST}outside = [\"192.0.2.1\", \"224.0.0.1\"]\n"),
+        ),
+        (
+            "outside of two uplinks",
+            format!(
+                "{LEAST}outside = \"192.0.2.1\"\n[[uplink]]\nname = \"b\"\ndevice = \"eth1\"\n\
+                 outside = \"192.0.2.1\"\n"
+            ),
+        ),
+        (
+            "nine outside addresses",
+            format!("{LEAST}outside = [\n{targets}]\n"),
+        ),
         ("mode unknown", format!("{LEAST}mode = \"route\"\n")),
         ("probe link-local", format!("{LEAST}probe = \"fe80::1\"\n")),
         (
@@ -183,6 +232,22 @@ fn mistakes_in_flags_are_explained() {
             Flags {
                 lan: vec![device("lan0")],
                 uplinks: vec![uplink("a=eth0"), uplink("b=eth0,weight=2")],
+                ..Flags::default()
+            },
+        ),
+        (
+            "prefix without the LAN's",
+            Flags {
+                lan: vec![device("lan0")],
+                uplinks: vec![uplink("a=eth0,mode=nptv6,prefix=2001:db8:1::/48")],
+                ..Flags::default()
+            },
+        ),
+        (
+            "modes that exclude each other",
+            Flags {
+                lan: vec![device("lan0")],
+                uplinks: vec![uplink("a=eth0,mode=routed,mode=nptv6")],
                 ..Flags::default()
             },
         ),

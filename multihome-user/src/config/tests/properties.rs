@@ -4,6 +4,26 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn any_prefix() -> impl Strategy<Value = Ipv6Prefix> {
+    (any::<u128>(), 8..=64_u32).prop_map(|(bits, length)| {
+        // The first byte of a unique local address.
+        let bits = (bits >> 8 | 0xfd << 120) & u128::MAX << (128 - length);
+        format!("{}/{length}", Ipv6Addr::from_bits(bits))
+            .parse()
+            .expect("a prefix of unique local addresses")
+    })
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    proptest::sample::select(vec![
+        Mode::Auto,
+        Mode::Routed,
+        Mode::Nat44,
+        Mode::Nptv6,
+        Mode::Nat44Nptv6,
+    ])
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -24,25 +44,33 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::option::of((1..=223_u8).prop_filter("loopback", |first| *first != 127)),
         any::<Option<[u8; 8]>>(),
         proptest::collection::btree_set(1..=100_u8, 0..=MAX_PROBES),
+        any_mode(),
+        any_prefix(),
+        any::<bool>(),
+        0..=MAX_OUTSIDE,
     )
         .prop_map(
-            |(name, weight, tier, gateway4, gateway6, probes)| UplinkConfig {
-                name,
-                device: String::new(),
-                weight,
-                tier,
-                gateway4: gateway4.map(|first| Ipv4Addr::new(first, 0, 2, 1)),
-                gateway6: gateway6.map(|host| {
-                    let mut address = [0; 16];
-                    address[..2].copy_from_slice(&[0x20, 0x01]);
-                    address[8..].copy_from_slice(&host);
-                    address.into()
-                }),
-                mode: Mode::Routed,
-                probe: probes
-                    .into_iter()
-                    .map(|last| IpAddr::from([9, 9, 9, last]))
-                    .collect(),
+            |(name, weight, tier, gateway4, gateway6, probes, mode, prefix, no_prefix, outside)| {
+                UplinkConfig {
+                    name,
+                    device: String::new(),
+                    weight,
+                    tier,
+                    gateway4: gateway4.map(|first| Ipv4Addr::new(first, 0, 2, 1)),
+                    gateway6: gateway6.map(|host| {
+                        let mut address = [0; 16];
+                        address[..2].copy_from_slice(&[0x20, 0x01]);
+                        address[8..].copy_from_slice(&host);
+                        address.into()
+                    }),
+                    mode,
+                    outside: vec![Ipv4Addr::UNSPECIFIED; outside],
+                    prefix: (mode.ipv6() == Mode6::Nptv6 || !no_prefix).then_some(prefix),
+                    probe: probes
+                        .into_iter()
+                        .map(|last| IpAddr::from([9, 9, 9, last]))
+                        .collect(),
+                }
             },
         );
     (
@@ -52,13 +80,29 @@ fn any_config() -> impl Strategy<Value = Config> {
         any::<Option<SocketAddr>>(),
         "/[a-z \"'\\\\é#]{1,20}",
         any::<(bool, bool, Option<u64>)>(),
+        any_prefix(),
     )
         .prop_map(
-            |(mut uplinks, lan, probe, metrics_listen, run_dir, (generic, detach, seed))| {
+            |(
+                mut uplinks,
+                lan,
+                probe,
+                metrics_listen,
+                run_dir,
+                (generic, detach, seed),
+                inside,
+            )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
                     uplink.device = format!("eth{at}");
+                    for (last, address) in uplink.outside.iter_mut().enumerate() {
+                        *address = Ipv4Addr::from(0xc000_0200 + (at * 16 + last) as u32);
+                    }
                 }
+                let inside_prefix = uplinks
+                    .iter()
+                    .any(|uplink| uplink.prefix.is_some())
+                    .then_some(inside);
                 Config {
                     lan: (0..lan).map(|at| format!("lan{at}")).collect(),
                     uplinks,
@@ -72,6 +116,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                         XdpMode::Native
                     },
                     seed,
+                    inside_prefix,
                     detach_on_exit: detach,
                     origins: BTreeMap::new(),
                 }

@@ -1,7 +1,7 @@
 //! Addresses of the configuration: next hops, probe targets, and where metrics are served.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -15,7 +15,7 @@ impl FromStr for Gateway {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        host_address("gateway", text).map(Self)
+        host_address("a gateway", text).map(Self)
     }
 }
 
@@ -27,20 +27,41 @@ impl FromStr for Target {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = host_address("probe target", text)?;
+        let address = host_address("a probe target", text)?;
         let link_local = match address {
             IpAddr::V4(v4) => v4.is_link_local(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
         if link_local {
             return Err(ValueError::UnusableAddress {
-                what: "probe target",
+                what: "a probe target",
                 address,
                 reason: "link-local, which no router passes on (the next hop is probed anyway)",
             });
         }
         Ok(Self(address))
     }
+}
+
+/// An address that inside IPv4 addresses are translated to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside(pub Ipv4Addr);
+
+impl FromStr for Outside {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        host_address4("an outside address", text).map(Self)
+    }
+}
+
+/// An IPv4 address that one host can have.
+fn host_address4(what: &'static str, text: &str) -> Result<Ipv4Addr, ValueError> {
+    let address = text
+        .parse()
+        .map_err(|_| ValueError::Address4(text.into()))?;
+    host_address(what, text)?;
+    Ok(address)
 }
 
 /// An address that one host can have and that can be asked over an uplink.
@@ -146,6 +167,22 @@ mod tests {
         for bad in ["fe80::1", "169.254.1.1"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_outside_address_is_ipv4() {
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        assert_eq!("192.0.2.1".parse(), Ok(Outside(address)));
+        for bad in ["", "2001:db8::1", "192.0.2.0/24"] {
+            assert_eq!(
+                bad.parse::<Outside>(),
+                Err(ValueError::Address4(bad.into()))
+            );
+        }
+        assert_eq!(
+            "224.0.0.1".parse::<Outside>().unwrap_err().to_string(),
+            "224.0.0.1 cannot be an outside address: it is a multicast address"
+        );
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
         gateway4: None,
         gateway6: None,
         mode: Mode::Routed,
+        outside: Vec::new(),
+        prefix: None,
         probe: vec![remote(FIBER).target],
     }
 }

@@ -1,0 +1,254 @@
+//! Merges the uplinks of two layers, and checks each alone and against the others.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use multihome_common::limits;
+
+use super::{
+    super::{
+        MAX_OUTSIDE, MAX_PROBES, Mode, Mode6, UplinkConfig,
+        error::ConfigError,
+        layer::UplinkLayer,
+        origin::{Located, Origin},
+        value::{Gateway, Ipv6Prefix, Outside, Target, UplinkName},
+    },
+    DeviceUsers,
+};
+
+/// An uplink above with the name of one below replaces the keys it gives; a new name is added.
+pub fn merge(
+    below: Vec<UplinkLayer>,
+    above: Vec<UplinkLayer>,
+) -> Result<Vec<UplinkLayer>, ConfigError> {
+    distinct_names(&below)?;
+    distinct_names(&above)?;
+    let mut merged = below;
+    for uplink in above {
+        match merged
+            .iter_mut()
+            .find(|known| known.name.value == uplink.name.value)
+        {
+            Some(known) => {
+                known.device = uplink.device.or(known.device.take());
+                known.weight = uplink.weight.or(known.weight);
+                known.tier = uplink.tier.or(known.tier);
+                known.prefix = uplink.prefix.or(known.prefix.take());
+                replace_list(&mut known.modes, uplink.modes);
+                replace_list(&mut known.outsides, uplink.outsides);
+                replace_list(&mut known.gateways, uplink.gateways);
+                replace_list(&mut known.probes, uplink.probes);
+            }
+            None => merged.push(uplink),
+        }
+    }
+    Ok(merged)
+}
+
+/// A list that is given replaces the one below.
+fn replace_list<T>(known: &mut Vec<T>, given: Vec<T>) {
+    if !given.is_empty() {
+        *known = given;
+    }
+}
+
+/// Fails when one layer has two uplinks of one name.
+fn distinct_names(uplinks: &[UplinkLayer]) -> Result<(), ConfigError> {
+    let mut seen = BTreeMap::new();
+    for uplink in uplinks {
+        if let Some(first) = seen.insert(&uplink.name.value, &uplink.name.origin) {
+            return Err(ConfigError::SameName {
+                origin: uplink.name.origin.clone(),
+                name: uplink.name.value.0.clone(),
+                first: first.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks all uplinks, each alone and against the others.
+pub fn check(
+    uplinks: Vec<UplinkLayer>,
+    inside_prefix: Option<Ipv6Prefix>,
+    users: &mut DeviceUsers,
+) -> Result<Vec<UplinkConfig>, ConfigError> {
+    if uplinks.is_empty() {
+        return Err(ConfigError::NoUplink);
+    }
+    if let Some(extra) = uplinks.get(limits::MAX_UPLINKS) {
+        return Err(ConfigError::TooManyUplinks {
+            origin: extra.name.origin.clone(),
+        });
+    }
+    let mut outside_users = OutsideUsers::default();
+    uplinks
+        .into_iter()
+        .map(|uplink| check_one(uplink, inside_prefix, users, &mut outside_users))
+        .collect()
+}
+
+/// Which uplink has each outside address, and where that was written.
+type OutsideUsers = BTreeMap<Ipv4Addr, (String, Origin)>;
+
+fn check_one(
+    uplink: UplinkLayer,
+    inside_prefix: Option<Ipv6Prefix>,
+    users: &mut DeviceUsers,
+    outside_users: &mut OutsideUsers,
+) -> Result<UplinkConfig, ConfigError> {
+    let mode = check_mode(&uplink.modes, &uplink.name.value)?;
+    let prefix = check_prefix(&uplink, inside_prefix)?;
+    let Located {
+        value: UplinkName(name),
+        origin,
+    } = uplink.name;
+    let Some(device) = uplink.device else {
+        return Err(ConfigError::NoDevice { origin, name });
+    };
+    users.take(&device, format!("uplink {name:?}"))?;
+
+    let (gateway4, gateway6) = check_gateways(uplink.gateways, &name)?;
+    Ok(UplinkConfig {
+        device: device.value.0,
+        weight: uplink.weight.map_or(1, |weight| weight.0),
+        tier: uplink.tier.map_or(1, |tier| tier.0),
+        gateway4,
+        gateway6,
+        mode,
+        outside: check_outsides(uplink.outsides, &name, outside_users)?,
+        prefix,
+        probe: check_targets(uplink.probes, &name)?,
+        name,
+    })
+}
+
+/// What the modes of a list are together.
+fn check_mode(modes: &[Located<Mode>], name: &UplinkName) -> Result<Mode, ConfigError> {
+    let together = modes.iter().try_fold(None, |first: Option<Mode>, second| {
+        let Some(first) = first else {
+            return Ok(Some(second.value));
+        };
+        first
+            .with(second.value)
+            .map(Some)
+            .ok_or_else(|| ConfigError::ModesApart {
+                origin: second.origin.clone(),
+                name: name.0.clone(),
+                first: first.name(),
+                second: second.value.name(),
+            })
+    })?;
+    Ok(together.unwrap_or_default())
+}
+
+/// Whoever translates IPv6 needs a prefix to translate to, and the one to translate from.
+fn check_prefix(
+    uplink: &UplinkLayer,
+    inside_prefix: Option<Ipv6Prefix>,
+) -> Result<Option<Ipv6Prefix>, ConfigError> {
+    let name = || uplink.name.value.0.clone();
+    let nptv6 = |mode: &&Located<Mode>| mode.value.ipv6() == Mode6::Nptv6;
+    match (&uplink.prefix, uplink.modes.iter().find(nptv6)) {
+        (Some(prefix), _) if inside_prefix.is_none() => Err(ConfigError::NoInsidePrefix {
+            origin: prefix.origin.clone(),
+            name: name(),
+        }),
+        (Some(prefix), _) => Ok(Some(prefix.value)),
+        (None, Some(mode)) => Err(ConfigError::NoPrefix {
+            origin: mode.origin.clone(),
+            name: name(),
+        }),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The next hops, one of each family at most.
+fn check_gateways(
+    gateways: Vec<Located<Gateway>>,
+    name: &str,
+) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), ConfigError> {
+    let (mut gateway4, mut gateway6) = (None, None);
+    for Located {
+        value: gateway,
+        origin,
+    } in gateways
+    {
+        let (family, first) = match gateway.0 {
+            IpAddr::V4(v4) => ("IPv4", gateway4.replace(v4).map(IpAddr::from)),
+            IpAddr::V6(v6) => ("IPv6", gateway6.replace(v6).map(IpAddr::from)),
+        };
+        if let Some(first) = first {
+            return Err(ConfigError::TwoGateways {
+                origin,
+                name: name.into(),
+                family,
+                first,
+                second: gateway.0,
+            });
+        }
+    }
+    Ok((gateway4, gateway6))
+}
+
+/// The outside addresses, none of which another uplink has: an answer could come back over either.
+fn check_outsides(
+    outsides: Vec<Located<Outside>>,
+    name: &str,
+    users: &mut OutsideUsers,
+) -> Result<Vec<Ipv4Addr>, ConfigError> {
+    if let Some(extra) = outsides.get(MAX_OUTSIDE) {
+        return Err(ConfigError::TooManyOutside {
+            origin: extra.origin.clone(),
+            name: name.into(),
+        });
+    }
+    outsides
+        .into_iter()
+        .map(
+            |Located {
+                 value: Outside(address),
+                 origin,
+             }| {
+                if let Some((user, first)) = users.get(&address) {
+                    return Err(ConfigError::SameOutside {
+                        origin,
+                        address,
+                        user: user.as_str().into(),
+                        first: first.clone(),
+                    });
+                }
+                users.insert(address, (name.into(), origin));
+                Ok(address)
+            },
+        )
+        .collect()
+}
+
+/// The remote targets, each once.
+fn check_targets(targets: Vec<Located<Target>>, name: &str) -> Result<Vec<IpAddr>, ConfigError> {
+    let mut checked = Vec::new();
+    for Located {
+        value: target,
+        origin,
+    } in targets
+    {
+        if checked.contains(&target.0) {
+            return Err(ConfigError::SameTarget {
+                origin,
+                name: name.into(),
+                target: target.0,
+            });
+        }
+        if checked.len() == MAX_PROBES {
+            return Err(ConfigError::TooManyTargets {
+                origin,
+                name: name.into(),
+            });
+        }
+        checked.push(target.0);
+    }
+    Ok(checked)
+}
