@@ -4,7 +4,6 @@
 //! checked as a whole. Every complaint names where the value was written.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -16,6 +15,7 @@ mod file;
 mod layer;
 mod merge;
 mod mode;
+mod nat;
 mod origin;
 mod print;
 mod suggest;
@@ -27,9 +27,12 @@ mod value;
 pub use error::ConfigError;
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
-pub use origin::Origin;
+pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
+pub use origin::{Origin, Origins};
 pub use uplink_arg::{UplinkArg, UplinkArgError};
-pub use value::{Device, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Timeout, ValueError};
+pub use value::{
+    Device, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout, ValueError,
+};
 
 /// Where a gateway keeps its state unless told otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/multihome";
@@ -42,6 +45,8 @@ pub const MAX_RUN_DIR: usize = 90;
 pub const MAX_PROBES: usize = 8;
 /// IPv4 addresses that the flows of one uplink may be translated to.
 pub const MAX_OUTSIDE: usize = 8;
+/// Ranges of ports that translated flows may get.
+pub const MAX_NAT_PORTS: usize = 2;
 
 /// What the gateway shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +67,12 @@ pub struct Config {
     pub seed: Option<u64>,
     /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
     pub inside_prefix: Option<Ipv6Prefix>,
+    /// How translated flows are kept.
+    pub nat: NatConfig,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
-    /// Where each device was named, for errors that only show when the device is looked for.
-    pub origins: BTreeMap<String, Origin>,
+    /// Where it was written what only the machine can tell to be wrong.
+    pub origins: Origins,
 }
 
 /// One uplink.
@@ -160,6 +167,10 @@ impl Config {
 
     /// Where a device was named, as the beginning of an error about it.
     pub fn device_origin(&self, device: &str) -> Origin {
-        self.origins.get(device).cloned().unwrap_or(Origin::Default)
+        self.origins
+            .devices
+            .get(device)
+            .cloned()
+            .unwrap_or(Origin::Default)
     }
 }

@@ -9,7 +9,9 @@ use std::{
 use multihome_common::limits;
 use thiserror::Error;
 
-use super::{MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR, origin::Origin, suggest};
+use super::{
+    MAX_NAT_PORTS, MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR, origin::Origin, suggest, value::PortRange,
+};
 use crate::exit::{Classify, ExitClass};
 
 /// Why a configuration cannot be used.
@@ -189,6 +191,22 @@ pub enum ConfigError {
         /// The uplink's name.
         name: String,
     },
+    /// More ranges of ports than there can be.
+    #[error("{origin}: more than {MAX_NAT_PORTS} ranges of ports")]
+    TooManyPortRanges {
+        /// Where the first one too many stands.
+        origin: Origin,
+    },
+    /// Two ranges of ports for translated flows overlap.
+    #[error("{origin}: the ports {ports} overlap {first}")]
+    PortsTwice {
+        /// Where the second range stands.
+        origin: Origin,
+        /// The second range.
+        ports: PortRange,
+        /// The first range.
+        first: PortRange,
+    },
     /// The run directory cannot be used.
     #[error("{origin}: the run directory {path:?} {reason}")]
     RunDir {
@@ -254,6 +272,8 @@ impl Classify for ConfigError {
             | Self::TooManyOutside { .. }
             | Self::SameTarget { .. }
             | Self::TooManyTargets { .. }
+            | Self::TooManyPortRanges { .. }
+            | Self::PortsTwice { .. }
             | Self::RunDir { .. } => None,
         }
     }

@@ -1,27 +1,29 @@
 //! The configuration file: TOML into a layer, with the place of everything that may be wrong.
 
 use std::{
-    fmt,
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    XdpMode,
+    Filtering, Unasked, XdpMode,
     error::ConfigError,
-    layer::{Layer, ProbeLayer, UplinkLayer},
-    origin::{Located, Source},
+    layer::{Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
+    origin::Source,
     suggest,
     value::{
-        Device, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Tier, Timeout, UplinkName,
-        ValueError, Weight,
+        Device, FlowCount, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Tier, Timeout,
+        UplinkName, Weight,
     },
 };
+
+mod list;
+
+use list::{OneOrMany, Table, Tables, locate, locate_all};
 
 /// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -31,9 +33,11 @@ const MAX_FILE: u64 = 1024 * 1024;
 struct FileConfig {
     lan: Option<Spanned<OneOrMany>>,
     #[serde(default)]
-    uplink: Uplinks,
+    uplink: Tables<FileUplink>,
     #[serde(default)]
     probe: FileProbe,
+    #[serde(default)]
+    nat: FileNat,
     metrics_listen: Option<Listen>,
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
@@ -56,6 +60,10 @@ struct FileUplink {
     probe: Option<Spanned<OneOrMany>>,
 }
 
+impl Table for FileUplink {
+    const NAME: &'static str = "uplink";
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileProbe {
@@ -63,6 +71,17 @@ struct FileProbe {
     timeout: Option<Timeout>,
     fall: Option<ProbeCount>,
     rise: Option<ProbeCount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileNat {
+    flows: Option<FlowCount>,
+    filtering: Option<Filtering>,
+    unasked: Option<Unasked>,
+    ports: Option<Spanned<OneOrMany>>,
+    #[serde(default)]
+    timeout: NatTimeoutLayer,
 }
 
 /// Reads a file into a layer.
@@ -109,6 +128,13 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         xdp_mode: file.xdp_mode,
         seed: file.seed,
         inside_prefix: file.inside_prefix,
+        nat: NatLayer {
+            flows: file.nat.flows,
+            filtering: file.nat.filtering,
+            unasked: file.nat.unasked,
+            ports: locate_all(&source, file.nat.ports)?,
+            timeout: file.nat.timeout,
+        },
         detach_on_exit: file.detach_on_exit,
     })
 }
@@ -125,42 +151,6 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         gateways: locate_all(source, uplink.gateway)?,
         probes: locate_all(source, uplink.probe)?,
     })
-}
-
-fn locate<T>(source: &Source<'_>, value: Spanned<T>) -> Located<T> {
-    let origin = source.origin(value.span());
-    Located {
-        value: value.into_inner(),
-        origin,
-    }
-}
-
-/// Reads one text or a list of such.
-fn locate_all<T: FromStr<Err = ValueError>>(
-    source: &Source<'_>,
-    list: Option<Spanned<OneOrMany>>,
-) -> Result<Vec<Located<T>>, ConfigError> {
-    let Some(list) = list else {
-        return Ok(Vec::new());
-    };
-    let span = list.span();
-    let texts = match list.into_inner() {
-        OneOrMany::One(text) => vec![Spanned::new(span, text)],
-        OneOrMany::Many(texts) => texts,
-    };
-    texts
-        .into_iter()
-        .map(|text| {
-            let Located { value, origin } = locate(source, text);
-            match value.parse::<T>() {
-                Ok(value) => Ok(Located { value, origin }),
-                Err(error) => Err(ConfigError::File {
-                    origin,
-                    message: error.to_string(),
-                }),
-            }
-        })
-        .collect()
 }
 
 /// Says in the project's words what the TOML reader found.
@@ -205,68 +195,4 @@ fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
         .split_once("`, expected ")?;
     // "one of `a`, `b`" has every second piece between backticks.
     Some((key, expected.split('`').skip(1).step_by(2).collect()))
-}
-
-/// One text, or a list of such. What the texts mean is read later: the TOML reader gives an error
-/// in a list the place of the list, not of the element.
-enum OneOrMany {
-    One(String),
-    Many(Vec<Spanned<String>>),
-}
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyVisitor)
-    }
-}
-
-struct OneOrManyVisitor;
-
-impl<'de> de::Visitor<'de> for OneOrManyVisitor {
-    type Value = OneOrMany;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or a list of strings")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(OneOrMany::One(text.into()))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(OneOrMany::Many(values))
-    }
-}
-
-/// The `[[uplink]]` tables. A type of its own, because `[uplink]` is an easy mistake and serde
-/// would say "expected a sequence".
-#[derive(Default)]
-struct Uplinks(Vec<FileUplink>);
-
-impl<'de> Deserialize<'de> for Uplinks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UplinksVisitor).map(Self)
-    }
-}
-
-struct UplinksVisitor;
-
-impl<'de> de::Visitor<'de> for UplinksVisitor {
-    type Value = Vec<FileUplink>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one table for each uplink, under a line [[uplink]]")
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut uplinks = Vec::new();
-        while let Some(uplink) = seq.next_element()? {
-            uplinks.push(uplink);
-        }
-        Ok(uplinks)
-    }
 }

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use super::{
-    Mode, XdpMode,
+    Filtering, Mode, Unasked, XdpMode,
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, Gateway, Interval, Ipv6Prefix, Listen, Outside, ProbeCount, SeedValue, Target,
-        Tier, Timeout, UplinkName, Weight,
+        Device, FlowCount, Gateway, Interval, Ipv6Prefix, Listen, NatTimeout, Outside, PortRange,
+        ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout, UplinkName, Weight,
     },
 };
 
@@ -23,6 +25,8 @@ pub struct Layer {
     pub xdp_mode: Option<XdpMode>,
     pub seed: Option<SeedValue>,
     pub inside_prefix: Option<Ipv6Prefix>,
+    /// Only a file says it.
+    pub nat: NatLayer,
     pub detach_on_exit: Option<bool>,
 }
 
@@ -47,6 +51,29 @@ pub struct ProbeLayer {
     pub timeout: Option<Timeout>,
     pub fall: Option<ProbeCount>,
     pub rise: Option<ProbeCount>,
+}
+
+/// What a file says of translated flows.
+#[derive(Clone, Debug, Default)]
+pub struct NatLayer {
+    pub flows: Option<FlowCount>,
+    pub filtering: Option<Filtering>,
+    pub unasked: Option<Unasked>,
+    pub ports: Vec<Located<PortRange>>,
+    pub timeout: NatTimeoutLayer,
+}
+
+/// What a file says of how long they are kept, in the form in which it stands there.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NatTimeoutLayer {
+    pub tcp_established: Option<TcpEstablished>,
+    pub tcp_transitory: Option<NatTimeout>,
+    pub tcp_unanswered: Option<NatTimeout>,
+    pub udp: Option<NatTimeout>,
+    pub udp_unanswered: Option<NatTimeout>,
+    pub icmp: Option<NatTimeout>,
+    pub other: Option<NatTimeout>,
 }
 
 /// What the command line says; what it leaves out is `None`, empty or false.
@@ -110,6 +137,7 @@ impl From<Flags> for Layer {
             xdp_mode: flags.xdp_mode,
             seed: flags.seed,
             inside_prefix: flags.inside_prefix,
+            nat: NatLayer::default(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
         }
     }

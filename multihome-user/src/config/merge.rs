@@ -11,10 +11,11 @@ use super::{
     Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, MAX_RUN_DIR, ProbeConfig,
     error::{ConfigError, RunDirProblem},
     layer::{Layer, ProbeLayer},
-    origin::{Located, Origin},
+    origin::{Located, Origin, Origins},
     value::{Device, Listen},
 };
 
+mod nat;
 mod uplink;
 
 /// Lays `above` over `below` and checks the result.
@@ -40,6 +41,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let lan = check_lan(lan, &mut users)?;
     let inside_prefix = above.inside_prefix.or(below.inside_prefix);
     let uplinks = uplink::check(uplinks, inside_prefix, &mut users)?;
+    let (nat, nat_ports) = nat::check(below.nat)?;
     Ok(Config {
         lan,
         uplinks,
@@ -49,15 +51,19 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),
         seed: above.seed.or(below.seed).map(|seed| seed.0),
         inside_prefix,
+        nat,
         detach_on_exit: above
             .detach_on_exit
             .or(below.detach_on_exit)
             .unwrap_or_default(),
-        origins: users
-            .0
-            .into_iter()
-            .map(|(device, (_, origin))| (device, origin))
-            .collect(),
+        origins: Origins {
+            devices: users
+                .0
+                .into_iter()
+                .map(|(device, (_, origin))| (device, origin))
+                .collect(),
+            nat_ports,
+        },
     })
 }
 

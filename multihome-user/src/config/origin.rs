@@ -1,6 +1,6 @@
 //! Where a value was written, so that an error can point at it.
 
-use std::{fmt, ops::Range, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, path::Path, sync::Arc};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
         }
     }
+}
+
+/// Where it was written what only shows to be wrong when the machine is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Where each device was named.
+    pub devices: BTreeMap<String, Origin>,
+    /// Where each range of the ports for translated flows stands, in their order.
+    pub nat_ports: Vec<Origin>,
 }
 
 /// A value and where it was written.

@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use super::{Config, Mode, UplinkConfig, duration::TextDuration};
 
+mod nat;
+
+use nat::PrintedNat;
+
 #[derive(Serialize)]
 struct Printed<'c> {
     lan: &'c [String],
@@ -18,6 +22,7 @@ struct Printed<'c> {
     inside_prefix: Option<String>,
     detach_on_exit: bool,
     probe: PrintedProbe,
+    nat: PrintedNat,
     uplink: Vec<PrintedUplink<'c>>,
 }
 
@@ -75,6 +80,7 @@ pub fn to_toml(config: &Config) -> String {
             fall: config.probe.fall,
             rise: config.probe.rise,
         },
+        nat: PrintedNat::new(&config.nat),
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")

@@ -24,6 +24,21 @@ timeout = "1.5s"
 fall = 5
 rise = 2
 
+[nat]
+flows = 1048576
+filtering = "endpoint-independent"
+unasked = "drop"
+ports = ["1024-32767", "61000-65535"]
+
+[nat.timeout]
+tcp_established = "1d"
+tcp_transitory = "5m"
+tcp_unanswered = "10s"
+udp = "2m"
+udp_unanswered = "20s"
+icmp = "30s"
+other = "1h"
+
 [[uplink]]
 name = "fibre"
 device = "eth1"
@@ -60,6 +75,10 @@ fn device(text: &str) -> Device {
     text.parse().expect("a valid device")
 }
 
+fn ports(text: &str) -> PortRange {
+    text.parse().expect("valid ports")
+}
+
 #[test]
 fn reads_every_key() {
     let config = read(FULL).expect("the file is right");
@@ -83,6 +102,24 @@ fn reads_every_key() {
             timeout: Some(Duration::from_millis(1500)),
             fall: 5,
             rise: 2,
+        }
+    );
+    assert_eq!(
+        config.nat,
+        NatConfig {
+            flows: 1_048_576,
+            filtering: Filtering::EndpointIndependent,
+            unasked: Unasked::Drop,
+            ports: vec![ports("1024-32767"), ports("61000-65535")],
+            timeouts: NatTimeouts {
+                tcp_established: Duration::from_secs(86_400),
+                tcp_transitory: Duration::from_secs(300),
+                tcp_unanswered: Duration::from_secs(10),
+                udp: Duration::from_secs(120),
+                udp_unanswered: Duration::from_secs(20),
+                icmp: Duration::from_secs(30),
+                other: Duration::from_secs(3600),
+            },
         }
     );
     assert_eq!(
@@ -117,7 +154,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:29:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:44:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -129,6 +166,19 @@ fn fills_in_the_defaults() {
     assert_eq!(config.xdp_mode, XdpMode::Native);
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert_eq!(config.probe, ProbeConfig::default());
+    assert_eq!(config.nat, NatConfig::default());
+    let some = read(&format!("{LEAST}[nat.timeout]\nudp = \"3m\"\n")).expect("the file is right");
+    let timeouts = NatTimeouts {
+        udp: Duration::from_secs(180),
+        ..NatTimeouts::default()
+    };
+    assert_eq!(
+        some.nat,
+        NatConfig {
+            timeouts,
+            ..NatConfig::default()
+        }
+    );
     let uplink = &config.uplinks[0];
     assert_eq!((uplink.weight, uplink.tier), (1, 1));
     assert_eq!((uplink.mode, uplink.prefix), (Mode::Auto, None));

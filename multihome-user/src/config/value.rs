@@ -12,18 +12,22 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    XdpMode,
+    Filtering, Unasked, XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
 
 mod address;
 mod number;
+mod port;
 mod prefix;
 mod word;
 
 pub use address::{Gateway, Listen, Outside, Target};
-pub use number::{Interval, ProbeCount, SeedValue, Tier, Timeout, Weight};
+pub use number::{
+    FlowCount, Interval, NatTimeout, ProbeCount, SeedValue, TcpEstablished, Tier, Timeout, Weight,
+};
+pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
 
 /// Why a value cannot be used.
@@ -103,6 +107,17 @@ pub enum ValueError {
         /// What speaks against it.
         reason: &'static str,
     },
+    /// Neither a port nor a range of ports.
+    #[error("{0:?} is not a port from 1 to 65535, nor a range of ports such as \"8000-8010\"")]
+    Ports(String),
+    /// A range of ports that ends before it begins.
+    #[error("{given:?} ends before it begins; did you mean \"{turned}\"?")]
+    PortOrder {
+        /// What was given.
+        given: String,
+        /// The other way round.
+        turned: PortRange,
+    },
     /// Not one of the words that may stand here.
     #[error("{what} is {given:?}; it must be one of: {allowed}{}", suggest::hint(.suggestion.as_deref()))]
     Word {
@@ -177,7 +192,9 @@ macro_rules! deserialize_from_text {
     )+};
 }
 
-deserialize_from_text!(UplinkName, Device, XdpMode, Listen, Ipv6Prefix);
+deserialize_from_text!(
+    UplinkName, Device, XdpMode, Listen, Ipv6Prefix, Filtering, Unasked
+);
 
 #[cfg(test)]
 mod tests {

@@ -167,6 +167,46 @@ fn mistakes_in_the_file_are_explained() {
             format!("{LEAST}[probe]\ntimeout = \"2m\"\n"),
         ),
         ("fall 0", format!("{LEAST}[probe]\nfall = 0\n")),
+        ("unknown key of nat", format!("{LEAST}[nat]\nflow = 5\n")),
+        (
+            "unknown key of nat.timeout",
+            format!("{LEAST}[nat.timeout]\ntcp = \"5m\"\n"),
+        ),
+        ("too few flows", format!("{LEAST}[nat]\nflows = 1023\n")),
+        (
+            "too many flows",
+            format!("{LEAST}[nat]\nflows = 16777217\n"),
+        ),
+        (
+            "filtering",
+            format!("{LEAST}[nat]\nfiltering = \"address-dependent\"\n"),
+        ),
+        ("unasked", format!("{LEAST}[nat]\nunasked = \"reject\"\n")),
+        ("ports", format!("{LEAST}[nat]\nports = [\"0-80\"]\n")),
+        (
+            "ports turned",
+            format!("{LEAST}[nat]\nports = [\"1024-2047\", \"5000-4000\"]\n"),
+        ),
+        (
+            "ports overlap",
+            format!("{LEAST}[nat]\nports = [\"1024-2047\", \"2047-4000\"]\n"),
+        ),
+        (
+            "three ranges of ports",
+            format!("{LEAST}[nat]\nports = [\"1024-2047\", \"3000-4000\", \"5000\"]\n"),
+        ),
+        (
+            "tcp_established too short",
+            format!("{LEAST}[nat.timeout]\ntcp_established = \"59s\"\n"),
+        ),
+        (
+            "udp too long",
+            format!("{LEAST}[nat.timeout]\nudp = \"2d\"\n"),
+        ),
+        (
+            "icmp without unit",
+            format!("{LEAST}[nat.timeout]\nicmp = 60\n"),
+        ),
         (
             "metrics without port",
             format!("metrics_listen = \"127.0.0.1\"\n{LEAST}"),

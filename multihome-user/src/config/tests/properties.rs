@@ -24,6 +24,51 @@ fn any_mode() -> impl Strategy<Value = Mode> {
     ])
 }
 
+fn any_nat() -> impl Strategy<Value = NatConfig> {
+    (
+        1024..=16_777_216_u32,
+        any::<(bool, bool)>(),
+        proptest::collection::btree_set(1..=u16::MAX, 4),
+        0..=MAX_NAT_PORTS,
+        (
+            60_000..=86_400_000_u64,
+            proptest::array::uniform6(1000..=86_400_000_u64),
+        ),
+    )
+        .prop_map(|(flows, words, ends, ranges, (established, timeouts))| {
+            let ends: Vec<u16> = ends.into_iter().collect();
+            let [transitory, unanswered, udp, udp_unanswered, icmp, other] =
+                timeouts.map(Duration::from_millis);
+            NatConfig {
+                flows,
+                filtering: if words.0 {
+                    Filtering::EndpointIndependent
+                } else {
+                    Filtering::AddressAndPortDependent
+                },
+                unasked: if words.1 {
+                    Unasked::Drop
+                } else {
+                    Unasked::Kernel
+                },
+                ports: ends
+                    .chunks(2)
+                    .take(ranges)
+                    .map(|ends| PortRange::new(ends[0], ends[1]).expect("the set is in order"))
+                    .collect(),
+                timeouts: NatTimeouts {
+                    tcp_established: Duration::from_millis(established),
+                    tcp_transitory: transitory,
+                    tcp_unanswered: unanswered,
+                    udp,
+                    udp_unanswered,
+                    icmp,
+                    other,
+                },
+            }
+        })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -81,6 +126,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         "/[a-z \"'\\\\é#]{1,20}",
         any::<(bool, bool, Option<u64>)>(),
         any_prefix(),
+        any_nat(),
     )
         .prop_map(
             |(
@@ -91,6 +137,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 run_dir,
                 (generic, detach, seed),
                 inside,
+                nat,
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -117,8 +164,9 @@ fn any_config() -> impl Strategy<Value = Config> {
                     },
                     seed,
                     inside_prefix,
+                    nat,
                     detach_on_exit: detach,
-                    origins: BTreeMap::new(),
+                    origins: Origins::default(),
                 }
             },
         )
@@ -129,7 +177,7 @@ proptest! {
     fn what_is_printed_reads_back(config in any_config()) {
         let text = config.to_toml();
         let mut again = read(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
-        again.origins.clear();
+        again.origins = Origins::default();
         prop_assert_eq!(again, config);
     }
 

@@ -18,6 +18,10 @@ pub struct Tier(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeCount(pub u32);
 
+/// A number of translated flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowCount(pub u32);
+
 /// The seed of the flow hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeedValue(pub u64);
@@ -97,6 +101,7 @@ macro_rules! ranged {
 ranged!(Weight(u32), "the weight", 1, 1_000_000);
 ranged!(Tier(u8), "the tier", 1, 16);
 ranged!(ProbeCount(u32), "the number of probes", 1, 100);
+ranged!(FlowCount(u32), "the number of flows", 1024, 16_777_216);
 ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
 
 /// The time from one probe of a target to the next.
@@ -107,14 +112,22 @@ pub struct Interval(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout(pub Duration);
 
+/// How long an established TCP connection without packets is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpEstablished(pub Duration);
+
+/// How long any other flow without packets is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatTimeout(pub Duration);
+
 macro_rules! ranged_duration {
-    ($type:ident, $what:literal) => {
+    ($type:ident, $what:literal, $min:expr, $max:expr) => {
         impl TryFrom<TextDuration> for $type {
             type Error = ValueError;
 
             fn try_from(given: TextDuration) -> Result<Self, Self::Error> {
-                let min = TextDuration(Duration::from_millis(10));
-                let max = TextDuration(Duration::from_secs(60));
+                let min = TextDuration($min);
+                let max = TextDuration($max);
                 if (min..=max).contains(&given) {
                     Ok(Self(given.0))
                 } else {
@@ -146,8 +159,15 @@ macro_rules! ranged_duration {
     };
 }
 
-ranged_duration!(Interval, "the probe interval");
-ranged_duration!(Timeout, "the probe timeout");
+const TEN_MS: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+ranged_duration!(Interval, "the probe interval", TEN_MS, MINUTE);
+ranged_duration!(Timeout, "the probe timeout", TEN_MS, MINUTE);
+ranged_duration!(TcpEstablished, "the timeout", MINUTE, DAY);
+ranged_duration!(NatTimeout, "the timeout", SECOND, DAY);
 
 #[cfg(test)]
 mod tests {
@@ -172,5 +192,21 @@ mod tests {
         assert_eq!("16".parse(), Ok(Tier(16)));
         assert!("17".parse::<Tier>().is_err());
         assert_eq!("18446744073709551615".parse(), Ok(SeedValue(u64::MAX)));
+    }
+
+    #[test]
+    fn durations_have_ends() {
+        assert_eq!("24h".parse(), Ok(NatTimeout(DAY)));
+        assert_eq!("1s".parse(), Ok(NatTimeout(SECOND)));
+        assert_eq!("60s".parse(), Ok(TcpEstablished(MINUTE)));
+        for bad in ["0s", "999ms", "25h"] {
+            let error = bad.parse::<NatTimeout>().expect_err(bad);
+            assert!(error.to_string().contains("from 1s to 1d"), "{error}");
+        }
+        let error = "59s".parse::<TcpEstablished>().expect_err("too short");
+        assert_eq!(
+            error.to_string(),
+            "the timeout is 59s; it must be from 1m to 1d"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{
-    super::{Mode, XdpMode, suggest},
+    super::{Filtering, Mode, Unasked, XdpMode, suggest},
     ValueError,
 };
 
@@ -43,6 +43,12 @@ macro_rules! words {
 // Both translations together are two words.
 words!(Mode, "the mode", [Auto, Routed, Nat44, Nptv6]);
 words!(XdpMode, "the XDP mode", [Native, Generic]);
+words!(
+    Filtering,
+    "the filtering",
+    [AddressAndPortDependent, EndpointIndependent]
+);
+words!(Unasked, "unasked", [Kernel, Drop]);
 
 #[cfg(test)]
 mod tests {
