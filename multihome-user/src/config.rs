@@ -12,11 +12,13 @@ use std::{
 mod duration;
 mod error;
 mod file;
+mod forward;
 mod layer;
 mod merge;
 mod mode;
 mod nat;
 mod origin;
+mod ports;
 mod print;
 mod suggest;
 #[cfg(test)]
@@ -24,11 +26,13 @@ mod tests;
 mod uplink_arg;
 mod value;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, ForwardError};
+pub use forward::{ForwardConfig, Protocol};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
+pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
     Device, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout, ValueError,
@@ -47,6 +51,8 @@ pub const MAX_PROBES: usize = 8;
 pub const MAX_OUTSIDE: usize = 8;
 /// Ranges of ports that translated flows may get.
 pub const MAX_NAT_PORTS: usize = 2;
+/// Forwards of one gateway.
+pub const MAX_FORWARDS: usize = 1024;
 
 /// What the gateway shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,9 @@ pub struct Config {
     pub inside_prefix: Option<Ipv6Prefix>,
     /// How translated flows are kept.
     pub nat: NatConfig,
+    /// Ports of outside addresses that lead to hosts of the LAN: at most 1024, without a protocol,
+    /// port and uplink in common.
+    pub forwards: Vec<ForwardConfig>,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
     /// Where it was written what only the machine can tell to be wrong.

@@ -14,6 +14,10 @@ use super::{
 };
 use crate::exit::{Classify, ExitClass};
 
+mod forward;
+
+pub use forward::ForwardError;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -207,6 +211,22 @@ pub enum ConfigError {
         /// The first range.
         first: PortRange,
     },
+    /// Ports that the kernel gives to its own sockets.
+    #[error(
+        "{origin}: the ports {ports} overlap {kernel}, which the kernel gives to the gateway's own \
+         connections"
+    )]
+    KernelPorts {
+        /// Where they stand.
+        origin: Origin,
+        /// The ports.
+        ports: PortRange,
+        /// The kernel's.
+        kernel: PortRange,
+    },
+    /// A forward cannot be used.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// The run directory cannot be used.
     #[error("{origin}: the run directory {path:?} {reason}")]
     RunDir {
@@ -258,6 +278,11 @@ impl Classify for ConfigError {
                  --config, such as fd12:3456:789a::/48"
                     .into(),
             ),
+            Self::KernelPorts { .. } => Some(
+                "choose others, or give the kernel less by the sysctl \
+                 net.ipv4.ip_local_port_range"
+                    .into(),
+            ),
             Self::Read { .. }
             | Self::TooLarge { .. }
             | Self::File { .. }
@@ -274,6 +299,7 @@ impl Classify for ConfigError {
             | Self::TooManyTargets { .. }
             | Self::TooManyPortRanges { .. }
             | Self::PortsTwice { .. }
+            | Self::Forward(_)
             | Self::RunDir { .. } => None,
         }
     }

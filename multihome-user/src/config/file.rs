@@ -10,14 +10,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Filtering, Unasked, XdpMode,
+    Filtering, Protocol, Unasked, XdpMode,
     error::ConfigError,
-    layer::{Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
+    layer::{ForwardLayer, Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
     origin::Source,
     suggest,
     value::{
-        Device, FlowCount, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Tier, Timeout,
-        UplinkName, Weight,
+        Device, FlowCount, Inside, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue,
+        Tier, Timeout, UplinkName, Weight,
     },
 };
 
@@ -38,6 +38,8 @@ struct FileConfig {
     probe: FileProbe,
     #[serde(default)]
     nat: FileNat,
+    #[serde(default)]
+    forward: Tables<FileForward>,
     metrics_listen: Option<Listen>,
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
@@ -82,6 +84,19 @@ struct FileNat {
     ports: Option<Spanned<OneOrMany>>,
     #[serde(default)]
     timeout: NatTimeoutLayer,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForward {
+    protocol: Protocol,
+    outside: Spanned<PortRange>,
+    inside: Spanned<Inside>,
+    uplinks: Option<Spanned<OneOrMany>>,
+}
+
+impl Table for FileForward {
+    const NAME: &'static str = "forward";
 }
 
 /// Reads a file into a layer.
@@ -135,6 +150,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             ports: locate_all(&source, file.nat.ports)?,
             timeout: file.nat.timeout,
         },
+        forwards: file
+            .forward
+            .0
+            .into_iter()
+            .map(|forward| locate_forward(&source, forward))
+            .collect::<Result<_, _>>()?,
         detach_on_exit: file.detach_on_exit,
     })
 }
@@ -150,6 +171,15 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         prefix: uplink.prefix.map(|prefix| locate(source, prefix)),
         gateways: locate_all(source, uplink.gateway)?,
         probes: locate_all(source, uplink.probe)?,
+    })
+}
+
+fn locate_forward(source: &Source<'_>, forward: FileForward) -> Result<ForwardLayer, ConfigError> {
+    Ok(ForwardLayer {
+        protocol: forward.protocol,
+        outside: locate(source, forward.outside),
+        inside: locate(source, forward.inside),
+        uplinks: locate_all(source, forward.uplinks)?,
     })
 }
 

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    Filtering, Mode, Unasked, XdpMode,
+    Filtering, Mode, Protocol, Unasked, XdpMode,
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, FlowCount, Gateway, Interval, Ipv6Prefix, Listen, NatTimeout, Outside, PortRange,
-        ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout, UplinkName, Weight,
+        Device, FlowCount, Gateway, Inside, Interval, Ipv6Prefix, Listen, NatTimeout, Outside,
+        PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout, UplinkName,
+        Weight,
     },
 };
 
@@ -27,6 +28,8 @@ pub struct Layer {
     pub inside_prefix: Option<Ipv6Prefix>,
     /// Only a file says it.
     pub nat: NatLayer,
+    /// Only a file says it.
+    pub forwards: Vec<ForwardLayer>,
     pub detach_on_exit: Option<bool>,
 }
 
@@ -74,6 +77,15 @@ pub struct NatTimeoutLayer {
     pub udp_unanswered: Option<NatTimeout>,
     pub icmp: Option<NatTimeout>,
     pub other: Option<NatTimeout>,
+}
+
+/// What a file says of a forward.
+#[derive(Clone, Debug)]
+pub struct ForwardLayer {
+    pub protocol: Protocol,
+    pub outside: Located<PortRange>,
+    pub inside: Located<Inside>,
+    pub uplinks: Vec<Located<UplinkName>>,
 }
 
 /// What the command line says; what it leaves out is `None`, empty or false.
@@ -138,6 +150,7 @@ impl From<Flags> for Layer {
             seed: flags.seed,
             inside_prefix: flags.inside_prefix,
             nat: NatLayer::default(),
+            forwards: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
         }
     }

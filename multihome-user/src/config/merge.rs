@@ -15,6 +15,7 @@ use super::{
     value::{Device, Listen},
 };
 
+mod forward;
 mod nat;
 mod uplink;
 
@@ -42,6 +43,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let inside_prefix = above.inside_prefix.or(below.inside_prefix);
     let uplinks = uplink::check(uplinks, inside_prefix, &mut users)?;
     let (nat, nat_ports) = nat::check(below.nat)?;
+    let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
     Ok(Config {
         lan,
         uplinks,
@@ -52,6 +54,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         seed: above.seed.or(below.seed).map(|seed| seed.0),
         inside_prefix,
         nat,
+        forwards,
         detach_on_exit: above
             .detach_on_exit
             .or(below.detach_on_exit)
@@ -63,6 +66,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
                 .map(|(device, (_, origin))| (device, origin))
                 .collect(),
             nat_ports,
+            forwards: forward_origins,
         },
     })
 }

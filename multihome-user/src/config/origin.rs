@@ -42,6 +42,8 @@ pub struct Origins {
     pub devices: BTreeMap<String, Origin>,
     /// Where each range of the ports for translated flows stands, in their order.
     pub nat_ports: Vec<Origin>,
+    /// Where the outside ports of each forward stand, in their order.
+    pub forwards: Vec<Origin>,
 }
 
 /// A value and where it was written.

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use super::{Config, Mode, UplinkConfig, duration::TextDuration};
 
+mod forward;
 mod nat;
 
+use forward::PrintedForward;
 use nat::PrintedNat;
 
 #[derive(Serialize)]
@@ -24,6 +26,8 @@ struct Printed<'c> {
     probe: PrintedProbe,
     nat: PrintedNat,
     uplink: Vec<PrintedUplink<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forward: Vec<PrintedForward<'c>>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +86,7 @@ pub fn to_toml(config: &Config) -> String {
         },
         nat: PrintedNat::new(&config.nat),
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
+        forward: config.forwards.iter().map(PrintedForward::new).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")
 }

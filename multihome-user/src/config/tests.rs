@@ -58,6 +58,17 @@ gateway = "198.51.100.1"
 mode = "nat44"
 outside = "198.51.100.2"
 probe = "149.112.112.112"
+
+[[forward]]
+protocol = "tcp"
+outside = 8443
+inside = "192.168.1.10:443"
+
+[[forward]]
+protocol = "udp"
+outside = "27000-27015"
+inside = "192.168.1.11:27000"
+uplinks = ["fibre", "lte"]
 "#;
 
 /// The least that is a configuration.
@@ -154,6 +165,23 @@ fn reads_every_key() {
             },
         ]
     );
+    assert_eq!(
+        config.forwards,
+        [
+            ForwardConfig {
+                protocol: Protocol::Tcp,
+                outside: ports("8443"),
+                inside: "192.168.1.10:443".parse().expect("an address"),
+                uplinks: vec![],
+            },
+            ForwardConfig {
+                protocol: Protocol::Udp,
+                outside: ports("27000-27015"),
+                inside: "192.168.1.11:27000".parse().expect("an address"),
+                uplinks: vec!["fibre".into(), "lte".into()],
+            },
+        ]
+    );
     assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:44:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
@@ -167,6 +195,7 @@ fn fills_in_the_defaults() {
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert_eq!(config.probe, ProbeConfig::default());
     assert_eq!(config.nat, NatConfig::default());
+    assert_eq!(config.forwards, []);
     let some = read(&format!("{LEAST}[nat.timeout]\nudp = \"3m\"\n")).expect("the file is right");
     let timeouts = NatTimeouts {
         udp: Duration::from_secs(180),
@@ -192,7 +221,7 @@ fn flags_stand_over_the_file() {
         lan: vec![device("br0")],
         uplinks: vec![
             uplink("fibre,weight=9,probe=1.1.1.1,prefix=2001:db8:2::/48,outside=192.0.2.7"),
-            uplink("lte=wwan1,tier=3,mode=routed"),
+            uplink("lte=wwan1,tier=3,mode=auto"),
             uplink("dsl=ppp0"),
         ],
         probe_interval: Some("1s".parse().expect("a duration")),
@@ -222,7 +251,7 @@ fn flags_stand_over_the_file() {
         Some("2001:db8:2::/48".parse().expect("a prefix"))
     );
     assert_eq!(fibre.outside, [Ipv4Addr::new(192, 0, 2, 7)]);
-    assert_eq!(lte.mode, Mode::Routed);
+    assert_eq!(lte.mode, Mode::Auto);
     assert_eq!(lte.outside, [Ipv4Addr::new(198, 51, 100, 2)]);
     assert_eq!((lte.tier, lte.device.as_str()), (3, "wwan1"));
     assert_eq!((dsl.weight, dsl.device.as_str()), (1, "ppp0"));
@@ -230,8 +259,33 @@ fn flags_stand_over_the_file() {
     assert_eq!((config.probe.fall, config.probe.rise), (4, 2));
     assert_eq!(
         config.device_origin("wwan1").to_string(),
-        "--uplink lte=wwan1,tier=3,mode=routed"
+        "--uplink lte=wwan1,tier=3,mode=auto"
     );
+}
+
+#[test]
+fn forwards_without_a_port_on_an_uplink_in_common_are_apart() {
+    let text = "
+        lan = \"lan0\"
+        uplink = [
+            { name = \"a\", device = \"eth0\" },
+            { name = \"b\", device = \"eth1\", mode = \"nat44\" },
+            { name = \"c\", device = \"eth2\", mode = \"routed\" },
+        ]
+        forward = [
+            { protocol = \"tcp\", outside = \"80-81\", inside = \"10.0.0.1:80\", uplinks = \"a\" },
+            { protocol = \"udp\", outside = \"80-81\", inside = \"10.0.0.1:80\", uplinks = \"a\" },
+            { protocol = \"tcp\", outside = \"80-81\", inside = \"10.0.0.2:80\", uplinks = \"b\" },
+            { protocol = \"tcp\", outside = 82, inside = \"10.0.0.1:65535\" },
+        ]
+    ";
+    let config = read(text).expect("nothing overlaps");
+    let on = |forward: &ForwardConfig| {
+        let names = config.uplinks.iter().filter(|uplink| forward.is_on(uplink));
+        names.map(|uplink| uplink.name.as_str()).collect::<String>()
+    };
+    let all: Vec<_> = config.forwards.iter().map(on).collect();
+    assert_eq!(all, ["a", "a", "b", "ab"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    Filtering, Unasked, XdpMode,
+    Filtering, Protocol, Unasked, XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
@@ -23,7 +23,7 @@ mod port;
 mod prefix;
 mod word;
 
-pub use address::{Gateway, Listen, Outside, Target};
+pub use address::{Gateway, Inside, Listen, Outside, Target};
 pub use number::{
     FlowCount, Interval, NatTimeout, ProbeCount, SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
@@ -107,6 +107,9 @@ pub enum ValueError {
         /// What speaks against it.
         reason: &'static str,
     },
+    /// Not an IPv4 address with a port.
+    #[error("{0:?} is not an IPv4 address with a port, such as \"192.168.1.10:80\"")]
+    Inside(String),
     /// Neither a port nor a range of ports.
     #[error("{0:?} is not a port from 1 to 65535, nor a range of ports such as \"8000-8010\"")]
     Ports(String),
@@ -193,7 +196,7 @@ macro_rules! deserialize_from_text {
 }
 
 deserialize_from_text!(
-    UplinkName, Device, XdpMode, Listen, Ipv6Prefix, Filtering, Unasked
+    UplinkName, Device, XdpMode, Listen, Ipv6Prefix, Filtering, Unasked, Protocol, Inside
 );
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! For any configuration, printing and reading agree; for any text, reading does not panic.
 
+use std::net::SocketAddrV4;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -69,6 +71,32 @@ fn any_nat() -> impl Strategy<Value = NatConfig> {
         })
 }
 
+/// Forwards of ports that follow each other, each for all uplinks or for those that are drawn.
+fn any_forwards() -> impl Strategy<Value = Vec<(ForwardConfig, u8)>> {
+    let forward = (
+        any::<bool>(),
+        0..100_u16,
+        1..=65_000_u16,
+        (1..=126_u8, any::<[u8; 3]>()),
+        any::<u8>(),
+    );
+    proptest::collection::vec(forward, 0..20).prop_map(|drawn| {
+        (1..)
+            .map(|at| at * 200)
+            .zip(drawn)
+            .map(|(low, (tcp, more, port, (a, [b, c, d]), uplinks))| {
+                let forward = ForwardConfig {
+                    protocol: if tcp { Protocol::Tcp } else { Protocol::Udp },
+                    outside: PortRange::new(low, low + more).expect("not turned"),
+                    inside: SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port),
+                    uplinks: Vec::new(),
+                };
+                (forward, uplinks)
+            })
+            .collect()
+    })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -127,6 +155,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any::<(bool, bool, Option<u64>)>(),
         any_prefix(),
         any_nat(),
+        any_forwards(),
     )
         .prop_map(
             |(
@@ -138,6 +167,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 (generic, detach, seed),
                 inside,
                 nat,
+                forwards,
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -150,6 +180,20 @@ fn any_config() -> impl Strategy<Value = Config> {
                     .iter()
                     .any(|uplink| uplink.prefix.is_some())
                     .then_some(inside);
+                let anywhere = uplinks
+                    .iter()
+                    .any(|uplink| uplink.mode.ipv4() != Mode4::Routed);
+                let forwards = forwards.into_iter().filter(|_| anywhere);
+                let forwards = forwards.map(|(mut forward, drawn)| {
+                    forward.uplinks = (0..8)
+                        .filter(|at| drawn >> at & 1 == 1)
+                        .filter_map(|at| uplinks.get(at))
+                        .filter(|uplink| uplink.mode.takes_forwards())
+                        .map(|uplink| uplink.name.clone())
+                        .collect();
+                    forward
+                });
+                let forwards = forwards.collect();
                 Config {
                     lan: (0..lan).map(|at| format!("lan{at}")).collect(),
                     uplinks,
@@ -165,6 +209,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     seed,
                     inside_prefix,
                     nat,
+                    forwards,
                     detach_on_exit: detach,
                     origins: Origins::default(),
                 }

@@ -1,7 +1,7 @@
 //! Addresses of the configuration: next hops, probe targets, and where metrics are served.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
 };
 
@@ -52,6 +52,24 @@ impl FromStr for Outside {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         host_address4("an outside address", text).map(Self)
+    }
+}
+
+/// A host of the LAN and a port of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inside(pub SocketAddrV4);
+
+impl FromStr for Inside {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let inside: SocketAddrV4 = text
+            .parse()
+            .ok()
+            .filter(|inside: &SocketAddrV4| inside.port() != 0)
+            .ok_or_else(|| ValueError::Inside(text.into()))?;
+        host_address4("the inside of a forward", &inside.ip().to_string())?;
+        Ok(Self(inside))
     }
 }
 
@@ -182,6 +200,26 @@ mod tests {
         assert_eq!(
             "224.0.0.1".parse::<Outside>().unwrap_err().to_string(),
             "224.0.0.1 cannot be an outside address: it is a multicast address"
+        );
+    }
+
+    #[test]
+    fn an_inside_is_a_host_and_a_port() {
+        let inside = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10), 80);
+        assert_eq!("192.168.1.10:80".parse(), Ok(Inside(inside)));
+        for bad in [
+            "",
+            "192.168.1.10",
+            "192.168.1.10:0",
+            "192.168.1.10:65536",
+            "[fd12::1]:80",
+            "host:80",
+        ] {
+            assert_eq!(bad.parse::<Inside>(), Err(ValueError::Inside(bad.into())));
+        }
+        assert_eq!(
+            "127.0.0.1:80".parse::<Inside>().unwrap_err().to_string(),
+            "127.0.0.1 cannot be the inside of a forward: it is a loopback address"
         );
     }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{
-    super::{Filtering, Mode, Unasked, XdpMode, suggest},
+    super::{Filtering, Mode, Protocol, Unasked, XdpMode, suggest},
     ValueError,
 };
 
@@ -48,6 +48,7 @@ words!(
     "the filtering",
     [AddressAndPortDependent, EndpointIndependent]
 );
+words!(Protocol, "the protocol", [Tcp, Udp]);
 words!(Unasked, "unasked", [Kernel, Drop]);
 
 #[cfg(test)]
