@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    DEFAULT_RUN_DIR, Device, Flags, Interval, Ipv6Prefix, Listen, ProbeCount, SeedValue, Timeout,
-    UplinkArg, XdpMode,
+    DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Interval, Ipv6Prefix,
+    Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, XdpMode,
 };
 
 /// The whole command line.
@@ -89,6 +89,23 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Probes")]
     pub rise: Option<ProbeCount>,
 
+    /// What of a packet chooses its uplink [default: src-dst when IPv4 is translated, else 5-tuple]
+    #[arg(long, value_name = "5-tuple|src-dst|src", help_heading = "Flows")]
+    pub hash: Option<HashPolicy>,
+
+    /// End translated flows whose uplink is lost, or keep them for its return [default: reset]
+    #[arg(long, value_name = "reset|hold", help_heading = "Flows")]
+    pub on_uplink_loss: Option<OnUplinkLoss>,
+
+    /// Leave flows where they are when their uplink returns, or move them back [default: sticky
+    /// for translated flows, immediate for routed ones]
+    #[arg(long, value_name = "sticky|immediate", help_heading = "Flows")]
+    pub failback: Option<Failback>,
+
+    /// Time that an uplink must be up before flows go back to it, 0s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Flows")]
+    pub failback_after: Option<FailbackAfter>,
+
     /// Serve Prometheus metrics here, or "off" [default: 127.0.0.1:9750]
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     pub metrics_listen: Option<Listen>,
@@ -145,6 +162,10 @@ impl RunArgs {
             run_dir: self.run_dir.clone(),
             xdp_mode: self.xdp_mode,
             seed: self.seed,
+            hash: self.hash,
+            on_uplink_loss: self.on_uplink_loss,
+            failback: self.failback,
+            failback_after: self.failback_after,
             inside_prefix: self.inside_prefix,
             detach_on_exit: self.detach_on_exit,
         }
@@ -221,6 +242,8 @@ mod tests {
             format!("[default: {DEFAULT_RUN_DIR}]"),
             format!("[default: {}]", crate::config::DEFAULT_METRICS_LISTEN),
             format!("[default: {}]", XdpMode::default().name()),
+            format!("[default: {}]", OnUplinkLoss::default().name()),
+            "[default: 10s]".to_owned(),
         ] {
             assert!(text.contains(&default), "{default} is not in: {text}");
         }
@@ -229,6 +252,8 @@ mod tests {
             (probe.interval.as_millis(), probe.fall, probe.rise),
             (500, 3, 3)
         );
+        let group = crate::config::GroupConfig::default();
+        assert_eq!(group.failback_after.as_secs(), 10);
     }
 
     #[test]

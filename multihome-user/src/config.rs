@@ -13,6 +13,7 @@ mod duration;
 mod error;
 mod file;
 mod forward;
+mod group;
 mod layer;
 mod merge;
 mod mode;
@@ -28,6 +29,7 @@ mod value;
 
 pub use error::{ConfigError, ForwardError};
 pub use forward::{ForwardConfig, Protocol};
+pub use group::{Failback, GroupConfig, HashPolicy, OnUplinkLoss};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
@@ -35,7 +37,8 @@ pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Device, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout, ValueError,
+    Device, FailbackAfter, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout,
+    ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -71,6 +74,8 @@ pub struct Config {
     pub xdp_mode: XdpMode,
     /// The seed of the flow hash; `None` takes a random one, kept with the pinned state.
     pub seed: Option<u64>,
+    /// How flows are spread over the uplinks, and moved between them.
+    pub group: GroupConfig,
     /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
     pub inside_prefix: Option<Ipv6Prefix>,
     /// How translated flows are kept.

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Filtering, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
     error::ConfigError,
-    layer::{ForwardLayer, Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
+    layer::{ForwardLayer, GroupLayer, Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
     origin::Source,
     suggest,
     value::{
-        Device, FlowCount, Inside, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue,
-        Tier, Timeout, UplinkName, Weight,
+        Device, FailbackAfter, FlowCount, Inside, Interval, Ipv6Prefix, Listen, PortRange,
+        ProbeCount, SeedValue, Tier, Timeout, UplinkName, Weight,
     },
 };
 
@@ -44,6 +44,10 @@ struct FileConfig {
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
     seed: Option<SeedValue>,
+    hash: Option<HashPolicy>,
+    on_uplink_loss: Option<OnUplinkLoss>,
+    failback: Option<Failback>,
+    failback_after: Option<FailbackAfter>,
     inside_prefix: Option<Ipv6Prefix>,
     detach_on_exit: Option<bool>,
 }
@@ -142,6 +146,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         run_dir: file.run_dir.map(|run_dir| locate(&source, run_dir)),
         xdp_mode: file.xdp_mode,
         seed: file.seed,
+        group: GroupLayer {
+            hash: file.hash,
+            on_uplink_loss: file.on_uplink_loss,
+            failback: file.failback,
+            failback_after: file.failback_after,
+        },
         inside_prefix: file.inside_prefix,
         nat: NatLayer {
             flows: file.nat.flows,

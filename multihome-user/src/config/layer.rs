@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    Filtering, Mode, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode,
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, FlowCount, Gateway, Inside, Interval, Ipv6Prefix, Listen, NatTimeout, Outside,
-        PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout, UplinkName,
-        Weight,
+        Device, FailbackAfter, FlowCount, Gateway, Inside, Interval, Ipv6Prefix, Listen,
+        NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier,
+        Timeout, UplinkName, Weight,
     },
 };
 
@@ -25,6 +25,7 @@ pub struct Layer {
     pub run_dir: Option<Located<PathBuf>>,
     pub xdp_mode: Option<XdpMode>,
     pub seed: Option<SeedValue>,
+    pub group: GroupLayer,
     pub inside_prefix: Option<Ipv6Prefix>,
     /// Only a file says it.
     pub nat: NatLayer,
@@ -45,6 +46,15 @@ pub struct UplinkLayer {
     pub prefix: Option<Located<Ipv6Prefix>>,
     pub gateways: Vec<Located<Gateway>>,
     pub probes: Vec<Located<Target>>,
+}
+
+/// What one source says of spreading and moving flows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GroupLayer {
+    pub hash: Option<HashPolicy>,
+    pub on_uplink_loss: Option<OnUplinkLoss>,
+    pub failback: Option<Failback>,
+    pub failback_after: Option<FailbackAfter>,
 }
 
 /// What one source says of probing.
@@ -111,6 +121,14 @@ pub struct Flags {
     pub xdp_mode: Option<XdpMode>,
     /// `--seed`.
     pub seed: Option<SeedValue>,
+    /// `--hash`.
+    pub hash: Option<HashPolicy>,
+    /// `--on-uplink-loss`.
+    pub on_uplink_loss: Option<OnUplinkLoss>,
+    /// `--failback`.
+    pub failback: Option<Failback>,
+    /// `--failback-after`.
+    pub failback_after: Option<FailbackAfter>,
     /// `--inside-prefix`.
     pub inside_prefix: Option<Ipv6Prefix>,
     /// `--detach-on-exit`.
@@ -148,6 +166,12 @@ impl From<Flags> for Layer {
             }),
             xdp_mode: flags.xdp_mode,
             seed: flags.seed,
+            group: GroupLayer {
+                hash: flags.hash,
+                on_uplink_loss: flags.on_uplink_loss,
+                failback: flags.failback,
+                failback_after: flags.failback_after,
+            },
             inside_prefix: flags.inside_prefix,
             nat: NatLayer::default(),
             forwards: Vec::new(),

@@ -8,9 +8,9 @@ use std::{
 use multihome_common::limits;
 
 use super::{
-    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, MAX_RUN_DIR, ProbeConfig,
+    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, GroupConfig, MAX_RUN_DIR, ProbeConfig,
     error::{ConfigError, RunDirProblem},
-    layer::{Layer, ProbeLayer},
+    layer::{GroupLayer, Layer, ProbeLayer},
     origin::{Located, Origin, Origins},
     value::{Device, Listen},
 };
@@ -52,6 +52,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         run_dir: check_run_dir(above.run_dir.or(below.run_dir))?,
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),
         seed: above.seed.or(below.seed).map(|seed| seed.0),
+        group: merge_group(below.group, above.group),
         inside_prefix,
         nat,
         forwards,
@@ -87,6 +88,21 @@ fn merge_probe(below: ProbeLayer, above: ProbeLayer) -> ProbeConfig {
             .rise
             .or(below.rise)
             .map_or(default.rise, |value| value.0),
+    }
+}
+
+fn merge_group(below: GroupLayer, above: GroupLayer) -> GroupConfig {
+    GroupConfig {
+        hash: above.hash.or(below.hash),
+        on_uplink_loss: above
+            .on_uplink_loss
+            .or(below.on_uplink_loss)
+            .unwrap_or_default(),
+        failback: above.failback.or(below.failback),
+        failback_after: above
+            .failback_after
+            .or(below.failback_after)
+            .map_or(GroupConfig::default().failback_after, |value| value.0),
     }
 }
 

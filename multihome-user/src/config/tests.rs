@@ -15,6 +15,10 @@ metrics_listen = "[::1]:9751"
 run_dir = "/run/multihome-b"
 xdp_mode = "generic"
 seed = 7
+hash = "src"
+on_uplink_loss = "hold"
+failback = "sticky"
+failback_after = "1m"
 inside_prefix = "fd12:3456:789a::/48"
 detach_on_exit = true
 
@@ -102,6 +106,15 @@ fn reads_every_key() {
     assert_eq!(config.xdp_mode, XdpMode::Generic);
     assert_eq!(config.seed, Some(7));
     assert_eq!(
+        config.group,
+        GroupConfig {
+            hash: Some(HashPolicy::Src),
+            on_uplink_loss: OnUplinkLoss::Hold,
+            failback: Some(Failback::Sticky),
+            failback_after: Duration::from_secs(60),
+        }
+    );
+    assert_eq!(
         config.inside_prefix,
         Some("fd12:3456:789a::/48".parse().expect("a prefix"))
     );
@@ -182,7 +195,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:44:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:48:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -194,6 +207,7 @@ fn fills_in_the_defaults() {
     assert_eq!(config.xdp_mode, XdpMode::Native);
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert_eq!(config.probe, ProbeConfig::default());
+    assert_eq!(config.group, GroupConfig::default());
     assert_eq!(config.nat, NatConfig::default());
     assert_eq!(config.forwards, []);
     let some = read(&format!("{LEAST}[nat.timeout]\nudp = \"3m\"\n")).expect("the file is right");
@@ -225,12 +239,23 @@ fn flags_stand_over_the_file() {
             uplink("dsl=ppp0"),
         ],
         probe_interval: Some("1s".parse().expect("a duration")),
+        failback: Some(Failback::Immediate),
+        failback_after: Some("0s".parse().expect("a duration")),
         fall: Some("4".parse().expect("a number")),
         metrics_listen: Some("off".parse().expect("off is allowed")),
         ..Flags::default()
     };
     let config = merge::merge(file, flags.into()).expect("they fit together");
     assert_eq!(config.lan, ["br0"]);
+    assert_eq!(
+        config.group,
+        GroupConfig {
+            hash: Some(HashPolicy::Src),
+            on_uplink_loss: OnUplinkLoss::Hold,
+            failback: Some(Failback::Immediate),
+            failback_after: Duration::ZERO,
+        }
+    );
     assert_eq!(config.metrics_listen, None);
     let names: Vec<_> = config
         .uplinks

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    Filtering, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
@@ -25,7 +25,8 @@ mod word;
 
 pub use address::{Gateway, Inside, Listen, Outside, Target};
 pub use number::{
-    FlowCount, Interval, NatTimeout, ProbeCount, SeedValue, TcpEstablished, Tier, Timeout, Weight,
+    FailbackAfter, FlowCount, Interval, NatTimeout, ProbeCount, SeedValue, TcpEstablished, Tier,
+    Timeout, Weight,
 };
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
@@ -196,7 +197,18 @@ macro_rules! deserialize_from_text {
 }
 
 deserialize_from_text!(
-    UplinkName, Device, XdpMode, Listen, Ipv6Prefix, Filtering, Unasked, Protocol, Inside
+    UplinkName,
+    Device,
+    XdpMode,
+    Listen,
+    Ipv6Prefix,
+    Filtering,
+    Unasked,
+    Protocol,
+    Inside,
+    HashPolicy,
+    OnUplinkLoss,
+    Failback
 );
 
 #[cfg(test)]

@@ -120,6 +120,17 @@ fn mistakes_in_the_file_are_explained() {
             format!("metrics_listen = \"127.0.0.1\"\n{LEAST}"),
         ),
         ("xdp mode", format!("xdp_mode = \"offload\"\n{LEAST}")),
+        ("hash", format!("hash = \"dst\"\n{LEAST}")),
+        (
+            "on_uplink_loss",
+            format!("on_uplink_loss = \"reject\"\n{LEAST}"),
+        ),
+        ("failback", format!("failback = true\n{LEAST}")),
+        ("failback unknown", format!("failback = \"stick\"\n{LEAST}")),
+        (
+            "failback_after too long",
+            format!("failback_after = \"2h\"\n{LEAST}"),
+        ),
         ("seed negative", format!("seed = -1\n{LEAST}")),
         (
             "detach_on_exit",

@@ -97,6 +97,26 @@ fn any_forwards() -> impl Strategy<Value = Vec<(ForwardConfig, u8)>> {
     })
 }
 
+fn any_group() -> impl Strategy<Value = GroupConfig> {
+    use proptest::{option, sample::select};
+    (
+        option::of(select(vec![
+            HashPolicy::FiveTuple,
+            HashPolicy::SrcDst,
+            HashPolicy::Src,
+        ])),
+        select(vec![OnUplinkLoss::Reset, OnUplinkLoss::Hold]),
+        option::of(select(vec![Failback::Sticky, Failback::Immediate])),
+        0..=3_600_000_u64,
+    )
+        .prop_map(|(hash, on_uplink_loss, failback, after)| GroupConfig {
+            hash,
+            on_uplink_loss,
+            failback,
+            failback_after: Duration::from_millis(after),
+        })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -156,6 +176,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_prefix(),
         any_nat(),
         any_forwards(),
+        any_group(),
     )
         .prop_map(
             |(
@@ -168,6 +189,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 inside,
                 nat,
                 forwards,
+                group,
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -208,6 +230,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     },
                     seed,
                     inside_prefix,
+                    group,
                     nat,
                     forwards,
                     detach_on_exit: detach,

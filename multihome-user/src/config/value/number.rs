@@ -120,6 +120,10 @@ pub struct TcpEstablished(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatTimeout(pub Duration);
 
+/// How long an uplink must be up before flows go back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailbackAfter(pub Duration);
+
 macro_rules! ranged_duration {
     ($type:ident, $what:literal, $min:expr, $max:expr) => {
         impl TryFrom<TextDuration> for $type {
@@ -162,12 +166,14 @@ macro_rules! ranged_duration {
 const TEN_MS: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 ranged_duration!(Interval, "the probe interval", TEN_MS, MINUTE);
 ranged_duration!(Timeout, "the probe timeout", TEN_MS, MINUTE);
 ranged_duration!(TcpEstablished, "the timeout", MINUTE, DAY);
 ranged_duration!(NatTimeout, "the timeout", SECOND, DAY);
+ranged_duration!(FailbackAfter, "failback_after", Duration::ZERO, HOUR);
 
 #[cfg(test)]
 mod tests {
@@ -197,6 +203,9 @@ mod tests {
     #[test]
     fn durations_have_ends() {
         assert_eq!("24h".parse(), Ok(NatTimeout(DAY)));
+        assert_eq!("0s".parse(), Ok(FailbackAfter(Duration::ZERO)));
+        assert_eq!("60m".parse(), Ok(FailbackAfter(HOUR)));
+        assert!("61m".parse::<FailbackAfter>().is_err());
         assert_eq!("1s".parse(), Ok(NatTimeout(SECOND)));
         assert_eq!("60s".parse(), Ok(TcpEstablished(MINUTE)));
         for bad in ["0s", "999ms", "25h"] {

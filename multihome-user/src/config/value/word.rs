@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use super::{
-    super::{Filtering, Mode, Protocol, Unasked, XdpMode, suggest},
+    super::{
+        Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode, suggest,
+    },
     ValueError,
 };
 
@@ -49,6 +51,9 @@ words!(
     [AddressAndPortDependent, EndpointIndependent]
 );
 words!(Protocol, "the protocol", [Tcp, Udp]);
+words!(HashPolicy, "the hash", [FiveTuple, SrcDst, Src]);
+words!(OnUplinkLoss, "on_uplink_loss", [Reset, Hold]);
+words!(Failback, "the failback", [Sticky, Immediate]);
 words!(Unasked, "unasked", [Kernel, Drop]);
 
 #[cfg(test)]

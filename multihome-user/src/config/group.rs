@@ -1,0 +1,91 @@
+//! How a group spreads flows over its uplinks, and moves them when an uplink fails or returns.
+
+use std::time::Duration;
+
+/// How flows are spread over the uplinks, and moved between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// What of a packet chooses its uplink; `None` is `SrcDst` when any uplink translates IPv4,
+    /// else `FiveTuple`.
+    pub hash: Option<HashPolicy>,
+    /// What becomes of translated flows whose uplink is lost.
+    pub on_uplink_loss: OnUplinkLoss,
+    /// Which flows go back to an uplink that returns; `None` is `Sticky` for translated flows and
+    /// `Immediate` for routed ones.
+    pub failback: Option<Failback>,
+    /// How long an uplink must be up before flows go back to it: at most 1 hour.
+    pub failback_after: Duration,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            hash: None,
+            on_uplink_loss: OnUplinkLoss::default(),
+            failback: None,
+            failback_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What of a packet chooses its uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashPolicy {
+    /// Addresses, protocol and ports: every connection for itself.
+    FiveTuple,
+    /// The addresses: all connections of two hosts go the same way.
+    SrcDst,
+    /// The source address: all connections of a LAN host go the same way.
+    Src,
+}
+
+impl HashPolicy {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FiveTuple => "5-tuple",
+            Self::SrcDst => "src-dst",
+            Self::Src => "src",
+        }
+    }
+}
+
+/// What becomes of translated flows whose uplink is lost. They cannot go on over another one,
+/// because the other end knows them by the lost uplink's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUplinkLoss {
+    /// They are ended, TCP with a reset to the host, so that it begins anew over another uplink.
+    #[default]
+    Reset,
+    /// They are kept for the uplink's return.
+    Hold,
+}
+
+impl OnUplinkLoss {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+/// Which flows go back to an uplink that returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failback {
+    /// New ones; those that are on another uplink stay there until they end.
+    Sticky,
+    /// All that were its own.
+    Immediate,
+}
+
+impl Failback {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Immediate => "immediate",
+        }
+    }
+}
