@@ -79,6 +79,13 @@ impl Word {
     }
 }
 
+/// A type that consists of [`Word`]s and nothing else.
+///
+/// # Safety
+/// Any bytes are a valid value, and all access is by the words' atomic methods, so that the memory
+/// may be shared with other processes and the kernel.
+pub unsafe trait Words {}
+
 impl Default for Word {
     fn default() -> Self {
         Self::new(0)

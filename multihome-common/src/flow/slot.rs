@@ -2,7 +2,7 @@
 //! and two counters.
 
 use super::{FlowKey, lifetime::Timeouts};
-use crate::{state, uplink::HostEntry, wire::tcp, word::Word};
+use crate::{state, uplink::HostEntry, wire::tcp, word::{Word, Words};
 
 /// TCP's flags that a flow remembers of each direction.
 const REMEMBERED: u8 = tcp::FIN | tcp::SYN | tcp::RST;
@@ -36,6 +36,9 @@ pub struct FlowSlot {
     /// IPv6: the key's addresses.
     addresses6: [Word; 4],
 }
+
+// SAFETY: `repr(C)`, words only.
+unsafe impl Words for FlowSlot {}
 
 const _: () = assert!(size_of::<FlowSlot>() == 128);
 

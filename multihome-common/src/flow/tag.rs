@@ -8,7 +8,7 @@
 //! The generation grows whenever the slot changes hands, so a compare-and-exchange with an old tag
 //! fails, however often the slot was used since.
 
-use crate::{hash::FlowHash, word::Word};
+use crate::{hash::FlowHash, word::{Word, Words};
 
 /// Tags in one cache line, which is one bucket of the table.
 pub const WAYS: usize = 8;
@@ -17,6 +17,9 @@ pub const WAYS: usize = 8;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct TagLine(pub [Word; WAYS]);
+
+// SAFETY: `repr(C)`, words only.
+unsafe impl Words for TagLine {}
 
 /// A tag's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

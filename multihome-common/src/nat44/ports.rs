@@ -13,7 +13,7 @@
 //! given out. Then an inside address of zero means that it is the kernel's, any other that it is a
 //! forward.
 
-use crate::{branchless, flow::FlowKey, limits::CLAIM_ATTEMPTS, wire::protocol, word::Word};
+use crate::{branchless, flow::FlowKey, limits::CLAIM_ATTEMPTS, wire::protocol, word::{Word, Words};
 
 /// Ports in one cache line, which are neighbours.
 pub const LINE: usize = 8;
@@ -34,6 +34,9 @@ pub const MAX_FLOWS: u16 = PERMANENT - 1;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct PortLine(pub [Word; LINE]);
+
+// SAFETY: `repr(C)`, words only.
+unsafe impl Words for PortLine {}
 
 /// Where the port table lies.
 ///

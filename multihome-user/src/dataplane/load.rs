@@ -54,6 +54,8 @@ pub struct Dataplane {
     pub(super) hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
+    /// The flow and port tables.
+    pub flows: FlowTables,
     /// For copies that were in force until a moment ago, which a program may still be reading.
     pub(super) grace: Grace,
 }
@@ -65,15 +67,25 @@ impl Dataplane {
     ///
     /// # Errors
     /// When the kernel refuses, or the run directory cannot be used.
-    pub fn open(run_dir: &Path, mode: XdpMode) -> Result<(Self, Undo), DataplaneError> {
+    pub fn open(
+        run_dir: &Path,
+        mode: XdpMode,
+        sizes: Sizes,
+    ) -> Result<(Self, Undo), DataplaneError> {
         let pins = pins::open(run_dir)?;
         let adopted = pins.join(abi::STATE).exists();
         let undo = Undo::new(run_dir, &pins, !adopted);
-        Ok((Self::load(pins, mode, adopted)?, undo))
+        Ok((Self::load(pins, mode, adopted, sizes)?, undo))
     }
 
-    fn load(pins: PathBuf, mode: XdpMode, adopted: bool) -> Result<Self, DataplaneError> {
+    fn load(
+        pins: PathBuf,
+        mode: XdpMode,
+        adopted: bool,
+        sizes: Sizes,
+    ) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
+        sizes.apply(&mut loader);
         for map in abi::MAPS {
             loader.map_pin_path(map.name, pins.join(map.name));
         }
@@ -97,6 +109,7 @@ impl Dataplane {
             hosts6: typed(&mut ebpf, abi::HOSTS6)?,
             devices: typed(&mut ebpf, abi::DEVICES)?,
             names: typed(&mut ebpf, abi::NAMES)?,
+            flows: FlowTables::map(&mut ebpf)?,
             ebpf,
             pins,
             mode,
@@ -203,7 +216,7 @@ fn xdp<'e>(ebpf: &'e mut Ebpf, program: &'static str) -> Result<&'e mut Xdp, Dat
         .map_err(|source| DataplaneError::Program { program, source })
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, DataplaneError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, DataplaneError> {
     ebpf.take_map(name).ok_or(DataplaneError::Missing(name))
 }
 

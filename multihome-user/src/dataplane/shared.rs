@@ -10,9 +10,9 @@ use std::{
 };
 
 use aya::maps::{Map, MapData};
-use multihome_common::{abi, state::SharedState};
+use multihome_common::{flow::lifetime::Timeouts, state::SharedState, word::Words};
 
-use super::DataplaneError;
+use super::{DataplaneError, flows};
 
 /// The memory of an array map of `T`, created with `BPF_F_MMAPABLE`.
 #[derive(Debug)]
@@ -44,11 +44,7 @@ impl<T> SharedArray<T> {
             return Err(DataplaneError::Missing(name));
         };
         let data: &MapData = data;
-        let entries = abi::MAPS
-            .iter()
-            .find(|abi| abi.name == name)
-            .map(|abi| abi.entries as usize)
-            .ok_or(DataplaneError::Missing(name))?;
+        let entries = flows::entries(data).ok_or(DataplaneError::Missing(name))?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let start = unsafe {
             libc::mmap(
@@ -68,6 +64,21 @@ impl<T> SharedArray<T> {
             }),
             _ => Err(io_error("mmap", io::Error::last_os_error())),
         }
+    }
+}
+
+impl<T: Words> SharedArray<T> {
+    /// Entries of the array.
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// One entry.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        // SAFETY: the index is checked, the mapping lives as long as `self` and is aligned to a page,
+        // and a type of words is read and written by atomic accesses alone.
+        ((index as usize) < self.entries)
+            .then(|| unsafe { self.start.add(index as usize).as_ref() })
     }
 }
 
@@ -133,6 +144,44 @@ impl SharedArray<SharedState> {
     /// The alive word of a family.
     pub fn alive(&self, family: usize) -> &AtomicU64 {
         word!(self, alive[family])
+    }
+
+    /// Which families' flows are looked up.
+    pub fn tracked(&self) -> &AtomicU64 {
+        word!(self, tracked)
+    }
+
+    /// Buckets of the flow table.
+    pub fn flow_buckets(&self) -> &AtomicU64 {
+        word!(self, flow_buckets)
+    }
+
+    /// Outside ports that may be given out.
+    pub fn port_ranges(&self) -> &AtomicU64 {
+        word!(self, port_ranges.0)
+    }
+
+    /// What of a group's flows is hashed.
+    pub fn policy(&self, group: usize) -> &AtomicU64 {
+        word!(self, groups[group].policy)
+    }
+
+    /// A group's flags.
+    pub fn flags(&self, group: usize) -> &AtomicU64 {
+        word!(self, groups[group].flags)
+    }
+
+    /// Sets the idle times of flows.
+    pub fn set_timeouts(&self, timeouts: &Timeouts) {
+        for (n, pair) in timeouts.0.chunks(2).enumerate() {
+            let value = u64::from(pair[0]) | u64::from(pair[1]) << 32;
+            // SAFETY: as for `word`: eight words of four bytes, aligned to eight, are four of eight.
+            let word = unsafe {
+                let first = &raw mut (*self.start.as_ptr()).timeouts.0;
+                AtomicU64::from_ptr(first.cast::<u64>().add(n))
+            };
+            word.store(value, Ordering::Relaxed);
+        }
     }
 
     /// A group's eligible word of a family.
