@@ -8,13 +8,14 @@ use std::{
 };
 
 use multihome_common::{
+    limits::MAX_OUTSIDE,
     port::PortEntry,
     state::{IPV4, IPV6},
     uplink::{HostEntry, UplinkEntry},
 };
 
 use crate::{
-    config::UplinkConfig,
+    config::{Filtering, Unasked, UplinkConfig},
     health::HealthSettings,
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
@@ -28,6 +29,7 @@ pub mod path;
 mod refresh;
 #[cfg(test)]
 mod tests;
+mod translation;
 pub mod words;
 
 pub use action::{Action, PathChange, UplinkChange};
@@ -53,6 +55,17 @@ pub struct Settings {
     pub settle: Duration,
     /// What an earlier controller left, if one did.
     pub adopted: Option<Adopted>,
+    /// Whose packets reach the LAN through translated ports, and what else comes in unasked.
+    pub translation: Translation,
+}
+
+/// How uplinks that translate treat what comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// Whose packets reach the host behind a port.
+    pub filtering: Filtering,
+    /// What becomes of what nobody asked for.
+    pub unasked: Unasked,
 }
 
 /// The words that an earlier controller left, by family.
@@ -92,6 +105,8 @@ pub struct Uplink {
     pub id: u8,
     /// What the operator said of it.
     pub config: UplinkConfig,
+    /// The part of the port table of its first outside address.
+    pub pool: u16,
     /// Its paths, by family.
     pub paths: [Path; 2],
     /// The device, if it is there.
@@ -129,6 +144,7 @@ pub struct Controller {
     words: [Words; 2],
     applied: Applied,
     behind: Behind,
+    translation: Translation,
 }
 
 /// What changed in the kernel's tables and was not acted on yet.
@@ -178,6 +194,9 @@ impl Controller {
                         now,
                     )
                 }),
+                // As many parts as an uplink may have addresses, so that none moves when another
+                // uplink gets one more.
+                pool: u16::from(id) * MAX_OUTSIDE as u16,
                 config,
                 link: None,
                 up: false,
@@ -197,6 +216,7 @@ impl Controller {
                 ..Applied::default()
             },
             behind: Behind::default(),
+            translation: settings.translation,
             net,
         }
     }

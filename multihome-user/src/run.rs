@@ -16,7 +16,7 @@ use crate::{
         server::{ControlServer, Exchange},
     },
     controller::{Controller, Event, TICK},
-    dataplane::{self, CounterReader, Dataplane, DataplaneError},
+    dataplane::{self, CounterReader, Dataplane, DataplaneError, Sizes},
     heartbeat::Heartbeat,
     netlink::{NetEvent, NetState, Noticed, Watcher},
     privilege,
@@ -73,7 +73,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     check_devices(&config, &net)?;
     favour_this_process();
 
-    let (mut dataplane, undo) = Dataplane::open(&config.run_dir, config.xdp_mode)?;
+    let sizes = Sizes {
+        flows: config.nat.flows,
+        addresses: 1,
+    };
+    let (mut dataplane, undo) = Dataplane::open(&config.run_dir, config.xdp_mode, sizes)?;
     let reader = dataplane.counters()?;
     telemetry::follow_kernel_log(dataplane.ebpf_mut());
     let prepared = Prepared::new(&config, &mut dataplane)?;

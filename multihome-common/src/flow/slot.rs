@@ -2,7 +2,12 @@
 //! and two counters.
 
 use super::{FlowKey, lifetime::Timeouts};
-use crate::{state, uplink::HostEntry, wire::tcp, word::{Word, Words};
+use crate::{
+    state,
+    uplink::HostEntry,
+    wire::tcp,
+    word::{Word, Words},
+};
 
 /// TCP's flags that a flow remembers of each direction.
 const REMEMBERED: u8 = tcp::FIN | tcp::SYN | tcp::RST;

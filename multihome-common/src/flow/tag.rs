@@ -8,7 +8,10 @@
 //! The generation grows whenever the slot changes hands, so a compare-and-exchange with an old tag
 //! fails, however often the slot was used since.
 
-use crate::{hash::FlowHash, word::{Word, Words};
+use crate::{
+    hash::FlowHash,
+    word::{Word, Words},
+};
 
 /// Tags in one cache line, which is one bucket of the table.
 pub const WAYS: usize = 8;

@@ -13,7 +13,13 @@
 //! given out. Then an inside address of zero means that it is the kernel's, any other that it is a
 //! forward.
 
-use crate::{branchless, flow::FlowKey, limits::CLAIM_ATTEMPTS, wire::protocol, word::{Word, Words};
+use crate::{
+    branchless,
+    flow::FlowKey,
+    limits::CLAIM_ATTEMPTS,
+    wire::protocol,
+    word::{Word, Words},
+};
 
 /// Ports in one cache line, which are neighbours.
 pub const LINE: usize = 8;

@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use multihome_common::{
     limits::MAX_OUTSIDE,
     state::IPV4,
-    uplink::{
-        MODE_NAT44, MODE_ROUTED, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry,
-    },
+    uplink::{MODE_NAT44, MODE_ROUTED, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry},
 };
 
 use super::{Controller, Uplink};

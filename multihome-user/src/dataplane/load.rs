@@ -20,7 +20,7 @@ use multihome_common::{
 };
 
 use super::{
-    CounterReader, DataplaneError, Undo,
+    CounterReader, DataplaneError, FlowTables, Sizes, Undo,
     attach::{self, Attached},
     grace::Grace,
     pins, redirect,

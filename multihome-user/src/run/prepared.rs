@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    controller::{Adopted, FAMILIES, Settings},
+    controller::{Adopted, FAMILIES, Settings, Translation},
     dataplane::Dataplane,
     health::HealthSettings,
     probe::ProbeError,
@@ -115,6 +115,10 @@ impl Prepared {
             // that of each other.
             settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
+            translation: Translation {
+                filtering: config.nat.filtering,
+                unasked: config.nat.unasked,
+            },
         }
     }
 }
