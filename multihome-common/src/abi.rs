@@ -5,8 +5,17 @@
 
 use crate::{
     address::{Address4, Address6, AddressTable},
-    flow::{FlowKey, slot::FlowSlot, tag::TagLine},
-    limits::{COUNTER_COLUMNS, MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    flow::{
+        FlowKey,
+        fragment::{Course, Datagram, FragmentSlot},
+        pin::PinLine,
+        slot::FlowSlot,
+        tag::TagLine,
+    },
+    limits::{
+        COUNTER_COLUMNS, FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
+        PORT_TABLE_SIZE,
+    },
     nat44::{open::Opening, ports::PortLine},
     parse::Parsed,
     port::PortEntry,
@@ -68,6 +77,12 @@ pub const FLOW_TAGS: &str = "FLOW_TAGS";
 pub const FLOWS: &str = "FLOWS";
 /// Name of the port table's map.
 pub const NAT_PORTS: &str = "NAT_PORTS";
+/// Name of the pins' map.
+pub const PINS: &str = "PINS";
+/// Name of the map of fragmented datagrams.
+pub const FRAGMENTS: &str = "FRAGMENTS";
+/// Name of the map that tells whose an outside address is.
+pub const OUTSIDES: &str = "OUTSIDES";
 /// Name of the map that keeps what is known of the packet in hand.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the rate limit's map.
@@ -88,6 +103,10 @@ pub struct Scratch {
     pub key: FlowKey,
     /// A flow that is to be opened.
     pub opening: Opening,
+    /// A datagram whose fragments are sought.
+    pub datagram: Datagram,
+    /// What is done with them.
+    pub course: Course,
 }
 
 /// Entries of a map whose size the configuration says.
@@ -110,6 +129,9 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, TagLine>(FLOW_TAGS, SIZED_AT_START),
     map::<u32, FlowSlot>(FLOWS, SIZED_AT_START),
     map::<u32, PortLine>(NAT_PORTS, SIZED_AT_START),
+    map::<u32, PinLine>(PINS, SIZED_AT_START),
+    map::<u32, FragmentSlot>(FRAGMENTS, FRAGMENT_SLOTS),
+    map::<u32, u64>(OUTSIDES, MAX_OUTSIDES),
     map::<u32, SlotName>(NAMES, MAX_SLOTS),
 ];
 

@@ -58,3 +58,7 @@ pub const RESET_BURST: u64 = 50_000;
 pub const MAX_OUTSIDE: usize = 8;
 /// How often a word that another CPU changed meanwhile is tried again.
 pub const CLAIM_ATTEMPTS: usize = 4;
+/// Fragmented datagrams that are remembered.
+pub const FRAGMENT_SLOTS: usize = 4096;
+/// Outside addresses of all uplinks.
+pub const MAX_OUTSIDES: usize = MAX_UPLINKS * MAX_OUTSIDE;

@@ -22,16 +22,15 @@ pub struct GroupWords {
     pub last_good: [u64; 2],
     /// Index of the rank row of this group's bucket 0.
     pub rows: u64,
-    /// What of a flow is hashed: see [`Policy`].
-    pub policy: u64,
-    /// A set of `GROUP_*` flags.
-    pub flags: u64,
-    /// Room for a later word; zero.
-    pub reserved: u64,
+    /// What of a flow is hashed, and a set of `GROUP_*` flags: see [`GroupWords::conduct`].
+    pub conduct: u64,
+    /// Settled word for each family: bit n = flows that rank uplink n first go back to it from
+    /// others, because it has been up for long enough. Zero where flows stay where they are.
+    pub settled: [u64; 2],
 }
 
 /// Translated flows keep to their uplink when it dies, and wait.
-pub const GROUP_HOLD: u64 = 1;
+pub const GROUP_HOLD: u64 = 1 << 16;
 
 /// What of a flow is hashed to choose its uplink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +51,15 @@ impl GroupWords {
         eligible: [0; 2],
         last_good: [0; 2],
         rows: 0,
-        policy: Policy::FiveTuple as u64,
-        flags: 0,
-        reserved: 0,
+        conduct: 0,
+        settled: [0; 2],
     };
+
+    /// The word that says what of the flows of each family is hashed, and which `GROUP_*` flags are
+    /// set: the policies of IPv4 and IPv6 in bits 0 to 7 and 8 to 15, flags from bit 16 on.
+    pub const fn conduct(policies: [Policy; 2], flags: u64) -> u64 {
+        policies[IPV4] as u64 | (policies[IPV6] as u64) << 8 | flags
+    }
 
     /// The eligible word of a family, read once.
     #[inline(always)]
@@ -72,10 +76,23 @@ impl GroupWords {
         unsafe { core::ptr::read_volatile(&self.last_good[family & 1]) }
     }
 
-    /// What of a flow is hashed.
+    /// Uplinks of a family that flows go back to, read once.
     #[inline(always)]
-    pub const fn policy(&self) -> Policy {
-        match self.policy {
+    pub fn settled(&self, family: usize) -> u64 {
+        // SAFETY: as in `eligible`.
+        unsafe { core::ptr::read_volatile(&self.settled[family & 1]) }
+    }
+
+    /// Whether translated flows wait for their uplink.
+    #[inline(always)]
+    pub const fn holds(&self) -> bool {
+        self.conduct & GROUP_HOLD != 0
+    }
+
+    /// What of a family's flows is hashed.
+    #[inline(always)]
+    pub const fn policy(&self, family: usize) -> Policy {
+        match self.conduct >> (8 * (family & 1)) & 0xff {
             1 => Policy::SourceDestination,
             2 => Policy::Source,
             _ => Policy::FiveTuple,
@@ -113,8 +130,10 @@ pub struct SharedState {
     pub port_ranges: PortRanges,
     /// Idle times of flows.
     pub timeouts: Timeouts,
-    /// Room for later words; zero.
-    pub reserved: [u64; 2],
+    /// Lines of the pin table.
+    pub pin_lines: u64,
+    /// Room for a later word; zero.
+    pub reserved: u64,
     /// The groups' words, by group number.
     pub groups: [GroupWords; MAX_GROUPS],
 }

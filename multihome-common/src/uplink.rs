@@ -1,6 +1,6 @@
 //! Uplinks and LAN hosts: where a packet goes next on the link, and under which address.
 
-use crate::limits::MAX_OUTSIDE;
+use crate::{limits::MAX_OUTSIDE, nptv6::Translation};
 
 /// The two MACs of a frame to the next station on a link; 12 bytes, as they stand in the frame.
 ///
@@ -48,13 +48,15 @@ impl Hop {
 pub const MODE_ROUTED: u8 = 0;
 /// The uplink's IPv4 packets get an outside address and port.
 pub const MODE_NAT44: u8 = 1;
+/// The uplink's IPv6 packets get another prefix (RFC 6296).
+pub const MODE_NPTV6: u8 = 2;
 
 /// Any host may answer to a mapped port (RFC 4787 section 5: endpoint-independent filtering).
 pub const UPLINK_OPEN_FILTER: u8 = 1;
 /// What comes in for an outside address unasked is dropped, not left to the kernel.
 pub const UPLINK_DROP_UNASKED: u8 = 2;
 
-/// What a packet to an uplink needs; one cache line.
+/// What a packet to an uplink needs; two cache lines, of which IPv4 needs the first alone.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct UplinkEntry {
@@ -72,6 +74,10 @@ pub struct UplinkEntry {
     pub next_hop: [Hop; 2],
     /// The outside IPv4 addresses, in host order.
     pub outside: [u32; MAX_OUTSIDE],
+    /// The LAN's IPv6 prefix and the uplink's.
+    pub prefix: Translation,
+    /// Room for later fields; zero.
+    pub reserved: [u64; 4],
 }
 
 impl UplinkEntry {
@@ -121,10 +127,10 @@ impl HostEntry {
     }
 }
 
-const _: () = assert!(size_of::<UplinkEntry>() == 64);
+const _: () = assert!(size_of::<UplinkEntry>() == 128);
 const _: () = assert!(size_of::<HostEntry>() == 16);
 
-// SAFETY: `repr(C)`, no padding (8 + 2 x 12 + 8 x 4 = 64), every field takes any bytes.
+// SAFETY: `repr(C)`, no padding (8 + 2 x 12 + 8 x 4 + 32 + 32 = 128), every field takes any bytes.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for UplinkEntry {}
 // SAFETY: `repr(C)`, no padding (12 + 2 + 2 = 16), every field takes any bytes.

@@ -16,12 +16,16 @@ use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
     flow::{
         self, FlowKey,
+        fragment::FragmentSlot,
         lifetime::Timeouts,
+        pin::PinLine,
         slot::FlowSlot,
         table::{Claim, FlowMemory},
         tag::TagLine,
     },
-    limits::{MAX_HOSTS, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    limits::{
+        FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
+    },
     nat44::ports::{Found, PortLine, PortMemory},
     port::PortEntry,
     rank::RankRow,
@@ -99,6 +103,18 @@ static FLOWS: Array<FlowSlot> = Array::with_max_entries(SIZED_AT_START as u32, B
 /// controller.
 #[map]
 static NAT_PORTS: Array<PortLine> = Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
+
+/// Which uplinks flows keep to. Written by the programs; the controller takes expired ones away.
+#[map]
+static PINS: Array<PinLine> = Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
+
+/// What was done with the first fragments of datagrams. Written by the programs alone.
+#[map]
+static FRAGMENTS: Array<FragmentSlot> = Array::with_max_entries(FRAGMENT_SLOTS as u32, 0);
+
+/// Whose outside addresses are: uplink id << 16 | part of the port table. Written by the controller.
+#[map]
+static OUTSIDES: HashMap<u32, u64> = HashMap::with_max_entries(MAX_OUTSIDES as u32, 0);
 
 /// Sends the packet out of the device of this slot.
 #[inline(always)]

@@ -6,7 +6,9 @@
 //! could part: a packet from outside first asks the [port table](crate::nat44::ports) whom its port
 //! belongs to, and then looks for the same key as a packet from inside.
 
+pub mod fragment;
 pub mod lifetime;
+pub mod pin;
 pub mod slot;
 pub mod table;
 pub mod tag;

@@ -90,7 +90,7 @@ pub(super) fn choose<F: Family, T: Tables>(
     network: &Network<F::Address>,
 ) -> Result<u8, Verdict> {
     let group = &state.groups[DEFAULT_GROUP];
-    let hash = F::hash(state.seed, group.policy(), network);
+    let hash = F::hash(state.seed, group.policy(F::INDEX), network);
     let row = tables
         .row(group.rows() as u32 + hash.bucket())
         .ok_or(Verdict::DropInternal)?;

@@ -17,7 +17,7 @@ use crate::{
     packet::Packet,
     parse::{Network, Parsed},
     port::PortEntry,
-    state::{GROUP_HOLD, IPV4, SharedState},
+    state::{IPV4, SharedState},
     tables::Tables,
     transport::{self, Icmp, Transport},
     uplink::{Hop, HostEntry, MODE_NAT44, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry},
@@ -223,7 +223,7 @@ fn lost<T: Tables>(
     } else {
         let group = &state.groups[lan::DEFAULT_GROUP];
         // Without another uplink, or where flows are to hold out, the flow waits.
-        if group.eligible(IPV4) == 0 || group.flags & GROUP_HOLD != 0 {
+        if group.eligible(IPV4) == 0 || group.holds() {
             return Ok(false);
         }
     }

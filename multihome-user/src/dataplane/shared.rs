@@ -161,14 +161,19 @@ impl SharedArray<SharedState> {
         word!(self, port_ranges.0)
     }
 
-    /// What of a group's flows is hashed.
-    pub fn policy(&self, group: usize) -> &AtomicU64 {
-        word!(self, groups[group].policy)
+    /// Lines of the pin table.
+    pub fn pin_lines(&self) -> &AtomicU64 {
+        word!(self, pin_lines)
     }
 
-    /// A group's flags.
-    pub fn flags(&self, group: usize) -> &AtomicU64 {
-        word!(self, groups[group].flags)
+    /// What of a group's flows is hashed, and its flags.
+    pub fn conduct(&self, group: usize) -> &AtomicU64 {
+        word!(self, groups[group].conduct)
+    }
+
+    /// A group's settled word of a family.
+    pub fn settled(&self, group: usize, family: usize) -> &AtomicU64 {
+        word!(self, groups[group].settled[family])
     }
 
     /// Sets the idle times of flows.

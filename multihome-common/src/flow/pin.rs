@@ -1,0 +1,215 @@
+//! Pins: which uplink a flow keeps to that needs no record of its own, because nothing of it is
+//! translated or the translation has no state; eight bytes each, eight to a cache line.
+//!
+//! ```text
+//! 63         32 31       16 15     8  7         6 5      0
+//! | signature  | last used | flags  | present |  | uplink |
+//! ```
+//!
+//! A pin may be lost: when its line is full the one that is missed least gives way. Its flow is then
+//! steered like a new one, which in most cases means to the same uplink. Two flows of one signature
+//! in one line share a pin; that happens to one flow in hundreds of millions, and does no more than
+//! steer it like the other.
+//!
+//! Where flows of one host keep together, a second pin stands for their relation, and is asked when a
+//! flow begins.
+
+use super::{
+    lifetime::{Kind, Timeouts},
+    slot::Direction,
+    tag::WAYS,
+};
+use crate::{
+    branchless,
+    hash::FlowHash,
+    word::{Word, Words},
+};
+
+/// Eight pins.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub struct PinLine(pub [Word; WAYS]);
+
+// SAFETY: words and nothing else.
+unsafe impl Words for PinLine {}
+
+/// Where the pins lie.
+///
+/// The kernel runs each of the steps in a function of its own, which the verifier walks once.
+pub trait PinMemory: Sized {
+    /// A line.
+    fn pin_line(&self, index: u32) -> Option<&PinLine>;
+
+    /// The pin of this signature in a line, whatever its age; [`Pin::NONE`] when there is none.
+    fn find_pin(&self, line: u32, signature: u32) -> Pin {
+        find(self, line, signature)
+    }
+
+    /// Puts a pin into a line, in place of the one of the same signature or the least missed.
+    fn put_pin(&self, line: u32, pin: Pin, now: u16, timeouts: &Timeouts) {
+        put(self, line, pin, now, timeouts);
+    }
+}
+
+/// A pin's value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pin(pub u64);
+
+/// Something has come back.
+const ANSWERED: u64 = 1 << 8;
+/// A TCP connection that is neither opening nor closing.
+const CONNECTION: u64 = 1 << 9;
+/// The flow came in by the uplink: it leaves by it, whatever returns.
+const INBOUND: u64 = 1 << 10;
+const PRESENT: u64 = 1 << 7;
+const UPLINK: u64 = 63;
+const TIME_SHIFT: u32 = 16;
+const TIME: u64 = 0xffff << TIME_SHIFT;
+
+/// The pins' clock: units of eight ticks, so that a busy flow writes its pin every nine seconds.
+#[inline(always)]
+pub const fn time(ticks: u32) -> u16 {
+    (ticks >> TIME_UNIT) as u16
+}
+
+const TIME_UNIT: u32 = 3;
+
+impl Pin {
+    /// No pin.
+    pub const NONE: Self = Self(0);
+
+    /// A new pin.
+    #[inline(always)]
+    pub const fn new(hash: FlowHash, uplink: u8, now: u16) -> Self {
+        Self((hash.0 >> 32) << 32 | (now as u64) << TIME_SHIFT | PRESENT | uplink as u64 & UPLINK)
+    }
+
+    /// The signature of a flow of this hash: bits that do not choose its line.
+    #[inline(always)]
+    pub const fn signature(hash: FlowHash) -> u32 {
+        (hash.0 >> 32) as u32
+    }
+
+    /// Whether there is a pin.
+    #[inline(always)]
+    pub const fn is_some(self) -> bool {
+        self.0 & PRESENT != 0
+    }
+
+    /// The uplink's id.
+    #[inline(always)]
+    pub const fn uplink(self) -> u8 {
+        (self.0 & UPLINK) as u8
+    }
+
+    /// Whether the flow came in by its uplink.
+    #[inline(always)]
+    pub const fn is_inbound(self) -> bool {
+        self.0 & INBOUND != 0
+    }
+
+    /// The pin of a flow that came in by its uplink.
+    #[inline(always)]
+    pub const fn inbound(self) -> Self {
+        Self(self.0 | INBOUND)
+    }
+
+    /// The pin after a packet at `now`; `connection` tells whether the flow is a TCP connection that
+    /// is neither opening nor closing.
+    #[inline(always)]
+    pub const fn used(self, now: u16, direction: Direction, connection: bool) -> Self {
+        let inbound = self.0 & INBOUND != 0;
+        let answers = match direction {
+            Direction::Outward => inbound,
+            Direction::Inward => !inbound,
+        };
+        let word = self.0 & !(TIME | CONNECTION) | (now as u64) << TIME_SHIFT;
+        Self(word | if answers { ANSWERED } else { 0 } | if connection { CONNECTION } else { 0 })
+    }
+
+    /// What of a pin decides how long it holds.
+    #[inline(always)]
+    const fn kind(self) -> Kind {
+        match self.0 & (ANSWERED | CONNECTION) {
+            0 | CONNECTION => Kind::UdpUnanswered,
+            ANSWERED => Kind::Udp,
+            _ => Kind::TcpEstablished,
+        }
+    }
+
+    /// For how long it was not used, in the pins' units. The clock's numbers repeat every six days.
+    #[inline(always)]
+    const fn idle(self, now: u16) -> u16 {
+        let idle = now.wrapping_sub((self.0 >> TIME_SHIFT) as u16);
+        // Another CPU's clock may be a moment ahead.
+        if idle == u16::MAX { 0 } else { idle }
+    }
+
+    /// Whether its time is up.
+    #[inline(always)]
+    pub const fn is_expired(self, now: u16, timeouts: &Timeouts) -> bool {
+        // One unit more: the last use was at any moment of its own.
+        self.idle(now) as u32 > (timeouts.get(self.kind()) >> TIME_UNIT) + 1
+    }
+
+    /// How willingly it is given up: the expired before the unanswered before the others, and of
+    /// each the idlest.
+    #[inline(always)]
+    const fn spare(self, now: u16, timeouts: &Timeouts) -> u64 {
+        let class = if self.is_expired(now, timeouts) {
+            2
+        } else if self.0 & ANSWERED == 0 {
+            1
+        } else {
+            0
+        };
+        class << 16 | self.idle(now) as u64
+    }
+}
+
+/// The line that a flow's pin stands in, of so many.
+#[inline(always)]
+pub const fn line_of(hash: FlowHash, lines: u32) -> u32 {
+    ((hash.low() as u64 * lines as u64) >> 32) as u32
+}
+
+/// See [`PinMemory::find_pin`].
+#[inline(always)]
+pub fn find<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
+    let Some(line) = memory.pin_line(line) else {
+        return Pin::NONE;
+    };
+    let mut found = 0;
+    for way in 0..WAYS {
+        let word = line.0[way].load();
+        found = branchless::choose(is(word, signature), word, found);
+    }
+    Pin(found)
+}
+
+/// 1 when the word is a pin of this signature, else 0.
+#[inline(always)]
+fn is(word: u64, signature: u32) -> u64 {
+    branchless::equal(word >> 32, u64::from(signature)) & (word & PRESENT) / PRESENT
+}
+
+/// See [`PinMemory::put_pin`].
+#[inline(always)]
+pub fn put<M: PinMemory>(memory: &M, line: u32, pin: Pin, now: u16, timeouts: &Timeouts) {
+    let Some(line) = memory.pin_line(line) else {
+        return;
+    };
+    let signature = (pin.0 >> 32) as u32;
+    // The place to take, with how well it suits in the upper half.
+    let mut chosen = 0;
+    for way in 0..WAYS {
+        let word = line.0[way].load();
+        let own = is(word, signature);
+        let free = branchless::is_zero(word & PRESENT);
+        let suits = own << 25 | free << 24 | Pin(word).spare(now, timeouts) << 1 | 1;
+        let candidate = suits << 32 | way as u64;
+        chosen = branchless::choose(branchless::less(chosen, candidate), candidate, chosen);
+    }
+    // When another CPU writes the same place at once, one of the two is lost, as pins may be.
+    line.0[chosen as usize & (WAYS - 1)].store(pin.0);
+}
