@@ -5,16 +5,19 @@ use crate::{
     checksum,
     hash::{FlowHash, Seed},
     limits::MAX_EXTENSION_HEADERS,
+    nat44::quoted::Quoted,
     packet::Packet,
     parse::{self, Network, Parsed},
     port::PortEntry,
     state::{self, Policy, SharedState},
     tables::Tables,
-    uplink::HostEntry,
+    uplink::{HostEntry, MODE_NPTV6, UplinkEntry},
     verdict::Verdict,
+    way::steer::Ends,
     wire::{icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, protocol},
 };
 
+mod prefixed;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +36,7 @@ pub trait Family {
 
     /// The flow's hash, over what `policy` says. Fragments are hashed by addresses and protocol,
     /// because only the first has ports; so are protocols without ports.
-    fn hash(seed: Seed, policy: Policy, network: &Network<Self::Address>) -> FlowHash;
+    fn hash(seed: Seed, policy: Policy, ends: &Ends<Self::Address>) -> FlowHash;
 
     /// Whether this address can never be the source of a packet that is forwarded.
     fn is_martian_source(address: Self::Address) -> bool;
@@ -57,6 +60,51 @@ pub trait Family {
 
     /// The source of ICMP errors sent from this port, if it has one.
     fn port_address(port: &PortEntry) -> Option<Self::Address>;
+
+    /// Whether the packet is an ICMP error, or a message that might be one.
+    fn is_error<P: Packet>(packet: &P, network: &Network<Self::Address>) -> bool;
+
+    /// The flow whose packet this ICMP error from the LAN is about, as far as it quotes it.
+    fn quoted_ends<P: Packet>(
+        packet: &P,
+        network: &Network<Self::Address>,
+    ) -> Option<Ends<Self::Address>>;
+
+    /// Whether the uplink gives this LAN address another prefix.
+    fn has_prefix(uplink: &UplinkEntry, inside: Self::Address) -> bool;
+
+    /// Gives a packet from the LAN the uplink's prefix, if it has one for it; an ICMP error's quoted
+    /// packet too.
+    ///
+    /// # Errors
+    /// The verdict of a packet that has no address there.
+    fn leave<P: Packet>(
+        packet: &mut P,
+        network_at: usize,
+        network: &Network<Self::Address>,
+        uplink: &UplinkEntry,
+    ) -> Result<(), Verdict>;
+
+    /// The LAN address of one of the uplink's prefix; any other address as it is.
+    ///
+    /// # Errors
+    /// The verdict of a packet for an address of the prefix that no LAN address has.
+    fn inside_of(
+        uplink: &UplinkEntry,
+        address: Self::Address,
+    ) -> Result<Self::Address, Verdict>;
+
+    /// Gives a packet from the uplink the LAN address `inside`; an ICMP error's quoted packet too.
+    ///
+    /// # Errors
+    /// The verdict of a packet that is not whole.
+    fn arrive<P: Packet>(
+        packet: &mut P,
+        network_at: usize,
+        network: &Network<Self::Address>,
+        uplink: &UplinkEntry,
+        inside: Self::Address,
+    ) -> Result<(), Verdict>;
 
     /// Whether this packet may be answered with an ICMP error.
     fn may_answer<P: Packet>(packet: &P, network: &Network<Self::Address>) -> bool;
@@ -125,13 +173,10 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn hash(seed: Seed, policy: Policy, network: &Network<Address4>) -> FlowHash {
-        let (destination, ends) = covered(policy, network);
-        let destination = u64::from(network.destination.0) & destination;
-        FlowHash::new(
-            seed,
-            [u64::from(network.source.0) << 32 | destination, ends],
-        )
+    fn hash(seed: Seed, policy: Policy, ends: &Ends<Address4>) -> FlowHash {
+        let (remote, rest) = covered(policy, ends);
+        let remote = u64::from(ends.remote.0) & remote;
+        FlowHash::new(seed, [u64::from(ends.inside.0) << 32 | remote, rest])
     }
 
     #[inline(always)]
@@ -187,12 +232,61 @@ impl Family for V4 {
         if network.later_fragment {
             return false;
         }
-        if network.protocol != protocol::ICMP {
-            return true;
-        }
-        packet
-            .bytes::<1>(network.transport_at)
-            .is_some_and(|kind| icmp::v4_is_query(kind[0]))
+        !Self::is_error(packet, network)
+    }
+
+    #[inline(always)]
+    fn is_error<P: Packet>(packet: &P, network: &Network<Address4>) -> bool {
+        network.protocol == protocol::ICMP
+            && !packet
+                .bytes::<1>(network.transport_at)
+                .is_some_and(|kind| icmp::v4_is_query(kind[0]))
+    }
+
+    #[inline(always)]
+    fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address4>) -> Option<Ends<Address4>> {
+        let quoted = Quoted::read(packet, network.transport_at)?;
+        let ports = match quoted.protocol {
+            protocol::TCP | protocol::UDP => quoted.ports.rotate_left(16),
+            _ => 0,
+        };
+        Some(Ends {
+            inside: Address4(quoted.destination),
+            remote: Address4(quoted.source),
+            protocol: quoted.protocol,
+            ports,
+        })
+    }
+
+    #[inline(always)]
+    fn has_prefix(_: &UplinkEntry, _: Address4) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn leave<P: Packet>(
+        _: &mut P,
+        _: usize,
+        _: &Network<Address4>,
+        _: &UplinkEntry,
+    ) -> Result<(), Verdict> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn inside_of(_: &UplinkEntry, address: Address4) -> Result<Address4, Verdict> {
+        Ok(address)
+    }
+
+    #[inline(always)]
+    fn arrive<P: Packet>(
+        _: &mut P,
+        _: usize,
+        _: &Network<Address4>,
+        _: &UplinkEntry,
+        _: Address4,
+    ) -> Result<(), Verdict> {
+        Ok(())
     }
 }
 
@@ -238,16 +332,16 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn hash(seed: Seed, policy: Policy, network: &Network<Address6>) -> FlowHash {
-        let (destination, ends) = covered(policy, network);
+    fn hash(seed: Seed, policy: Policy, ends: &Ends<Address6>) -> FlowHash {
+        let (remote, rest) = covered(policy, ends);
         FlowHash::new(
             seed,
             [
-                network.source.high,
-                network.source.low,
-                network.destination.high & destination,
-                network.destination.low & destination,
-                ends,
+                ends.inside.high,
+                ends.inside.low,
+                ends.remote.high & remote,
+                ends.remote.low & remote,
+                rest,
             ],
         )
     }
@@ -301,22 +395,70 @@ impl Family for V6 {
         if network.later_fragment {
             return false;
         }
-        if network.protocol != protocol::ICMP6 {
-            return true;
+        !Self::is_error(packet, network)
+    }
+
+    #[inline(always)]
+    fn is_error<P: Packet>(packet: &P, network: &Network<Address6>) -> bool {
+        network.protocol == protocol::ICMP6
+            && !packet
+                .bytes::<1>(network.transport_at)
+                .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+    }
+
+    #[inline(always)]
+    fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<Ends<Address6>> {
+        prefixed::quoted_ends(packet, network.transport_at)
+    }
+
+    #[inline(always)]
+    fn has_prefix(uplink: &UplinkEntry, inside: Address6) -> bool {
+        uplink.mode[Self::INDEX] == MODE_NPTV6 && uplink.prefix.is_inside(inside)
+    }
+
+    #[inline(always)]
+    fn leave<P: Packet>(
+        packet: &mut P,
+        network_at: usize,
+        network: &Network<Address6>,
+        uplink: &UplinkEntry,
+    ) -> Result<(), Verdict> {
+        if !Self::has_prefix(uplink, network.source) {
+            return Ok(());
         }
-        packet
-            .bytes::<1>(network.transport_at)
-            .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+        prefixed::leave(packet, network_at, network, &uplink.prefix)
+    }
+
+    #[inline(always)]
+    fn inside_of(uplink: &UplinkEntry, address: Address6) -> Result<Address6, Verdict> {
+        if uplink.mode[Self::INDEX] != MODE_NPTV6 || !uplink.prefix.is_outside(address) {
+            return Ok(address);
+        }
+        uplink.prefix.inward(address).ok_or(Verdict::DropNoPrefix)
+    }
+
+    #[inline(always)]
+    fn arrive<P: Packet>(
+        packet: &mut P,
+        network_at: usize,
+        network: &Network<Address6>,
+        uplink: &UplinkEntry,
+        inside: Address6,
+    ) -> Result<(), Verdict> {
+        if inside == network.destination {
+            return Ok(());
+        }
+        prefixed::arrive(packet, network_at, network, &uplink.prefix, inside)
     }
 }
 
-/// What a policy hashes besides the source: a mask for the destination, and the word of protocol and
-/// ports.
+/// What a policy hashes besides the inside address: a mask for the remote one, and the word of
+/// protocol and ports.
 #[inline(always)]
-fn covered<A>(policy: Policy, network: &Network<A>) -> (u64, u64) {
-    let ends = u64::from(network.ports) | u64::from(network.protocol) << 32;
+fn covered<A>(policy: Policy, ends: &Ends<A>) -> (u64, u64) {
+    let rest = u64::from(ends.ports) | u64::from(ends.protocol) << 32;
     match policy {
-        Policy::FiveTuple => (u64::MAX, ends),
+        Policy::FiveTuple => (u64::MAX, rest),
         Policy::SourceDestination => (u64::MAX, 0),
         Policy::Source => (0, 0),
     }

@@ -2,17 +2,21 @@
 //!
 //! Tests, the fuzzer and whatever must say what the kernel would do run the path over these.
 
-use std::{boxed::Box, collections::HashMap, vec, vec::Vec};
+use std::{boxed::Box, collections::HashMap, sync::Mutex, vec, vec::Vec};
 
 use crate::{
     address::{Address4, Address6, AddressTable, Class},
     flow::{
+        FlowKey,
+        fragment::{FragmentMemory, FragmentSlot},
         lifetime::Timeouts,
+        pin::{PinLine, PinMemory},
         slot::FlowSlot,
         table::FlowMemory,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    nat44::open::Opening,
     nat44::ports::{LINES, PortLine, PortMemory, PortRanges, SPACES},
     packet::Packet,
     port::{self, PortEntry},
@@ -20,6 +24,7 @@ use crate::{
     state::{GroupWords, SharedState},
     tables::{Answer, Tables},
     uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
 };
 
 /// Room before the frame, as the kernel guarantees it (XDP_PACKET_HEADROOM).
@@ -98,6 +103,14 @@ pub struct SimTables {
     pub flows: Vec<FlowSlot>,
     /// The port table, made by [`SimTables::track`].
     pub port_lines: Vec<PortLine>,
+    /// Where flows keep to.
+    pub pins: Vec<PinLine>,
+    /// Fragmented datagrams.
+    pub fragments: Vec<FragmentSlot>,
+    /// Whose outside addresses are: uplink id and part of the port table.
+    pub outsides: HashMap<Address4, (u8, u16)>,
+    /// The flow that is to be opened.
+    pub opening: Mutex<Opening>,
     /// The clock for flows, in ticks.
     pub now: u32,
     /// What [`Tables::may_answer`] answers.
@@ -135,6 +148,10 @@ impl Default for SimTables {
             tags: Vec::new(),
             flows: Vec::new(),
             port_lines: Vec::new(),
+            pins: Vec::new(),
+            fragments: Vec::new(),
+            outsides: HashMap::new(),
+            opening: Mutex::default(),
             now: 1000,
             may_reply: true,
             asked: 0,
@@ -152,6 +169,14 @@ impl SimTables {
             .resize_with(buckets as usize * WAYS, FlowSlot::default);
         self.port_lines
             .resize_with((pools * SPACES * LINES) as usize, PortLine::default);
+        self.fragments
+            .resize_with(FRAGMENT_SLOTS, FragmentSlot::default);
+    }
+
+    /// Makes room for pins: so many lines of eight.
+    pub fn pin(&mut self, lines: u32) {
+        self.state.pin_lines = u64::from(lines);
+        self.pins.resize_with(lines as usize, PinLine::default);
     }
 
     /// Enters a device into the port table; `false` when its places are taken.
@@ -183,7 +208,40 @@ impl PortMemory for SimTables {
     }
 }
 
+impl PinMemory for SimTables {
+    fn pin_line(&self, index: u32) -> Option<&PinLine> {
+        self.pins.get(index as usize)
+    }
+}
+
+impl FragmentMemory for SimTables {
+    fn fragment(&self, index: u32) -> Option<&FragmentSlot> {
+        self.fragments.get(index as usize)
+    }
+}
+
 impl Tables for SimTables {
+    fn prepare_flow(
+        &self,
+        key: &FlowKey,
+        host: &HostEntry,
+        id: u8,
+        outside: u64,
+    ) -> Result<(), Verdict> {
+        let mut opening = self.opening.lock().map_err(|_| Verdict::DropInternal)?;
+        *opening = Opening {
+            key: *key,
+            host: *host,
+            uplink: id.into(),
+            outside,
+        };
+        Ok(())
+    }
+
+    fn outside(&self, address: Address4) -> Option<(u8, u16)> {
+        self.outsides.get(&address).copied()
+    }
+
     fn now(&self) -> u32 {
         self.now
     }

@@ -2,7 +2,13 @@
 
 use crate::{
     address::{Address4, Address6, Class},
-    flow::{FlowKey, table, table::FlowMemory},
+    flow::{
+        FlowKey,
+        fragment::{self, Course, Datagram, FragmentMemory},
+        pin::PinMemory,
+        table,
+        table::FlowMemory,
+    },
     nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
@@ -26,7 +32,7 @@ pub enum Answer {
 ///
 /// `None` from a lookup by index means an index past the map's end, which is a defect; `None` from
 /// a lookup by address means that nothing is known.
-pub trait Tables: FlowMemory + PortMemory + Sized {
+pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + Sized {
     /// The shared state.
     fn state(&self) -> Option<&SharedState>;
     /// A place of the port table.
@@ -63,29 +69,39 @@ pub trait Tables: FlowMemory + PortMemory + Sized {
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())
     }
-    /// Opens a flow by uplink `id`, with this outside end if it is not 0 ([`Outside::word`]), else
-    /// with one that is sought; the slot's index, or the verdict of a packet whose flow cannot be
-    /// opened.
+    /// Prepares a flow to be opened by uplink `id`, with this outside end if it is not 0
+    /// ([`Outside::word`]), else with one that is sought.
     ///
     /// [`Outside::word`]: crate::flow::slot::Outside::word
-    fn open_flow(
+    ///
+    /// # Errors
+    /// When there is no place to keep it.
+    fn prepare_flow(
         &self,
-        state: &SharedState,
         key: &FlowKey,
         host: &HostEntry,
         id: u8,
         outside: u64,
-    ) -> Result<u32, Verdict> {
-        let opening = &Opening {
-            key: *key,
-            host: *host,
-            uplink: id.into(),
-            outside,
-        };
-        let id = id & 63;
+    ) -> Result<(), Verdict>;
+    /// Opens this flow; the slot's index.
+    ///
+    /// # Errors
+    /// The verdict of a packet whose flow cannot be opened.
+    fn open_flow(&self, state: &SharedState, opening: &Opening) -> Result<u32, Verdict> {
+        let id = opening.uplink as u8 & 63;
         let entry = u32::from(id) * 2 + state.uplink_copy(id);
         let uplink = self.uplink(entry).ok_or(Verdict::DropInternal)?;
         open::open(self, state, uplink, opening, self.now())
+    }
+    /// Whose outside address this is: the uplink's id, and the address's part of the port table.
+    fn outside(&self, address: Address4) -> Option<(u8, u16)>;
+    /// What was done with the first fragment of a datagram.
+    fn find_fragment(&self, state: &SharedState, datagram: &Datagram) -> Option<Course> {
+        fragment::find(self, state.seed, datagram, self.now())
+    }
+    /// Remembers what was done with the first fragment of a datagram.
+    fn remember_fragment(&self, state: &SharedState, datagram: &Datagram, course: &Course) {
+        fragment::remember(self, state.seed, datagram, course, self.now());
     }
     /// Ends a flow.
     fn close_flow(&self, index: u32) {

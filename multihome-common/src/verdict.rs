@@ -83,6 +83,8 @@ verdicts! {
     PassVlanDevice = 8, "pass_vlan_device", Pass;
     /// The controller has not filled the tables for this device yet.
     PassNotReady = 9, "pass_not_ready", Pass;
+    /// A later fragment for an outside address, whose first one was not a LAN host's: the kernel's.
+    PassFragment = 10, "pass_fragment", Pass;
     /// Answered with time exceeded.
     ReplyTimeExceeded = 16, "reply_time_exceeded", Reply;
     /// Answered with fragmentation needed (IPv4) or packet too big (IPv6).
@@ -121,6 +123,10 @@ verdicts! {
     DropUnknownConnection = 45, "drop_unknown_connection", Drop;
     /// An ICMP error about a packet that no flow has sent.
     DropUnknownError = 46, "drop_unknown_error", Drop;
+    /// From one LAN host by an outside address to another, whose MAC is not known yet.
+    DropNoNeighbour = 47, "drop_no_neighbour", Drop;
+    /// An IPv6 address that has no counterpart under the uplink's or the LAN's prefix.
+    DropNoPrefix = 48, "drop_no_prefix", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

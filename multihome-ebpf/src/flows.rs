@@ -1,9 +1,12 @@
 //! What the packet path asks of the flow and port tables, each step in a global function: the verifier
 //! walks it once, on its own, and not once for each way that leads to it.
 
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use multihome_common::{
     flow::{
-        FlowKey,
+        self, FlowKey,
+        fragment::{self, Course, Datagram},
+        pin::{self, Pin},
         table::{self, Claim},
     },
     nat44::{
@@ -122,6 +125,96 @@ extern "C" fn multihome_displace(first: u32, second: u32, signature: u32, now: u
     }
 }
 
+/// See [`PinMemory::find_pin`].
+///
+/// [`PinMemory::find_pin`]: multihome_common::flow::pin::PinMemory::find_pin
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_find_pin(line: u32, signature: u32) -> u64 {
+    pin::find(&Maps::without_context(), line, signature).0
+}
+
+/// See [`PinMemory::put_pin`].
+///
+/// [`PinMemory::put_pin`]: multihome_common::flow::pin::PinMemory::put_pin
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_put_pin(line: u32, word: u64, now: u32) -> u64 {
+    if let Some(state) = state() {
+        let maps = &Maps::without_context();
+        pin::put(maps, line, Pin(word), now as u16, &state.timeouts);
+    }
+    0
+}
+
+/// What was done with the first fragment of the datagram in the scratch memory, which goes there too:
+/// 1 = it is known.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_find_fragment(now: u32) -> u64 {
+    let (Some(state), Some(scratch)) = (state(), scratch()) else {
+        return 0;
+    };
+    let maps = &Maps::without_context();
+    match fragment::find(maps, state.seed, &scratch.datagram, now) {
+        Some(course) => {
+            scratch.course = course;
+            1
+        }
+        None => 0,
+    }
+}
+
+/// Remembers the datagram that is in the scratch memory, and what is done with it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_remember_fragment(now: u32) -> u64 {
+    if let (Some(state), Some(scratch)) = (state(), scratch()) {
+        let maps = &Maps::without_context();
+        fragment::remember(maps, state.seed, &scratch.datagram, &scratch.course, now);
+    }
+    0
+}
+
+/// What was done with the first fragment of a datagram.
+#[inline(always)]
+pub fn find_fragment(datagram: &Datagram) -> Option<Course> {
+    scratch()?.datagram = *datagram;
+    if multihome_find_fragment(now()) == 0 {
+        return None;
+    }
+    Some(scratch()?.course)
+}
+
+/// Remembers what was done with the first fragment of a datagram.
+#[inline(always)]
+pub fn remember_fragment(datagram: &Datagram, course: &Course) {
+    if let Some(scratch) = scratch() {
+        scratch.datagram = *datagram;
+        scratch.course = *course;
+        multihome_remember_fragment(now());
+    }
+}
+
+/// See [`pin::find`].
+#[inline(always)]
+pub fn find_pin(line: u32, signature: u32) -> Pin {
+    Pin(multihome_find_pin(line, signature))
+}
+
+/// See [`pin::put`].
+#[inline(always)]
+pub fn put_pin(line: u32, pin: Pin, now: u16) {
+    multihome_put_pin(line, pin.0, now.into());
+}
+
+/// The clock for flows, in ticks.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: the helper has no arguments and no failure.
+    flow::ticks(unsafe { bpf_ktime_get_coarse_ns() })
+}
+
 /// The slot of a live flow.
 #[inline(always)]
 pub fn find(key: &FlowKey, now: u32) -> Option<u32> {
@@ -130,24 +223,24 @@ pub fn find(key: &FlowKey, now: u32) -> Option<u32> {
     (found != NO_FLOW).then_some(found as u32)
 }
 
-/// Opens a flow; the slot, or the verdict of its packet. See [`Tables::open_flow`].
+/// Prepares a flow to be opened by [`open`]. See [`Tables::prepare_flow`].
 ///
-/// [`Tables::open_flow`]: multihome_common::tables::Tables::open_flow
+/// [`Tables::prepare_flow`]: multihome_common::tables::Tables::prepare_flow
 #[inline(always)]
-pub fn open(
-    key: &FlowKey,
-    host: &HostEntry,
-    id: u8,
-    outside: u64,
-    now: u32,
-) -> Result<u32, Verdict> {
+pub fn prepare(key: &FlowKey, host: &HostEntry, id: u8, outside: u64) -> Result<(), Verdict> {
     // Field by field, because the stack has no room for all of it.
     let opening = &mut scratch().ok_or(Verdict::DropInternal)?.opening;
     opening.key = *key;
     opening.host = *host;
     opening.uplink = id.into();
     opening.outside = outside;
-    let opened = multihome_open_flow(now);
+    Ok(())
+}
+
+/// Opens the flow that was prepared; the slot, or the verdict of its packet.
+#[inline(always)]
+pub fn open() -> Result<u32, Verdict> {
+    let opened = multihome_open_flow(now());
     if opened & REFUSED != 0 {
         return Err(Verdict::from_number(opened as u8).unwrap_or(Verdict::DropInternal));
     }

@@ -12,48 +12,39 @@ mod flows;
 mod maps;
 mod packet;
 mod route;
+mod stages;
 
 use aya_ebpf::{
-    bindings::{
-        xdp_action::{XDP_DROP, XDP_PASS},
-        xdp_md,
-    },
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
     macros::xdp,
     programs::XdpContext,
 };
 use aya_log_ebpf::error;
 use multihome_common::{
-    icmp_error,
-    parse::{self, Parsed},
-    port::{self, PortEntry},
-    reset,
+    port,
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
 
-use crate::{maps::Maps, packet::XdpPacket};
+use crate::{maps::Maps, stages::Kernel};
 
 /// Packets that LAN hosts send.
 #[xdp]
 pub fn multihome_lan(context: XdpContext) -> u32 {
-    run(&context, way::lan::decide, |context| {
-        multihome_error_outward(context)
-    })
+    run(&context, Kernel::decide_lan, way::stages::after_lan)
 }
 
 /// Packets that come back from the internet.
 #[xdp]
 pub fn multihome_uplink(context: XdpContext) -> u32 {
-    run(&context, way::uplink::decide, |context| {
-        multihome_error_inward(context)
-    })
+    run(&context, Kernel::decide_uplink, way::stages::after_uplink)
 }
 
 #[inline(always)]
 fn run(
     context: &XdpContext,
-    decide: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry, &Parsed) -> Decision,
-    quoted: impl FnOnce(*mut xdp_md) -> u64,
+    decide: impl FnOnce(&mut Kernel) -> Decision,
+    after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> u32 {
     let maps = Maps::new(context);
     // No entry: the controller is just about to write it, or has given the device up.
@@ -61,25 +52,13 @@ fn run(
         return XDP_PASS;
     };
     let bytes = (context.data_end() - context.data()) as u64;
-    let mut decision = Decision::from_word(multihome_parse(context.ctx));
+    let mut kernel = Kernel::new(context);
+    let mut decision = kernel.parse();
     if decision.verdict_number() == Verdict::Forwarded.number() {
-        let mut packet = XdpPacket::new(context);
-        decision = match maps::scratch() {
-            Some(scratch) => decide(&mut packet, &maps, port, &scratch.parsed),
-            None => Verdict::DropInternal.into(),
-        };
+        decision = decide(&mut kernel);
     }
-    if decision == Decision::QUOTED {
-        decision = Decision::from_word(quoted(context.ctx));
-    }
-    if let Disposition::Reply = decision.disposition() {
-        decision = Decision::from_word(
-            if decision.verdict_number() == Verdict::ReplyReset.number() {
-                multihome_reset(context.ctx)
-            } else {
-                multihome_answer(context.ctx, decision.word())
-            },
-        );
+    if decision.is_stage() || decision.disposition() as u8 == Disposition::Reply as u8 {
+        decision = after(&mut kernel, decision);
     }
     counters::count(port.slot, decision.counter_column(), bytes);
     match decision.disposition() {
@@ -94,103 +73,6 @@ fn run(
             XDP_DROP
         }
     }
-}
-
-/// Parses the packet into the scratch memory; a decision other than "forwarded" ends its way.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn multihome_parse(context: *mut xdp_md) -> u64 {
-    let internal = Decision::from(Verdict::DropInternal).word();
-    if context.is_null() {
-        return internal;
-    }
-    let context = XdpContext::new(context);
-    let maps = Maps::new(&context);
-    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
-        return internal;
-    };
-    let Some(scratch) = maps::scratch() else {
-        return internal;
-    };
-    let packet = XdpPacket::new(&context);
-    match parse::headers(&packet, port, &mut scratch.parsed) {
-        Ok(()) => Decision::from(Verdict::Forwarded).word(),
-        Err(verdict) => Decision::from(verdict).word(),
-    }
-}
-
-/// Translates an ICMP error from the LAN, which is in the scratch memory as parsed.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn multihome_error_outward(context: *mut xdp_md) -> u64 {
-    error(context, |packet, maps, _, parsed| {
-        way::errors::outward(packet, maps, parsed)
-    })
-}
-
-/// Translates an ICMP error from an uplink, likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn multihome_error_inward(context: *mut xdp_md) -> u64 {
-    error(context, |packet, maps, port, parsed| {
-        way::errors::inward(packet, maps, port, parsed)
-    })
-}
-
-#[inline(always)]
-fn error(
-    context: *mut xdp_md,
-    translate: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry, &Parsed) -> Result<Decision, Verdict>,
-) -> u64 {
-    let internal = Decision::from(Verdict::DropInternal).word();
-    if context.is_null() {
-        return internal;
-    }
-    let context = XdpContext::new(context);
-    let maps = Maps::new(&context);
-    let port = port::find(&maps, context.ingress_ifindex() as u32);
-    let (Some(port), Some(scratch)) = (port, maps::scratch()) else {
-        return internal;
-    };
-    let mut packet = XdpPacket::new(&context);
-    match translate(&mut packet, &maps, port, &scratch.parsed) {
-        Ok(decision) => decision.word(),
-        Err(verdict) => Decision::from(verdict).word(),
-    }
-}
-
-/// Answers the packet: the second half of its way.
-///
-/// A global function: it has a stack of its own, and the verifier walks it once, on its own, and
-/// not once for each way that leads to it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn multihome_answer(context: *mut xdp_md, decision: u64) -> u64 {
-    let internal = Decision::from(Verdict::DropInternal).word();
-    if context.is_null() {
-        return internal;
-    }
-    let context = XdpContext::new(context);
-    let mut maps = Maps::new(&context);
-    let ports = Maps::new(&context);
-    let Some(port) = port::find(&ports, context.ingress_ifindex() as u32) else {
-        return internal;
-    };
-    let mut packet = XdpPacket::new(&context);
-    icmp_error::answer(&mut packet, &mut maps, port, Decision::from_word(decision)).word()
-}
-
-/// Answers the packet with a TCP reset; a global function for the same reasons.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn multihome_reset(context: *mut xdp_md) -> u64 {
-    if context.is_null() {
-        return Decision::from(Verdict::DropInternal).word();
-    }
-    let context = XdpContext::new(context);
-    let mut maps = Maps::new(&context);
-    let mut packet = XdpPacket::new(&context);
-    Decision::from(reset::answer(&mut packet, &mut maps)).word()
 }
 
 /// Tells the controller of a defect; off the way, because a log record needs much stack.

@@ -6,7 +6,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MMAPABLE, xdp_action::XDP_DROP, xdp_md},
-    helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
+    helpers::bpf_ktime_get_ns,
     macros::map,
     maps::{Array, DevMap, HashMap, PerCpuArray},
     programs::XdpContext,
@@ -15,10 +15,10 @@ use multihome_common::{
     abi::{SIZED_AT_START, Scratch, SlotName},
     address::{Address4, Address6, AddressTable, Class},
     flow::{
-        self, FlowKey,
-        fragment::FragmentSlot,
+        FlowKey,
+        fragment::{Course, Datagram, FragmentMemory, FragmentSlot},
         lifetime::Timeouts,
-        pin::PinLine,
+        pin::{Pin, PinLine, PinMemory},
         slot::FlowSlot,
         table::{Claim, FlowMemory},
         tag::TagLine,
@@ -246,11 +246,34 @@ impl PortMemory for Maps {
     }
 }
 
+impl PinMemory for Maps {
+    #[inline(always)]
+    fn pin_line(&self, index: u32) -> Option<&PinLine> {
+        PINS.get(index)
+    }
+
+    #[inline(always)]
+    fn find_pin(&self, line: u32, signature: u32) -> Pin {
+        flows::find_pin(line, signature)
+    }
+
+    #[inline(always)]
+    fn put_pin(&self, line: u32, pin: Pin, now: u16, _: &Timeouts) {
+        flows::put_pin(line, pin, now);
+    }
+}
+
+impl FragmentMemory for Maps {
+    #[inline(always)]
+    fn fragment(&self, index: u32) -> Option<&FragmentSlot> {
+        FRAGMENTS.get(index)
+    }
+}
+
 impl Tables for Maps {
     #[inline(always)]
     fn now(&self) -> u32 {
-        // SAFETY: the helper has no arguments and no failure.
-        flow::ticks(unsafe { bpf_ktime_get_coarse_ns() })
+        flows::now()
     }
 
     #[inline(always)]
@@ -259,15 +282,31 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn open_flow(
+    fn prepare_flow(
         &self,
-        _: &SharedState,
         key: &FlowKey,
         host: &HostEntry,
         id: u8,
         outside: u64,
-    ) -> Result<u32, Verdict> {
-        flows::open(key, host, id, outside, self.now())
+    ) -> Result<(), Verdict> {
+        flows::prepare(key, host, id, outside)
+    }
+
+    #[inline(always)]
+    fn outside(&self, address: Address4) -> Option<(u8, u16)> {
+        // SAFETY: an element is one word, which is read whole.
+        let word = unsafe { OUTSIDES.get(address.0) }?;
+        Some(((*word >> 16) as u8 & 63, *word as u16))
+    }
+
+    #[inline(always)]
+    fn find_fragment(&self, _: &SharedState, datagram: &Datagram) -> Option<Course> {
+        flows::find_fragment(datagram)
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, _: &SharedState, datagram: &Datagram, course: &Course) {
+        flows::remember_fragment(datagram, course);
     }
 
     #[inline(always)]

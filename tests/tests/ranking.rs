@@ -11,6 +11,7 @@ use multihome_common::{
     parse::Network,
     rank::{self, RankRow},
     state::{GroupWords, IPV4, IPV6, Policy},
+    way::steer::Ends,
 };
 use proptest::{collection, prelude::*, sample};
 
@@ -238,7 +239,10 @@ fn flows(seed: Seed, count: u32) -> impl Iterator<Item = (FlowHash, FlowHash)> {
             ports,
         };
         let policy = Policy::FiveTuple;
-        (V4::hash(seed, policy, &v4), V6::hash(seed, policy, &v6))
+        (
+            V4::hash(seed, policy, &Ends::outward(&v4)),
+            V6::hash(seed, policy, &Ends::outward(&v6)),
+        )
     })
 }
 

@@ -67,13 +67,13 @@ fn hash(sample: &Sample) -> FlowHash {
         V6::hash(
             SEED,
             Policy::FiveTuple,
-            &parse::<V6>(&sample.frame, sample.network_at).unwrap(),
+            &Ends::outward(&parse::<V6>(&sample.frame, sample.network_at).unwrap()),
         )
     } else {
         V4::hash(
             SEED,
             Policy::FiveTuple,
-            &parse::<V4>(&sample.frame, sample.network_at).unwrap(),
+            &Ends::outward(&parse::<V4>(&sample.frame, sample.network_at).unwrap()),
         )
     }
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     branchless,
     hash::FlowHash,
+    wire::tcp,
     word::{Word, Words},
 };
 
@@ -61,6 +62,8 @@ const ANSWERED: u64 = 1 << 8;
 const CONNECTION: u64 = 1 << 9;
 /// The flow came in by the uplink: it leaves by it, whatever returns.
 const INBOUND: u64 = 1 << 10;
+/// A TCP connection that one end has ended.
+const CLOSED: u64 = 1 << 11;
 const PRESENT: u64 = 1 << 7;
 const UPLINK: u64 = 63;
 const TIME_SHIFT: u32 = 16;
@@ -114,17 +117,36 @@ impl Pin {
         Self(self.0 | INBOUND)
     }
 
-    /// The pin after a packet at `now`; `connection` tells whether the flow is a TCP connection that
-    /// is neither opening nor closing.
+    /// Whether something has come back.
     #[inline(always)]
-    pub const fn used(self, now: u16, direction: Direction, connection: bool) -> Self {
-        let inbound = self.0 & INBOUND != 0;
-        let answers = match direction {
-            Direction::Outward => inbound,
-            Direction::Inward => !inbound,
+    pub const fn is_answered(self) -> bool {
+        self.0 & ANSWERED != 0
+    }
+
+    /// When it was last used.
+    #[inline(always)]
+    pub const fn time(self) -> u16 {
+        (self.0 >> TIME_SHIFT) as u16
+    }
+
+    /// The pin after a packet at `now` with these TCP flags, 0 for other protocols.
+    #[inline(always)]
+    pub const fn used(self, now: u16, direction: Direction, tcp_flags: u8) -> Self {
+        let answer = match direction {
+            Direction::Outward => INBOUND,
+            Direction::Inward => 0,
         };
-        let word = self.0 & !(TIME | CONNECTION) | (now as u64) << TIME_SHIFT;
-        Self(word | if answers { ANSWERED } else { 0 } | if connection { CONNECTION } else { 0 })
+        let answered = if self.0 & INBOUND == answer { ANSWERED } else { 0 };
+        let timed = self.0 & !TIME | (now as u64) << TIME_SHIFT | answered;
+        if tcp_flags & tcp::SYN != 0 {
+            Self(timed & !(CONNECTION | CLOSED))
+        } else if tcp_flags & (tcp::FIN | tcp::RST) != 0 {
+            Self(timed & !CONNECTION | CLOSED)
+        } else if tcp_flags & tcp::ACK != 0 && timed & CLOSED == 0 {
+            Self(timed | CONNECTION)
+        } else {
+            Self(timed)
+        }
     }
 
     /// What of a pin decides how long it holds.
@@ -140,7 +162,7 @@ impl Pin {
     /// For how long it was not used, in the pins' units. The clock's numbers repeat every six days.
     #[inline(always)]
     const fn idle(self, now: u16) -> u16 {
-        let idle = now.wrapping_sub((self.0 >> TIME_SHIFT) as u16);
+        let idle = now.wrapping_sub(self.time());
         // Another CPU's clock may be a moment ahead.
         if idle == u16::MAX { 0 } else { idle }
     }

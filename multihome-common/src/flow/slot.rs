@@ -234,6 +234,18 @@ impl FlowSlot {
         self.inward.load() != 0
     }
 
+    /// When the last packet passed outward, in ticks.
+    #[inline(always)]
+    pub fn last_outward(&self) -> u32 {
+        (self.outward.load() >> 32) as u32
+    }
+
+    /// Whether the flow is one between these IPv4 addresses, inside << 32 | remote.
+    #[inline(always)]
+    pub fn connects(&self, addresses: u64) -> bool {
+        self.addresses4.load() == addresses
+    }
+
     /// When the last packet passed, in ticks.
     #[inline(always)]
     pub fn last_packet(&self) -> u32 {

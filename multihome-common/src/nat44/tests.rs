@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use self::story::*;
 use crate::{
     flow::{FlowKey, slot::FlowSlot, table::FlowMemory as _},
+    nat44::open::Opening,
     sim::{Frame, SimTables},
     state::IPV4,
     tables::Tables as _,
@@ -338,11 +339,13 @@ fn two_cpus_leave_nothing_half_done() {
                             slot.note(crate::flow::slot::Direction::Inward, 1000, 0, 1);
                         }
                         None => {
-                            opened += u32::from(
-                                tables
-                                    .open_flow(&tables.state, &key, &testing::host(), id, 0)
-                                    .is_ok(),
-                            )
+                            let opening = Opening {
+                                key,
+                                host: testing::host(),
+                                uplink: id.into(),
+                                outside: 0,
+                            };
+                            opened += u32::from(tables.open_flow(&tables.state, &opening).is_ok());
                         }
                     }
                 }

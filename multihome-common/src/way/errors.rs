@@ -1,9 +1,9 @@
 //! The way of ICMP errors while uplinks translate: an error belongs to the flow whose packet it
 //! quotes, and both are translated (RFC 5508 section 4).
 
-use super::{Decision, lan, translated, uplink::hand_over, uplink_entry};
+use super::{Decision, lan, outward::headers, uplink::hand_over, uplink_entry};
 use crate::{
-    family::V4,
+    family::{V4, V6},
     flow::{FlowKey, slot::Outside},
     nat44::{
         open::pair_number,
@@ -17,29 +17,53 @@ use crate::{
     state::{IPV4, SharedState},
     tables::Tables,
     verdict::Verdict,
+    wire::ethernet,
 };
 
 /// An error that a LAN host, or a router before it, sends about a packet that came from the internet.
+///
+/// # Errors
+/// The verdict of one that is not sent.
 #[inline(always)]
 pub fn outward<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     parsed: &Parsed,
 ) -> Result<Decision, Verdict> {
-    let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let quoted = Quoted::read(packet, network.transport_at).ok_or(Verdict::DropUnknownError)?;
-    // It was on its way to the host: its destination is the inside end.
-    let ports = quoted.ports.rotate_left(16);
-    let key = FlowKey::v4(
+    if parsed.ethertype != ethernet::IPV4 {
+        return lan::steer_error::<V6, P, T>(packet, tables, state, parsed);
+    }
+    if state.is_tracked(IPV4)
+        && let Some(quoted) = Quoted::read(packet, parsed.v4.transport_at)
+        && let Some(index) = tables.find_flow(state, &flow_to_host(&quoted))
+    {
+        return translated_outward(packet, tables, state, parsed, &quoted, index);
+    }
+    lan::steer_error::<V4, P, T>(packet, tables, state, parsed)
+}
+
+/// The flow of a quoted packet that was on its way to a LAN host: its destination is the inside end.
+#[inline(always)]
+const fn flow_to_host(quoted: &Quoted) -> FlowKey {
+    FlowKey::v4(
         quoted.destination,
         quoted.source,
-        inside_first(&quoted, ports),
+        inside_first(quoted, quoted.ports.rotate_left(16)),
         quoted.protocol,
-    );
-    let index = tables
-        .find_flow(state, &key)
-        .ok_or(Verdict::DropUnknownError)?;
+    )
+}
+
+#[inline(always)]
+fn translated_outward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    state: &SharedState,
+    parsed: &Parsed,
+    quoted: &Quoted,
+    index: u32,
+) -> Result<Decision, Verdict> {
+    let network = &parsed.v4;
     let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
     let id = slot.uplink();
     let uplink = uplink_entry(tables, state, id)?;
@@ -62,13 +86,16 @@ pub fn outward<P: Packet, T: Tables>(
             inner,
         )
         .ok_or(Verdict::DropInternal)?;
-    let headers = translated::headers(parsed, false);
+    let headers = headers(parsed, false);
     translate::rewrite(packet, &headers, End::Source, outside.address, 0)
         .ok_or(Verdict::DropInternal)?;
     lan::send::<V4, P>(packet, parsed, uplink, id)
 }
 
 /// An error from the internet about a packet that left with an outside address.
+///
+/// # Errors
+/// The verdict of one that is not handed over.
 #[inline(always)]
 pub fn inward<P: Packet, T: Tables>(
     packet: &mut P,
@@ -124,7 +151,7 @@ pub fn inward<P: Packet, T: Tables>(
     quoted
         .rewrite(packet, network.transport_at, end_at, End::Source, inside)
         .ok_or(Verdict::DropInternal)?;
-    let headers = translated::headers(parsed, false);
+    let headers = headers(parsed, false);
     translate::rewrite(packet, &headers, End::Destination, inside.0, 0)
         .ok_or(Verdict::DropInternal)?;
     hand_over::<V4, P>(packet, parsed, &host)

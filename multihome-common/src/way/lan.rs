@@ -1,38 +1,30 @@
-//! From a LAN port: local traffic to the kernel, all else to the uplink that the flow's bucket
-//! ranks first among the eligible.
+//! From a LAN port: local traffic to the kernel, all else to the uplink that the flow is pinned to or
+//! its bucket ranks first.
 
-use super::{Decision, translated};
+use super::{Decision, steer, steer::Ends, uplink_entry};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
     packet::Packet,
-    parse::{Network, Parsed},
-    port::PortEntry,
-    rank, rewrite,
+    parse::Parsed,
+    rewrite,
     state::{IPV4, SharedState},
     tables::Tables,
-    uplink::UplinkEntry,
+    uplink::{MODE_NAT44, UplinkEntry},
     verdict::Verdict,
     wire::ethernet,
 };
 
-/// Until rules name others, all traffic belongs to this group.
-pub const DEFAULT_GROUP: usize = 0;
-
-/// Decides about a packet that came in on the LAN port `port`; rewrites what is forwarded.
+/// Decides about a packet that came in on a LAN port, or names the stage that does; rewrites what is
+/// forwarded.
 ///
-/// What is to be answered is left as it came in: see [`super::finish`].
+/// What is to be answered is left as it came in: see [`super::stages`].
 #[inline(always)]
-pub fn decide<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    port: &PortEntry,
-    parsed: &Parsed,
-) -> Decision {
+pub fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T, parsed: &Parsed) -> Decision {
     let decision = if parsed.ethertype == ethernet::IPV4 {
-        steer::<V4, P, T>(packet, tables, port, parsed)
+        steer::<V4, P, T>(packet, tables, parsed)
     } else {
-        steer::<V6, P, T>(packet, tables, port, parsed)
+        steer::<V6, P, T>(packet, tables, parsed)
     };
     decision.unwrap_or_else(Decision::from)
 }
@@ -41,13 +33,14 @@ pub fn decide<P: Packet, T: Tables>(
 fn steer<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
-    port: &PortEntry,
     parsed: &Parsed,
 ) -> Result<Decision, Verdict> {
     let network = F::network(parsed);
     let state = tables.state().ok_or(Verdict::DropInternal)?;
+    let tracked = F::INDEX == IPV4 && state.is_tracked(IPV4);
     match F::class(tables, state, network.destination).ok_or(Verdict::DropInternal)? {
         Class::Internet => {}
+        Class::Gateway if tracked => return Ok(Decision::HAIRPIN),
         Class::Gateway => return Err(Verdict::PassGateway),
         Class::OnLink | Class::Lan => return Err(Verdict::PassOnLink),
         Class::Special => return Err(Verdict::PassSpecial),
@@ -58,15 +51,44 @@ fn steer<F: Family, P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    if F::INDEX == IPV4 && state.is_tracked(IPV4) {
-        return translated::outward(packet, tables, state, port, parsed);
+    if tracked && network.later_fragment {
+        return Ok(Decision::FRAGMENT);
     }
-    let id = choose::<F, T>(tables, state, network)?;
-    let uplink = super::uplink_entry(tables, state, id)?;
+    // A later fragment tells nothing of what it is.
+    if !network.later_fragment && F::is_error(packet, network) {
+        return Ok(Decision::QUOTED);
+    }
+    if tracked {
+        return Ok(Decision::OUTWARD);
+    }
+    let flags = steer::tcp_flags(packet, network);
+    let id = steer::pinned::<F, T>(tables, state, &Ends::outward(network), flags)?;
+    send::<F, P>(packet, parsed, uplink_entry(tables, state, id)?, id)
+}
+
+/// The way of an ICMP error that is about no translated IPv4 flow: to the uplink of the flow that it
+/// is about, as far as it says.
+#[inline(always)]
+pub fn steer_error<F: Family, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    state: &SharedState,
+    parsed: &Parsed,
+) -> Result<Decision, Verdict> {
+    let network = F::network(parsed);
+    let ends = match F::quoted_ends(packet, network) {
+        Some(ends) => ends,
+        None => Ends::outward(network),
+    };
+    let id = steer::owner::<F, T>(tables, state, &ends)?;
+    let uplink = uplink_entry(tables, state, id)?;
+    if F::INDEX == IPV4 && uplink.mode[IPV4] == MODE_NAT44 {
+        return Err(Verdict::DropUnknownError);
+    }
     send::<F, P>(packet, parsed, uplink, id)
 }
 
-/// Sends the packet, as it is, to an uplink.
+/// Sends the packet to an uplink, under the uplink's prefix if it has one.
 #[inline(always)]
 pub(super) fn send<F: Family, P: Packet>(
     packet: &mut P,
@@ -74,25 +96,12 @@ pub(super) fn send<F: Family, P: Packet>(
     uplink: &UplinkEntry,
     id: u8,
 ) -> Result<Decision, Verdict> {
-    if F::network(parsed).len > usize::from(uplink.mtu) {
+    let network = F::network(parsed);
+    if network.len > usize::from(uplink.mtu) {
         return Ok(Decision::too_big(u32::from(uplink.mtu)));
     }
+    F::leave(packet, parsed.network_at, network, uplink)?;
     rewrite::forward::<F, P>(packet, parsed.network_at, &uplink.next_hop[F::INDEX])
         .ok_or(Verdict::DropInternal)?;
     Ok(Decision::forward(id))
-}
-
-/// The uplink for this packet's flow.
-#[inline(always)]
-pub(super) fn choose<F: Family, T: Tables>(
-    tables: &T,
-    state: &SharedState,
-    network: &Network<F::Address>,
-) -> Result<u8, Verdict> {
-    let group = &state.groups[DEFAULT_GROUP];
-    let hash = F::hash(state.seed, group.policy(F::INDEX), network);
-    let row = tables
-        .row(group.rows() as u32 + hash.bucket())
-        .ok_or(Verdict::DropInternal)?;
-    rank::choose(row, group, F::INDEX, hash).ok_or(Verdict::ReplyUnreachable)
 }

@@ -6,6 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
+    limits::{FORWARDED_COLUMNS, MAX_UPLINKS},
+    verdict::Disposition,
     address::{Address4, Address6},
     family::{Family, V4, V6},
     sim::{Frame, SimTables},

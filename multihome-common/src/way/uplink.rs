@@ -1,6 +1,6 @@
 //! From an uplink: to the LAN host that the packet is for; all else is the kernel's.
 
-use super::{Decision, translated};
+use super::{Decision, steer, steer::Ends, uplink_entry};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
@@ -8,16 +8,17 @@ use crate::{
     parse::Parsed,
     port::PortEntry,
     rewrite,
-    state::IPV4,
+    state::{IPV4, SharedState},
     tables::Tables,
-    uplink::HostEntry,
+    uplink::{HostEntry, MODE_NAT44, UplinkEntry},
     verdict::Verdict,
     wire::ethernet,
 };
 
-/// Decides about a packet that came in on the uplink `port`; rewrites what is forwarded.
+/// Decides about a packet that came in on the uplink `port`, or names the stage that does; rewrites
+/// what is forwarded.
 ///
-/// What is to be answered is left as it came in: see [`super::finish`].
+/// What is to be answered is left as it came in: see [`super::stages`].
 #[inline(always)]
 pub fn decide<P: Packet, T: Tables>(
     packet: &mut P,
@@ -42,14 +43,25 @@ fn deliver<F: Family, P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = F::network(parsed);
     let state = tables.state().ok_or(Verdict::DropInternal)?;
+    let id = port.slot as u8 & 63;
+    let uplink = uplink_entry(tables, state, id)?;
     if F::INDEX == IPV4
         && state.is_tracked(IPV4)
-        && let Some(result) = translated::inward(packet, tables, state, port, parsed)
+        && let Some(decision) = translated(packet, uplink, id, parsed)
     {
-        return result;
+        return Ok(decision);
     }
     let class = |address| F::class(tables, state, address).ok_or(Verdict::DropInternal);
-    match class(network.destination)? {
+    // An address that has the gateway's own class is no LAN host's under any prefix.
+    let mut destination = network.destination;
+    let mut destination_class = class(destination)?;
+    if !matches!(destination_class, Class::Gateway | Class::Special) {
+        destination = F::inside_of(uplink, destination)?;
+        if destination != network.destination {
+            destination_class = class(destination)?;
+        }
+    }
+    match destination_class {
         Class::Lan => {}
         Class::Gateway => return Err(Verdict::PassGateway),
         Class::OnLink | Class::Internet => return Err(Verdict::PassNotOurs),
@@ -64,13 +76,60 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    let host = match F::host(tables, network.destination) {
+    let host = match F::host(tables, destination) {
         Some(host) => *host,
         // Hosts behind a router in the LAN, and those the controller has not seen yet.
-        None => F::kernel_route(tables, port.ifindex, network.source, network.destination)
+        None => F::kernel_route(tables, port.ifindex, network.source, destination)
             .ok_or(Verdict::PassNoNeighbour)?,
     };
+    note::<F, P, T>(packet, tables, state, parsed, destination, id);
+    if network.len > usize::from(host.mtu) {
+        return Ok(Decision::too_big(u32::from(host.mtu)));
+    }
+    F::arrive(packet, parsed.network_at, network, uplink, destination)?;
     hand_over::<F, P>(packet, parsed, &host)
+}
+
+/// Which stage decides about an IPv4 packet for an outside address of the uplink; `None` when it is
+/// for none.
+#[inline(always)]
+fn translated<P: Packet>(
+    packet: &P,
+    uplink: &UplinkEntry,
+    id: u8,
+    parsed: &Parsed,
+) -> Option<Decision> {
+    let network = &parsed.v4;
+    if uplink.mode[IPV4] != MODE_NAT44 {
+        return None;
+    }
+    let place = uplink.outside_place(network.destination.0)?;
+    Some(if network.later_fragment {
+        Decision::FRAGMENT
+    } else if V4::is_error(packet, network) {
+        Decision::QUOTED
+    } else {
+        Decision::inward(id, uplink.pool + place)
+    })
+}
+
+/// Notes which uplink the flow came by, so that it is answered the same way.
+#[inline(always)]
+fn note<F: Family, P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    state: &SharedState,
+    parsed: &Parsed,
+    inside: F::Address,
+    id: u8,
+) {
+    let network = F::network(parsed);
+    // Errors belong to the flow that they are about.
+    if F::may_answer(packet, network) {
+        let flags = steer::tcp_flags(packet, network);
+        let ends = Ends::inward(network, inside);
+        steer::note_inward::<F, T>(tables, state, &ends, id, flags);
+    }
 }
 
 /// Sends the packet, as it is, to a LAN host.

@@ -52,6 +52,12 @@ pub const fn v4_is_query(kind: u8) -> bool {
     matches!(kind, 0 | 8 | 9 | 10 | 13..=18)
 }
 
+/// Whether an ICMPv6 message of this type is an error, which quotes a packet (RFC 4443 section 2.1).
+#[inline(always)]
+pub const fn v6_is_error(kind: u8) -> bool {
+    kind < 128
+}
+
 /// Whether an ICMPv6 message of this type may cause an ICMPv6 error (RFC 4443 section 2.4 (e)).
 #[inline(always)]
 pub const fn v6_is_query(kind: u8) -> bool {

@@ -9,6 +9,8 @@ pub const TTL_AT: usize = 8;
 /// Where the header checksum stands.
 pub const CHECKSUM_AT: usize = 10;
 
+/// Where the identification stands.
+pub const IDENTIFICATION_AT: usize = 4;
 /// Where the source address stands.
 pub const SOURCE_AT: usize = 12;
 /// Where the destination address stands.

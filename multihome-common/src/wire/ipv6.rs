@@ -6,6 +6,10 @@ use crate::{address::Address6, packet::Packet};
 pub const LEN: usize = 40;
 /// Where the hop limit stands.
 pub const HOP_LIMIT_AT: usize = 7;
+/// Where the source address stands.
+pub const SOURCE_AT: usize = 8;
+/// Where the destination address stands.
+pub const DESTINATION_AT: usize = 24;
 /// Length of the fragment header, in bytes.
 pub const FRAGMENT_LEN: usize = 8;
 
@@ -47,13 +51,13 @@ impl<'p> Ipv6<'p> {
     /// The source address.
     #[inline(always)]
     pub fn source(self) -> Address6 {
-        address(self.0, 8)
+        address(self.0, SOURCE_AT)
     }
 
     /// The destination address.
     #[inline(always)]
     pub fn destination(self) -> Address6 {
-        address(self.0, 24)
+        address(self.0, DESTINATION_AT)
     }
 }
 

@@ -324,6 +324,7 @@ fn ranked(frame: &[u8], word: u64) -> u8 {
     use multihome_common::{
         family::{Family, V4},
         sim::Frame,
+        way::steer::Ends,
     };
     // The hash has no independent twin: its properties are tested beside it. What the row shows is
     // that kernel and host agree on it, and that the row of the bucket decides.
@@ -331,7 +332,7 @@ fn ranked(frame: &[u8], word: u64) -> u8 {
     let bucket = V4::hash(
         crate::prog_run::world::World::default().seed,
         Policy::FiveTuple,
-        &network,
+        &Ends::outward(&network),
     )
     .bucket();
     (0..3)

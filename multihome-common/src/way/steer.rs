@@ -1,0 +1,289 @@
+//! Which uplink a flow takes: the one it is pinned to, else that of its relation, else the one that
+//! its bucket ranks first among the eligible.
+
+use super::uplink_entry;
+use crate::{
+    family::Family,
+    flow::{
+        pin::{self, Pin},
+        slot::Direction,
+    },
+    hash::FlowHash,
+    packet::Packet,
+    parse::Network,
+    rank,
+    state::{GroupWords, Policy, SharedState},
+    tables::Tables,
+    verdict::Verdict,
+    wire::{protocol, tcp},
+};
+
+/// Until rules name others, all traffic belongs to this group.
+pub const DEFAULT_GROUP: usize = 0;
+
+/// What a flow is told by, as seen from inside.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<A> {
+    /// The LAN host.
+    pub inside: A,
+    /// The far end.
+    pub remote: A,
+    /// The protocol.
+    pub protocol: u8,
+    /// Inside port << 16 | remote port; 0 for protocols without, and for fragments.
+    pub ports: u32,
+}
+
+impl<A: Copy> Ends<A> {
+    /// Of a packet from the LAN.
+    #[inline(always)]
+    pub const fn outward(network: &Network<A>) -> Self {
+        Self {
+            inside: network.source,
+            remote: network.destination,
+            protocol: network.protocol,
+            ports: network.ports,
+        }
+    }
+
+    /// Of a packet to the LAN host `inside`.
+    #[inline(always)]
+    pub const fn inward(network: &Network<A>, inside: A) -> Self {
+        Self {
+            inside,
+            remote: network.source,
+            protocol: network.protocol,
+            ports: network.ports.rotate_left(16),
+        }
+    }
+}
+
+/// TCP's flags of a packet; 0 for other protocols and where they are not there.
+#[inline(always)]
+pub fn tcp_flags<P: Packet, A>(packet: &P, network: &Network<A>) -> u8 {
+    if network.protocol != protocol::TCP || network.later_fragment {
+        return 0;
+    }
+    match packet.bytes::<1>(network.transport_at + tcp::FLAGS_AT) {
+        Some(flags) => flags[0],
+        None => 0,
+    }
+}
+
+/// The group that decides.
+#[inline(always)]
+pub fn group(state: &SharedState) -> &GroupWords {
+    &state.groups[DEFAULT_GROUP]
+}
+
+/// The uplink of a flow that has no record, for a packet from inside; the flow is pinned to it.
+///
+/// # Errors
+/// The verdict of a packet that ends with its flow, or that no uplink can carry.
+#[inline(always)]
+pub fn pinned<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    tcp_flags: u8,
+) -> Result<u8, Verdict> {
+    let now = pin::time(tables.now());
+    let hash = F::hash(state.seed, Policy::FiveTuple, ends);
+    let old = live(tables, state, hash, now);
+    if old.is_some() && stays::<F, T>(tables, state, ends, old, tcp_flags)? {
+        let new = old.used(now, Direction::Outward, tcp_flags);
+        if new != old {
+            put(tables, state, hash, new, now);
+            if new.time() != old.time() {
+                touch::<F, T>(tables, state, ends, new.uplink(), new.is_answered());
+            }
+        }
+        return Ok(old.uplink());
+    }
+    let id = chosen::<F, T>(tables, state, ends)?;
+    let new = Pin::new(hash, id, now).used(now, Direction::Outward, tcp_flags);
+    put(tables, state, hash, new, now);
+    Ok(id)
+}
+
+/// The uplink of a flow, without a packet of the flow itself: the one it is pinned to, or would be.
+///
+/// # Errors
+/// The verdict when no uplink serves.
+#[inline(always)]
+pub fn owner<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+) -> Result<u8, Verdict> {
+    let hash = F::hash(state.seed, Policy::FiveTuple, ends);
+    let pin = live(tables, state, hash, pin::time(tables.now()));
+    if pin.is_some() && state.is_alive(F::INDEX, pin.uplink()) {
+        return Ok(pin.uplink());
+    }
+    chosen::<F, T>(tables, state, ends)
+}
+
+/// Notes a packet from the internet, by uplink `id`: a flow that nobody inside has begun leaves by the
+/// uplink that it came in by.
+#[inline(always)]
+pub fn note_inward<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    id: u8,
+    tcp_flags: u8,
+) {
+    let now = pin::time(tables.now());
+    let hash = F::hash(state.seed, Policy::FiveTuple, ends);
+    let old = live(tables, state, hash, now);
+    let known = if old.is_some() {
+        old
+    } else {
+        Pin::new(hash, id, now).inbound()
+    };
+    let new = known.used(now, Direction::Inward, tcp_flags);
+    if new != old {
+        put(tables, state, hash, new, now);
+    }
+}
+
+/// Whether a pinned flow stays where it is.
+///
+/// # Errors
+/// The verdict of a packet that ends with its flow.
+#[inline(always)]
+fn stays<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    pin: Pin,
+    tcp_flags: u8,
+) -> Result<bool, Verdict> {
+    let (group, id) = (group(state), pin.uplink());
+    if state.is_alive(F::INDEX, id) {
+        let settled = group.settled(F::INDEX);
+        if settled == 0 || pin.is_inbound() || !returns::<F, T>(tables, state, ends, id)? {
+            return Ok(true);
+        }
+    } else if group.eligible(F::INDEX) == 0 {
+        // Nothing is better.
+        return Ok(true);
+    }
+    if !F::has_prefix(uplink_entry(tables, state, id)?, ends.inside) {
+        return Ok(false);
+    }
+    // With the uplink goes the address that the far end knows.
+    if group.holds() && !state.is_alive(F::INDEX, id) {
+        return Ok(true);
+    }
+    if ends.protocol == protocol::TCP && tcp_flags & (tcp::SYN | tcp::RST) == 0 && tcp_flags != 0 {
+        return Err(Verdict::ReplyReset);
+    }
+    Ok(false)
+}
+
+/// Whether a flow of uplink `id` goes back to the one that ranks first, because that has been up for
+/// long enough.
+#[inline(always)]
+pub fn returns<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    id: u8,
+) -> Result<bool, Verdict> {
+    let group = group(state);
+    let settled = group.settled(F::INDEX);
+    if settled == 0 {
+        return Ok(false);
+    }
+    let hash = F::hash(state.seed, group.policy(F::INDEX), ends);
+    let first = ranked::<F, T>(tables, group, hash)?;
+    Ok(first != id && (settled >> (first & 63)) & 1 == 1)
+}
+
+/// The uplink for a new flow: its relation's, else the one that its bucket ranks first.
+#[inline(always)]
+pub fn chosen<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+) -> Result<u8, Verdict> {
+    let group = group(state);
+    let policy = group.policy(F::INDEX);
+    let hash = F::hash(state.seed, policy, ends);
+    let first = ranked::<F, T>(tables, group, hash)?;
+    // Each flow is a relation of its own.
+    if policy as u64 == Policy::FiveTuple as u64 {
+        return Ok(first);
+    }
+    let now = pin::time(tables.now());
+    let relation = live(tables, state, hash, now);
+    let serves = (group.eligible(F::INDEX) >> relation.uplink()) & 1 == 1
+        && (group.settled(F::INDEX) >> (first & 63)) & 1 == 0;
+    if relation.is_some() && serves {
+        return Ok(relation.uplink());
+    }
+    put(tables, state, hash, Pin::new(hash, first, now), now);
+    Ok(first)
+}
+
+/// Keeps the relation of a flow that is in use; called now and then, not for each packet.
+#[inline(always)]
+pub fn touch<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    id: u8,
+    answered: bool,
+) {
+    let policy = group(state).policy(F::INDEX);
+    if policy as u64 == Policy::FiveTuple as u64 {
+        return;
+    }
+    let now = pin::time(tables.now());
+    let hash = F::hash(state.seed, policy, ends);
+    let old = live(tables, state, hash, now);
+    // Of two flows that are apart the one whose uplink serves the relation now keeps it.
+    if old.is_some() && old.uplink() != id {
+        return;
+    }
+    let direction = if answered {
+        Direction::Inward
+    } else {
+        Direction::Outward
+    };
+    let new = Pin::new(hash, id, now).used(now, direction, 0);
+    if new != old {
+        put(tables, state, hash, new, now);
+    }
+}
+
+#[inline(always)]
+fn ranked<F: Family, T: Tables>(
+    tables: &T,
+    group: &GroupWords,
+    hash: FlowHash,
+) -> Result<u8, Verdict> {
+    let row = tables
+        .row(group.rows() as u32 + hash.bucket())
+        .ok_or(Verdict::DropInternal)?;
+    rank::choose(row, group, F::INDEX, hash).ok_or(Verdict::ReplyUnreachable)
+}
+
+/// The pin of this hash, if its time is not up.
+#[inline(always)]
+fn live<T: Tables>(tables: &T, state: &SharedState, hash: FlowHash, now: u16) -> Pin {
+    let line = pin::line_of(hash, state.pin_lines as u32);
+    let pin = tables.find_pin(line, Pin::signature(hash));
+    if pin.is_expired(now, &state.timeouts) {
+        return Pin::NONE;
+    }
+    pin
+}
+
+#[inline(always)]
+fn put<T: Tables>(tables: &T, state: &SharedState, hash: FlowHash, pin: Pin, now: u16) {
+    let line = pin::line_of(hash, state.pin_lines as u32);
+    tables.put_pin(line, pin, now, &state.timeouts);
+}
