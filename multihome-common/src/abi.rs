@@ -22,6 +22,7 @@ use crate::{
     rate_limit::TokenBucket,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
+    way::steer::Ends,
 };
 
 /// One map: its name and the sizes that both sides rely on, in bytes and entries.
@@ -103,6 +104,10 @@ pub struct Scratch {
     pub key: FlowKey,
     /// A flow that is to be opened.
     pub opening: Opening,
+    /// An IPv4 flow whose uplink is asked for.
+    pub ends4: Ends<Address4>,
+    /// An IPv6 flow whose uplink is asked for.
+    pub ends6: Ends<Address6>,
     /// A datagram whose fragments are sought.
     pub datagram: Datagram,
     /// What is done with them.

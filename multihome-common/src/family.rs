@@ -13,7 +13,7 @@ use crate::{
     tables::Tables,
     uplink::{HostEntry, MODE_NPTV6, UplinkEntry},
     verdict::Verdict,
-    way::steer::Ends,
+    way::steer::{Ask, Ends},
     wire::{icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, protocol},
 };
 
@@ -70,6 +70,17 @@ pub trait Family {
         network: &Network<Self::Address>,
     ) -> Option<Ends<Self::Address>>;
 
+    /// Which uplink a flow takes.
+    ///
+    /// # Errors
+    /// See [`steer::answer`](crate::way::steer::answer).
+    fn steer<T: Tables>(
+        tables: &T,
+        state: &SharedState,
+        ends: &Ends<Self::Address>,
+        ask: Ask,
+    ) -> Result<u8, Verdict>;
+
     /// Whether the uplink gives this LAN address another prefix.
     fn has_prefix(uplink: &UplinkEntry, inside: Self::Address) -> bool;
 
@@ -89,10 +100,7 @@ pub trait Family {
     ///
     /// # Errors
     /// The verdict of a packet for an address of the prefix that no LAN address has.
-    fn inside_of(
-        uplink: &UplinkEntry,
-        address: Self::Address,
-    ) -> Result<Self::Address, Verdict>;
+    fn inside_of(uplink: &UplinkEntry, address: Self::Address) -> Result<Self::Address, Verdict>;
 
     /// Gives a packet from the uplink the LAN address `inside`; an ICMP error's quoted packet too.
     ///
@@ -259,6 +267,16 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn steer<T: Tables>(
+        tables: &T,
+        state: &SharedState,
+        ends: &Ends<Address4>,
+        ask: Ask,
+    ) -> Result<u8, Verdict> {
+        tables.steer4(state, ends, ask)
+    }
+
+    #[inline(always)]
     fn has_prefix(_: &UplinkEntry, _: Address4) -> bool {
         false
     }
@@ -409,6 +427,16 @@ impl Family for V6 {
     #[inline(always)]
     fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<Ends<Address6>> {
         prefixed::quoted_ends(packet, network.transport_at)
+    }
+
+    #[inline(always)]
+    fn steer<T: Tables>(
+        tables: &T,
+        state: &SharedState,
+        ends: &Ends<Address6>,
+        ask: Ask,
+    ) -> Result<u8, Verdict> {
+        tables.steer6(state, ends, ask)
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use crate::{
     address::{Address4, Address6, Class},
+    family::{V4, V6},
     flow::{
         FlowKey,
         fragment::{self, Course, Datagram, FragmentMemory},
@@ -15,6 +16,7 @@ use crate::{
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
+    way::steer::{self, Ask, Ends},
 };
 
 /// What the gateway makes itself; each kind has a rate limit of its own.
@@ -68,6 +70,20 @@ pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + Sized {
     /// The slot of a live flow.
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())
+    }
+    /// Which uplink an IPv4 flow takes.
+    ///
+    /// # Errors
+    /// See [`steer::answer`].
+    fn steer4(&self, state: &SharedState, ends: &Ends<Address4>, ask: Ask) -> Result<u8, Verdict> {
+        steer::answer::<V4, Self>(self, state, ends, ask)
+    }
+    /// Which uplink an IPv6 flow takes.
+    ///
+    /// # Errors
+    /// See [`steer::answer`].
+    fn steer6(&self, state: &SharedState, ends: &Ends<Address6>, ask: Ask) -> Result<u8, Verdict> {
+        steer::answer::<V6, Self>(self, state, ends, ask)
     }
     /// Prepares a flow to be opened by uplink `id`, with this outside end if it is not 0
     /// ([`Outside::word`]), else with one that is sought.

@@ -13,6 +13,7 @@ mod maps;
 mod packet;
 mod route;
 mod stages;
+mod steer;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},

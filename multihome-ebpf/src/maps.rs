@@ -34,9 +34,10 @@ use multihome_common::{
     tables::{Answer, Tables},
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
+    way::steer::{Ask, Ends},
 };
 
-use crate::{flows, route};
+use crate::{flows, route, steer};
 
 /// Every word that changes by one store. Written by the controller through memory it maps.
 #[map]
@@ -279,6 +280,16 @@ impl Tables for Maps {
     #[inline(always)]
     fn find_flow(&self, _: &SharedState, key: &FlowKey) -> Option<u32> {
         flows::find(key, self.now())
+    }
+
+    #[inline(always)]
+    fn steer4(&self, _: &SharedState, ends: &Ends<Address4>, ask: Ask) -> Result<u8, Verdict> {
+        steer::ask4(ends, ask)
+    }
+
+    #[inline(always)]
+    fn steer6(&self, _: &SharedState, ends: &Ends<Address6>, ask: Ask) -> Result<u8, Verdict> {
+        steer::ask6(ends, ask)
     }
 
     #[inline(always)]

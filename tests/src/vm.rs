@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use multihome::{
     config::XdpMode,
-    dataplane::{Dataplane, PROGRAM_LAN, PROGRAM_UPLINK},
+    dataplane::{Dataplane, PROGRAM_LAN, PROGRAM_UPLINK, Sizes},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -27,6 +27,11 @@ use report::Line;
 /// Packets at random: their seed, and how many an emulated machine runs in a few seconds.
 const SEED: u64 = 6;
 const PACKETS: usize = 500;
+/// Tables that are large enough for that.
+const SIZES: Sizes = Sizes {
+    flows: 1024,
+    addresses: 1,
+};
 /// The gateway's run directory in the machine.
 const RUN_DIR: &str = "/run/multihome";
 
@@ -64,7 +69,7 @@ fn examine() -> Result<()> {
 
 /// Loads both programs as the gateway does, and reports how much work the verifier had with each.
 fn verify() -> Result<()> {
-    let (mut dataplane, _undo) = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native)?;
+    let (mut dataplane, _undo) = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native, SIZES)?;
     for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
         let program = dataplane.ebpf_mut().program(name);
         let program: &Xdp = program

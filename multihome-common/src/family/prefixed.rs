@@ -91,7 +91,9 @@ fn quoted_at<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<usize
 
 #[inline(always)]
 fn read<P: Packet>(packet: &P, at: usize) -> Option<Address6> {
-    packet.bytes::<16>(at).map(|bytes| Address6::from_bytes(*bytes))
+    packet
+        .bytes::<16>(at)
+        .map(|bytes| Address6::from_bytes(*bytes))
 }
 
 #[inline(always)]

@@ -136,7 +136,11 @@ impl Pin {
             Direction::Outward => INBOUND,
             Direction::Inward => 0,
         };
-        let answered = if self.0 & INBOUND == answer { ANSWERED } else { 0 };
+        let answered = if self.0 & INBOUND == answer {
+            ANSWERED
+        } else {
+            0
+        };
         let timed = self.0 & !TIME | (now as u64) << TIME_SHIFT | answered;
         if tcp_flags & tcp::SYN != 0 {
             Self(timed & !(CONNECTION | CLOSED))

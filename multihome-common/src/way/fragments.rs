@@ -56,7 +56,11 @@ pub fn later<P: Packet, T: Tables>(
             let uplink = uplink_entry(tables, state, id)?;
             // Translation left the addresses of routed datagrams alone, so only the address tells.
             let translated = course.translated != datagram.addresses;
-            if translated && uplink.outside_place((course.translated >> 32) as u32).is_none() {
+            if translated
+                && uplink
+                    .outside_place((course.translated >> 32) as u32)
+                    .is_none()
+            {
                 return Err(Verdict::DropEarlyFragment);
             }
             if !state.is_alive(IPV4, id) && super::steer::group(state).eligible(IPV4) != 0 {

@@ -96,7 +96,15 @@ fn deliver<P: Packet, T: Tables>(
         .ok_or(Verdict::DropTruncated)?;
     if network.fragment {
         let translated = u64::from(network.source.0) << 32 | u64::from(address);
-        fragments::remember_inward(packet, tables, state, port, parsed, translated, (index, &host));
+        fragments::remember_inward(
+            packet,
+            tables,
+            state,
+            port,
+            parsed,
+            translated,
+            (index, &host),
+        );
     }
     hand_over::<V4, P>(packet, parsed, &host)
 }

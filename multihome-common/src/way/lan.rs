@@ -1,7 +1,11 @@
 //! From a LAN port: local traffic to the kernel, all else to the uplink that the flow is pinned to or
 //! its bucket ranks first.
 
-use super::{Decision, steer, steer::Ends, uplink_entry};
+use super::{
+    Decision, steer,
+    steer::{Ask, Ends},
+    uplink_entry,
+};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
@@ -62,7 +66,7 @@ fn steer<F: Family, P: Packet, T: Tables>(
         return Ok(Decision::OUTWARD);
     }
     let flags = steer::tcp_flags(packet, network);
-    let id = steer::pinned::<F, T>(tables, state, &Ends::outward(network), flags)?;
+    let id = F::steer(tables, state, &Ends::outward(network), Ask::pinned(flags))?;
     send::<F, P>(packet, parsed, uplink_entry(tables, state, id)?, id)
 }
 
@@ -80,7 +84,7 @@ pub fn steer_error<F: Family, P: Packet, T: Tables>(
         Some(ends) => ends,
         None => Ends::outward(network),
     };
-    let id = steer::owner::<F, T>(tables, state, &ends)?;
+    let id = F::steer(tables, state, &ends, Ask::owner())?;
     let uplink = uplink_entry(tables, state, id)?;
     if F::INDEX == IPV4 && uplink.mode[IPV4] == MODE_NAT44 {
         return Err(Verdict::DropUnknownError);

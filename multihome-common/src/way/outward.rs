@@ -5,7 +5,7 @@ use super::{
     Decision, fragments, lan,
     stages::UNKNOWN,
     steer,
-    steer::Ends,
+    steer::{Ask, Ends},
     uplink_entry,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub fn outward<P: Packet, T: Tables>(
         }
         if found.is_none() {
             let ends = Ends::outward(network);
-            let id = steer::owner::<V4, T>(tables, state, &ends)?;
+            let id = tables.steer4(state, &ends, Ask::owner())?;
             let uplink = uplink_entry(tables, state, id)?;
             if uplink.mode[IPV4] != MODE_NAT44 {
                 return untranslated(packet, tables, state, port, parsed, transport);
@@ -64,7 +64,15 @@ pub fn outward<P: Packet, T: Tables>(
             return Ok(Decision::OPEN);
         }
     }
-    send(packet, tables, state, port, parsed, found.unwrap_or(UNKNOWN), transport)
+    send(
+        packet,
+        tables,
+        state,
+        port,
+        parsed,
+        found.unwrap_or(UNKNOWN),
+        transport,
+    )
 }
 
 /// Translates a packet of a known flow, and sends it.
@@ -114,7 +122,8 @@ pub(super) fn note<P: Packet, T: Tables>(
     slot.note(Direction::Outward, now, flags, bytes);
     if pin::time(before) != pin::time(now) {
         let ends = Ends::outward(network);
-        steer::touch::<V4, T>(tables, state, &ends, slot.uplink(), slot.is_answered());
+        let ask = Ask::touch(slot.uplink(), slot.is_answered());
+        tables.steer4(state, &ends, ask)?;
     }
     Ok(())
 }
@@ -131,11 +140,19 @@ fn untranslated<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let flags = transport.tcp_flags();
-    let id = steer::pinned::<V4, T>(tables, state, &Ends::outward(network), flags)?;
+    let id = tables.steer4(state, &Ends::outward(network), Ask::pinned(flags))?;
     let uplink = uplink_entry(tables, state, id)?;
     if network.fragment && network.len <= usize::from(uplink.mtu) {
         let addresses = u64::from(network.source.0) << 32 | u64::from(network.destination.0);
-        fragments::remember_outward(packet, tables, state, port, parsed, addresses, (UNKNOWN, id));
+        fragments::remember_outward(
+            packet,
+            tables,
+            state,
+            port,
+            parsed,
+            addresses,
+            (UNKNOWN, id),
+        );
     }
     lan::send::<V4, P>(packet, parsed, uplink, id)
 }
@@ -208,10 +225,7 @@ fn has_outside(uplink: &UplinkEntry, slot: &FlowSlot) -> bool {
 /// # Errors
 /// The verdict of one that may not.
 #[inline(always)]
-pub(super) fn may_open(
-    network: &Network<Address4>,
-    transport: Transport,
-) -> Result<(), Verdict> {
+pub(super) fn may_open(network: &Network<Address4>, transport: Transport) -> Result<(), Verdict> {
     if network.protocol == protocol::TCP && transport.tcp_flags() & tcp::SYN == 0 {
         return Err(reset(transport));
     }

@@ -72,10 +72,7 @@ fn after_both<S: Stages>(stages: &mut S, mut decision: Decision) -> Decision {
 
 /// Runs a stage that may need a flow opened.
 #[inline(always)]
-fn opening<S: Stages>(
-    stages: &mut S,
-    mut stage: impl FnMut(&mut S, u32) -> Decision,
-) -> Decision {
+fn opening<S: Stages>(stages: &mut S, mut stage: impl FnMut(&mut S, u32) -> Decision) -> Decision {
     let decision = stage(stages, UNKNOWN);
     if decision != Decision::OPEN {
         return decision;

@@ -22,7 +22,8 @@ use crate::{
 pub const DEFAULT_GROUP: usize = 0;
 
 /// What a flow is told by, as seen from inside.
-#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Ends<A> {
     /// The LAN host.
     pub inside: A,
@@ -70,6 +71,77 @@ pub fn tcp_flags<P: Packet, A>(packet: &P, network: &Network<A>) -> u8 {
     }
 }
 
+/// What is asked about a flow's uplink.
+///
+/// One word, so that the kernel can hand it to a function of its own: the kind in bits 0 to 7, TCP's
+/// flags in bits 8 to 15, an uplink's id in bits 16 to 23, and in bit 24 whether the flow is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask(u32);
+
+impl Ask {
+    const PINNED: u32 = 0;
+    const OWNER: u32 = 1;
+    const NOTE: u32 = 2;
+    const TOUCH: u32 = 3;
+
+    /// See [`pinned`].
+    #[inline(always)]
+    pub const fn pinned(tcp_flags: u8) -> Self {
+        Self(Self::PINNED | (tcp_flags as u32) << 8)
+    }
+
+    /// See [`owner`].
+    #[inline(always)]
+    pub const fn owner() -> Self {
+        Self(Self::OWNER)
+    }
+
+    /// See [`note_inward`].
+    #[inline(always)]
+    pub const fn note_inward(id: u8, tcp_flags: u8) -> Self {
+        Self(Self::NOTE | (tcp_flags as u32) << 8 | (id as u32) << 16)
+    }
+
+    /// See [`touch`].
+    #[inline(always)]
+    pub const fn touch(id: u8, answered: bool) -> Self {
+        Self(Self::TOUCH | (id as u32) << 16 | (answered as u32) << 24)
+    }
+
+    /// The question as the word that [`Ask::from_word`] takes.
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The question that [`Ask::word`] gave.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+}
+
+/// Answers what is asked about a flow: its uplink.
+///
+/// # Errors
+/// The verdict of a packet that ends with its flow, or that no uplink can carry.
+#[inline(always)]
+pub fn answer<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    ask: Ask,
+) -> Result<u8, Verdict> {
+    let (flags, id) = ((ask.0 >> 8) as u8, (ask.0 >> 16) as u8 & 63);
+    match ask.0 & 0xff {
+        Ask::PINNED => return pinned::<F, T>(tables, state, ends, flags),
+        Ask::OWNER => return owner::<F, T>(tables, state, ends),
+        Ask::NOTE => note_inward::<F, T>(tables, state, ends, id, flags),
+        _ => touch::<F, T>(tables, state, ends, id, ask.0 >> 24 != 0),
+    }
+    Ok(id)
+}
+
 /// The group that decides.
 #[inline(always)]
 pub fn group(state: &SharedState) -> &GroupWords {
@@ -81,7 +153,7 @@ pub fn group(state: &SharedState) -> &GroupWords {
 /// # Errors
 /// The verdict of a packet that ends with its flow, or that no uplink can carry.
 #[inline(always)]
-pub fn pinned<F: Family, T: Tables>(
+fn pinned<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
@@ -111,7 +183,7 @@ pub fn pinned<F: Family, T: Tables>(
 /// # Errors
 /// The verdict when no uplink serves.
 #[inline(always)]
-pub fn owner<F: Family, T: Tables>(
+fn owner<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
@@ -127,7 +199,7 @@ pub fn owner<F: Family, T: Tables>(
 /// Notes a packet from the internet, by uplink `id`: a flow that nobody inside has begun leaves by the
 /// uplink that it came in by.
 #[inline(always)]
-pub fn note_inward<F: Family, T: Tables>(
+fn note_inward<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
@@ -204,7 +276,7 @@ pub fn returns<F: Family, T: Tables>(
 
 /// The uplink for a new flow: its relation's, else the one that its bucket ranks first.
 #[inline(always)]
-pub fn chosen<F: Family, T: Tables>(
+fn chosen<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
@@ -230,7 +302,7 @@ pub fn chosen<F: Family, T: Tables>(
 
 /// Keeps the relation of a flow that is in use; called now and then, not for each packet.
 #[inline(always)]
-pub fn touch<F: Family, T: Tables>(
+fn touch<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,

@@ -6,12 +6,12 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    limits::{FORWARDED_COLUMNS, MAX_UPLINKS},
-    verdict::Disposition,
     address::{Address4, Address6},
     family::{Family, V4, V6},
+    limits::{FORWARDED_COLUMNS, MAX_UPLINKS},
     sim::{Frame, SimTables},
     testing::{self, Form, GATEWAY, NEXT, Sample, forms, samples},
+    verdict::Disposition,
 };
 
 const LAN: u32 = 64;

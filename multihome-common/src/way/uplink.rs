@@ -1,6 +1,10 @@
 //! From an uplink: to the LAN host that the packet is for; all else is the kernel's.
 
-use super::{Decision, steer, steer::Ends, uplink_entry};
+use super::{
+    Decision, steer,
+    steer::{Ask, Ends},
+    uplink_entry,
+};
 use crate::{
     address::Class,
     family::{Family, V4, V6},
@@ -128,7 +132,8 @@ fn note<F: Family, P: Packet, T: Tables>(
     if F::may_answer(packet, network) {
         let flags = steer::tcp_flags(packet, network);
         let ends = Ends::inward(network, inside);
-        steer::note_inward::<F, T>(tables, state, &ends, id, flags);
+        // The answer is the uplink that was told.
+        let _ = F::steer(tables, state, &ends, Ask::note_inward(id, flags));
     }
 }
 

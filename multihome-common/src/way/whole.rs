@@ -72,7 +72,13 @@ fn either(result: Result<Decision, Verdict>) -> Decision {
 impl<P: Packet> Stages for Whole<'_, P> {
     fn outward(&mut self, flow: u32) -> Decision {
         let (tables, port) = (&*self.tables, self.port);
-        either(outward::outward(self.packet, tables, port, &self.parsed, flow))
+        either(outward::outward(
+            self.packet,
+            tables,
+            port,
+            &self.parsed,
+            flow,
+        ))
     }
 
     fn hairpin(&mut self, flow: u32) -> Decision {
@@ -84,7 +90,14 @@ impl<P: Packet> Stages for Whole<'_, P> {
     fn inward(&mut self, decision: Decision, flow: u32) -> Decision {
         let (tables, port) = (&*self.tables, self.port);
         let there = (decision.egress(), decision.pool());
-        either(inward::inward(self.packet, tables, port, &self.parsed, there, flow))
+        either(inward::inward(
+            self.packet,
+            tables,
+            port,
+            &self.parsed,
+            there,
+            flow,
+        ))
     }
 
     fn quoted(&mut self) -> Decision {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Until rules name others, all traffic belongs to this group.
-pub const GROUP: usize = multihome_common::way::lan::DEFAULT_GROUP;
+pub const GROUP: usize = multihome_common::way::steer::DEFAULT_GROUP;
 /// Neighbours that may wait to be asked for; what does not fit is asked for at a later tick.
 const MAX_RESOLVING: usize = 1024;
 

@@ -11,9 +11,12 @@ use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
 use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
-    flow::tag::{TagLine, WAYS},
+    flow::{
+        pin::PinLine,
+        tag::{TagLine, WAYS},
+    },
     limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS},
-    nat44::ports::{LINES, PortLine, SPACES},
+    nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
@@ -22,7 +25,7 @@ use multihome_common::{
 
 use super::{
     shared::Shared,
-    world::{self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, Side, World},
+    world::{self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, OUTSIDE, PIN_LINES, Side, World},
 };
 
 /// Room for what a program makes of a packet: an answer grows by its headers.
@@ -50,6 +53,7 @@ pub struct Kernel {
     uplinks: Array<MapData, UplinkEntry>,
     flow_tags: Shared,
     nat_ports: Shared,
+    pins: Shared,
     ports: Array<MapData, PortEntry>,
     hosts4: HashMap<MapData, u32, HostEntry>,
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
@@ -70,6 +74,7 @@ impl Kernel {
             .map_max_entries(abi::FLOW_TAGS, FLOW_BUCKETS)
             .map_max_entries(abi::FLOWS, FLOW_BUCKETS * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, SPACES * LINES)
+            .map_max_entries(abi::PINS, PIN_LINES)
             .load(OBJECT)
             .context("cannot load the object")?;
         for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
@@ -102,6 +107,8 @@ impl Kernel {
         for slot in [0, 1, 2, LAN_SLOT] {
             devices.set(slot, IFINDEX, None, 0)?;
         }
+        let mut outsides: HashMap<_, u32, u64> = take(abi::OUTSIDES)?.try_into()?;
+        outsides.insert(u32::from(OUTSIDE), 0, 0)?;
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
             uplinks: take(abi::UPLINKS)?.try_into()?,
@@ -113,6 +120,7 @@ impl Kernel {
                 &take(abi::NAT_PORTS)?,
                 (SPACES * LINES) as usize * size_of::<PortLine>(),
             )?,
+            pins: Shared::of(&take(abi::PINS)?, PIN_LINES as usize * size_of::<PinLine>())?,
             ports: take(abi::PORTS)?.try_into()?,
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
@@ -135,20 +143,32 @@ impl Kernel {
             .context("not counted")
     }
 
-    /// Makes the world what it says, with the rate limit's bucket full.
+    /// Makes the world what it says, without any flow.
     ///
     /// # Errors
     /// When a map cannot be written.
     pub fn enter(&mut self, world: &World, side: Side) -> Result<()> {
+        self.pins.clear();
+        if world.nat.is_some() {
+            self.flow_tags.clear();
+            self.nat_ports.clear();
+            for (line, place, word) in world.port_words() {
+                self.nat_ports.set(line * LINE + place, word);
+            }
+        }
+        self.change(world, side)
+    }
+
+    /// Makes the world what it says, with the flows that there are, and the rate limit's bucket full.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn change(&mut self, world: &World, side: Side) -> Result<()> {
         let mut state = self.state.get(&0, 0)?;
         world.write(&mut state);
         self.state.set(0, state, 0)?;
         for id in 0..3 {
             self.uplinks.set(u32::from(id) * 2, world.uplink(id), 0)?;
-        }
-        if world.nat.is_some() {
-            self.flow_tags.clear();
-            self.nat_ports.clear();
         }
         self.enter_port(world, side)?;
         self.hosts4

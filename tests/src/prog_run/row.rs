@@ -26,6 +26,8 @@ pub struct Row {
     pub world: World,
     /// Packets that go before, and what side they come in on.
     pub before: Vec<(Side, Vec<u8>)>,
+    /// What the programs are told while those pass, if it is not the same.
+    pub earlier: Option<World>,
     /// The packet in.
     pub input: Vec<u8>,
     /// The verdict.
@@ -57,6 +59,7 @@ impl Row {
             side,
             world,
             before: Vec::new(),
+            earlier: None,
             input,
             verdict,
             uplink: None,
@@ -73,6 +76,14 @@ impl Row {
     /// The same row after another packet.
     pub fn after(mut self, side: Side, packet: Vec<u8>) -> Self {
         self.before.push((side, packet));
+        self
+    }
+
+    /// The same row, with another world while the packets before it pass.
+    pub fn when_before(mut self, edit: impl FnOnce(&mut World)) -> Self {
+        let mut world = self.world.clone();
+        edit(&mut world);
+        self.earlier = Some(world);
         self
     }
 
@@ -97,10 +108,11 @@ impl Row {
     /// # Errors
     /// When a map cannot be written, or a program not run.
     pub fn enter(&self, kernel: &mut Kernel) -> Result<()> {
-        kernel.enter(&self.world, self.side)?;
+        let before = self.earlier.as_ref().unwrap_or(&self.world);
+        kernel.enter(before, self.side)?;
         if !self.before.is_empty() {
-            kernel.prepare(&self.before, &self.world)?;
-            kernel.enter_port(&self.world, self.side)?;
+            kernel.prepare(&self.before, before)?;
+            kernel.change(&self.world, self.side)?;
         }
         Ok(())
     }

@@ -48,6 +48,13 @@ impl Shared {
         })
     }
 
+    /// Sets a word, by its number.
+    pub fn set(&mut self, at: usize, word: u64) {
+        assert!((at + 1) * 8 <= self.len, "behind the map's end");
+        // SAFETY: the place is within the mapping, which is aligned to a page.
+        unsafe { self.start.cast::<u64>().add(at).write_volatile(word) };
+    }
+
     /// Fills it with zeroes.
     pub fn clear(&mut self) {
         // SAFETY: the mapping is `len` bytes long, and no program runs meanwhile.

@@ -6,12 +6,13 @@ use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
     flow::lifetime::Timeouts,
     limits::{BUCKETS, MAX_UPLINKS},
-    nat44::ports::PortRanges,
+    nat44::ports::{LINE, PortRanges, PortWord, Space, line_of},
+    nptv6::{Prefix, Translation},
     port::PortEntry,
     rank::RankRow,
     sim::SimTables,
-    state::{GroupWords, IPV4, SharedState},
-    uplink::{Hop, HostEntry, MODE_NAT44, UplinkEntry},
+    state::{GroupWords, IPV4, IPV6, SharedState},
+    uplink::{Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UplinkEntry},
 };
 
 /// The device that test runs come in on: the loopback device, which is always there.
@@ -66,6 +67,10 @@ pub struct World {
     pub host_mtu: u16,
     /// How the uplinks translate IPv4 addresses, if they do.
     pub nat: Option<Nat>,
+    /// The uplinks translate the LAN's IPv6 prefix, each to one of its own.
+    pub nptv6: bool,
+    /// The alive word of both families.
+    pub alive: u64,
 }
 
 /// How the uplinks translate, all alike.
@@ -77,8 +82,8 @@ pub struct Nat {
     pub addresses: u8,
     /// Buckets of the flow table that the programs are told of.
     pub buckets: u32,
-    /// The alive word.
-    pub alive: u64,
+    /// A port that is forwarded to the LAN host, and which of its ports.
+    pub forward: Option<(u16, u16)>,
 }
 
 impl Default for Nat {
@@ -87,13 +92,15 @@ impl Default for Nat {
             flags: 0,
             addresses: 1,
             buckets: FLOW_BUCKETS,
-            alive: 0b111,
+            forward: None,
         }
     }
 }
 
 /// Buckets of the flow table.
 pub const FLOW_BUCKETS: u32 = 64;
+/// Lines of the pin table.
+pub const PIN_LINES: u32 = 16;
 /// The outside address of every uplink.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
@@ -115,7 +122,24 @@ impl Default for World {
             },
             host_mtu: 1500,
             nat: None,
+            nptv6: false,
+            alive: 0b111,
         }
+    }
+}
+
+/// The LAN's IPv6 prefix, which uplinks translate.
+pub const INSIDE_PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+
+/// An uplink's IPv6 prefix.
+pub const fn outside_prefix(id: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xb0 + id as u16, 0, 0, 0, 0, 0)
+}
+
+fn prefix(address: Ipv6Addr) -> Prefix {
+    Prefix {
+        address: Address6::from_bytes(address.octets()),
+        length: 48,
     }
 }
 
@@ -200,6 +224,11 @@ impl World {
             entry.outside_count = nat.addresses;
             entry.outside[0] = OUTSIDE.into();
         }
+        if self.nptv6 {
+            entry.mode[IPV6] = MODE_NPTV6;
+            entry.prefix = Translation::new(prefix(INSIDE_PREFIX), prefix(outside_prefix(id)))
+                .expect("prefixes that can be translated");
+        }
         entry
     }
 
@@ -210,9 +239,32 @@ impl World {
         state.groups[0] = self.group;
         state.tracked = u64::from(self.nat.is_some());
         state.flow_buckets = nat.buckets.into();
-        state.alive[IPV4] = nat.alive;
+        state.alive = [self.alive; 2];
+        state.pin_lines = PIN_LINES.into();
         state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
         state.timeouts = Timeouts::default();
+    }
+
+    /// Tells tables in plain memory what this world has other than another.
+    pub fn tell(&self, tables: &mut SimTables, side: Side) {
+        self.write(&mut tables.state);
+        tables.add_port(self.port_of(side));
+        for id in 0..3 {
+            tables.uplinks[usize::from(id) * 2] = self.uplink(id);
+        }
+    }
+
+    /// Words of the port table that the controller has written: line, place in it, and word.
+    pub fn port_words(&self) -> Vec<(usize, usize, u64)> {
+        let forward = self.nat.and_then(|nat| nat.forward);
+        let words = forward.map(|(outside, inside)| {
+            let word = PortWord::forward(HOST4.into(), inside).0;
+            [Space::Tcp, Space::Udp].map(|space| {
+                let line = line_of(0, space, outside) as usize;
+                (line, usize::from(outside) % LINE, word)
+            })
+        });
+        words.into_iter().flatten().collect()
     }
 
     /// The LAN host's entry.
@@ -228,14 +280,17 @@ impl World {
     pub fn simulated(&self, side: Side) -> SimTables {
         let mut tables = SimTables::default();
         tables.track(FLOW_BUCKETS, 1);
-        self.write(&mut tables.state);
-        tables.add_port(self.port_of(side));
+        tables.pin(PIN_LINES);
+        if self.nat.is_some() {
+            tables.outsides.insert(Address4(OUTSIDE.into()), (0, 0));
+        }
+        for (line, place, word) in self.port_words() {
+            tables.port_lines[line].0[place].store(word);
+        }
+        self.tell(&mut tables, side);
         *tables.addresses4 = AddressTable::new(&segments4()).expect("it has room");
         *tables.addresses6 = AddressTable::new(&segments6()).expect("it has room");
         tables.rows = (0..BUCKETS).map(row).collect();
-        for id in 0..3 {
-            tables.uplinks[usize::from(id) * 2] = self.uplink(id);
-        }
         tables
             .hosts4
             .insert(Address4::from_bytes(HOST4.octets()), self.host());

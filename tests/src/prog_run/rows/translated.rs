@@ -302,12 +302,7 @@ pub fn rows() -> Vec<Row> {
             reset(&ack, 777),
         ))
         .after(Side::Lan, syn.clone())
-        .within(|world| {
-            world.nat = Some(Nat {
-                alive: 0b110,
-                ..Nat::default()
-            });
-        }),
+        .within(|world| world.alive = 0b110),
         stays(
             "a reset of a connection that nobody knows is dropped",
             Side::Lan,
