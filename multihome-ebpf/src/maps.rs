@@ -111,7 +111,8 @@ static PINS: Array<PinLine> = Array::with_max_entries(SIZED_AT_START as u32, BPF
 
 /// What was done with the first fragments of datagrams. Written by the programs alone.
 #[map]
-static FRAGMENTS: Array<FragmentSlot> = Array::with_max_entries(FRAGMENT_SLOTS as u32, 0);
+static FRAGMENTS: Array<FragmentSlot> =
+    Array::with_max_entries(FRAGMENT_SLOTS as u32, BPF_F_MMAPABLE);
 
 /// Whose outside addresses are: uplink id << 16 | part of the port table. Written by the controller.
 #[map]

@@ -1,6 +1,6 @@
 //! Later fragments of IPv4 datagrams while uplinks translate: they go the way of the first one.
 
-use super::{Decision, lan, stages::UNKNOWN, uplink::hand_over, uplink_entry};
+use super::{Decision, lan, stages::UNKNOWN, steer, uplink::hand_over, uplink_entry};
 use crate::{
     checksum::Difference,
     family::V4,
@@ -13,7 +13,7 @@ use crate::{
     port::PortEntry,
     state::{IPV4, SharedState},
     tables::Tables,
-    uplink::HostEntry,
+    uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
     wire::ipv4,
 };
@@ -49,26 +49,37 @@ pub fn later<P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::DropHopLimit);
     }
+    let uplink = match course.uplink() {
+        Some(id) => Some((id, still_serves(tables, state, &course, &datagram, id)?)),
+        None => None,
+    };
     note(packet, tables, &course, datagram.addresses);
     rewrite(packet, parsed, datagram.addresses, course.translated).ok_or(Verdict::DropTruncated)?;
-    match course.uplink() {
-        Some(id) => {
-            let uplink = uplink_entry(tables, state, id)?;
-            // Translation left the addresses of routed datagrams alone, so only the address tells.
-            let translated = course.translated != datagram.addresses;
-            if translated
-                && uplink
-                    .outside_place((course.translated >> 32) as u32)
-                    .is_none()
-            {
-                return Err(Verdict::DropEarlyFragment);
-            }
-            if !state.is_alive(IPV4, id) && super::steer::group(state).eligible(IPV4) != 0 {
-                return Err(Verdict::DropEarlyFragment);
-            }
-            lan::send::<V4, P>(packet, parsed, uplink, id)
-        }
+    match uplink {
+        Some((id, uplink)) => lan::send::<V4, P>(packet, parsed, uplink, id),
         None => hand_over::<V4, P>(packet, parsed, &course.host),
+    }
+}
+
+/// The uplink that a datagram's first fragment left by, if the others can follow.
+#[inline(always)]
+fn still_serves<'t, T: Tables>(
+    tables: &'t T,
+    state: &SharedState,
+    course: &Course,
+    datagram: &Datagram,
+    id: u8,
+) -> Result<&'t UplinkEntry, Verdict> {
+    let uplink = uplink_entry(tables, state, id)?;
+    let translated = course.translated != datagram.addresses;
+    let outside = (course.translated >> 32) as u32;
+    let has_outside = !translated || uplink.outside_place(outside).is_some();
+    // The rest of a datagram is of no use over another uplink.
+    let serves = state.is_alive(IPV4, id) || steer::group(state).eligible(IPV4) == 0;
+    if has_outside && serves {
+        Ok(uplink)
+    } else {
+        Err(Verdict::DropEarlyFragment)
     }
 }
 

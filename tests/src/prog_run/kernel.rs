@@ -12,10 +12,11 @@ use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
     flow::{
+        fragment::FragmentSlot,
         pin::PinLine,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS},
+    limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS, FRAGMENT_SLOTS},
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
@@ -54,6 +55,7 @@ pub struct Kernel {
     flow_tags: Shared,
     nat_ports: Shared,
     pins: Shared,
+    fragments: Shared,
     ports: Array<MapData, PortEntry>,
     hosts4: HashMap<MapData, u32, HostEntry>,
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
@@ -121,6 +123,10 @@ impl Kernel {
                 (SPACES * LINES) as usize * size_of::<PortLine>(),
             )?,
             pins: Shared::of(&take(abi::PINS)?, PIN_LINES as usize * size_of::<PinLine>())?,
+            fragments: Shared::of(
+                &take(abi::FRAGMENTS)?,
+                FRAGMENT_SLOTS * size_of::<FragmentSlot>(),
+            )?,
             ports: take(abi::PORTS)?.try_into()?,
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
@@ -152,6 +158,7 @@ impl Kernel {
         if world.nat.is_some() {
             self.flow_tags.clear();
             self.nat_ports.clear();
+            self.fragments.clear();
             for (line, place, word) in world.port_words() {
                 self.nat_ports.set(line * LINE + place, word);
             }

@@ -36,6 +36,10 @@ pub fn all_rows() -> Vec<Row> {
         rows::dropped::rows(),
         rows::translated::rows(),
         rows::quoted::rows(),
+        rows::fragments::rows(),
+        rows::forwarded_ports::rows(),
+        rows::pinned::rows(),
+        rows::prefixed::rows(),
     ]
     .concat()
 }

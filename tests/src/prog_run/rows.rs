@@ -3,7 +3,11 @@
 pub mod answers;
 pub mod delivery;
 pub mod dropped;
+pub mod forwarded_ports;
+pub mod fragments;
 pub mod passed;
+pub mod pinned;
+pub mod prefixed;
 pub mod quoted;
 pub mod steering;
 pub mod translated;

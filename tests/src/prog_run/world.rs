@@ -84,6 +84,8 @@ pub struct Nat {
     pub buckets: u32,
     /// A port that is forwarded to the LAN host, and which of its ports.
     pub forward: Option<(u16, u16)>,
+    /// It is forwarded to a host that is not known instead.
+    pub stranger: bool,
 }
 
 impl Default for Nat {
@@ -93,6 +95,7 @@ impl Default for Nat {
             addresses: 1,
             buckets: FLOW_BUCKETS,
             forward: None,
+            stranger: false,
         }
     }
 }
@@ -256,9 +259,10 @@ impl World {
 
     /// Words of the port table that the controller has written: line, place in it, and word.
     pub fn port_words(&self) -> Vec<(usize, usize, u64)> {
-        let forward = self.nat.and_then(|nat| nat.forward);
-        let words = forward.map(|(outside, inside)| {
-            let word = PortWord::forward(HOST4.into(), inside).0;
+        let nat = self.nat.unwrap_or_default();
+        let host = if nat.stranger { STRANGER4 } else { HOST4 };
+        let words = nat.forward.map(|(outside, inside)| {
+            let word = PortWord::forward(host.into(), inside).0;
             [Space::Tcp, Space::Udp].map(|space| {
                 let line = line_of(0, space, outside) as usize;
                 (line, usize::from(outside) % LINE, word)

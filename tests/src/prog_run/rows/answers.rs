@@ -40,7 +40,7 @@ pub(super) fn answer4(frame: &[u8], kind: u8, code: u8, rest: u32) -> Vec<u8> {
     back(frame, at, &[header.to_bytes().as_slice(), &body].concat())
 }
 
-fn answer6(frame: &[u8], kind: u8, rest: u32) -> Vec<u8> {
+pub(super) fn answer6(frame: &[u8], kind: u8, rest: u32) -> Vec<u8> {
     let at = network_at(frame);
     let payload = usize::from(u16::from_be_bytes([frame[at + 4], frame[at + 5]]));
     let packet = &frame[at..at + 40 + payload];
