@@ -199,6 +199,8 @@ pub fn segments6() -> Vec<(Address6, Class)> {
         at("2001:db8:1::", Class::Gateway),
         at("2001:db8:1::2", Class::Lan),
         at("2001:db8:1:1::", Class::Internet),
+        at("2001:db8:b0::", Class::Outside),
+        at("2001:db8:b3::", Class::Internet),
         at("2001:db8:aaaa::", Class::OnLink),
         at("2001:db8:aaab::", Class::Internet),
         at("fe80::", Class::Special),
