@@ -110,7 +110,7 @@ fn reads_every_key() {
         GroupConfig {
             hash: Some(HashPolicy::Src),
             on_uplink_loss: OnUplinkLoss::Hold,
-            failback: Some(Failback::Sticky),
+            failback: Failback::Sticky,
             failback_after: Duration::from_secs(60),
         }
     );
@@ -239,7 +239,7 @@ fn flags_stand_over_the_file() {
             uplink("dsl=ppp0"),
         ],
         probe_interval: Some("1s".parse().expect("a duration")),
-        failback: Some(Failback::Immediate),
+        failback: Failback::Immediate,
         failback_after: Some("0s".parse().expect("a duration")),
         fall: Some("4".parse().expect("a number")),
         metrics_listen: Some("off".parse().expect("off is allowed")),
@@ -252,7 +252,7 @@ fn flags_stand_over_the_file() {
         GroupConfig {
             hash: Some(HashPolicy::Src),
             on_uplink_loss: OnUplinkLoss::Hold,
-            failback: Some(Failback::Immediate),
+            failback: Failback::Immediate,
             failback_after: Duration::ZERO,
         }
     );

@@ -23,7 +23,7 @@ impl Settled {
     pub fn new(group: &GroupConfig, word: u64, now: Instant) -> Self {
         Self {
             word,
-            after: match group.failback.unwrap_or(Failback::Sticky) {
+            after: match group.failback {
                 Failback::Sticky => None,
                 Failback::Immediate => Some(group.failback_after),
             },
@@ -57,7 +57,7 @@ impl Settled {
 mod tests {
     use super::*;
 
-    fn group(failback: Option<Failback>, after: u64) -> GroupConfig {
+    fn group(failback: Failback, after: u64) -> GroupConfig {
         GroupConfig {
             failback,
             failback_after: Duration::from_secs(after),
@@ -80,9 +80,9 @@ mod tests {
     #[test]
     fn by_default_flows_stay_where_they_are() {
         let steps = [(0, 0b11), (100, 0b11), (0, 0b10), (100, 0b11)];
-        assert_eq!(words(group(None, 0), 0, &steps), [0; 4]);
+        assert_eq!(words(group(Failback::default(), 0), 0, &steps), [0; 4]);
         assert_eq!(
-            words(group(Some(Failback::Sticky), 0), 0b11, &steps),
+            words(group(Failback::Sticky, 0), 0b11, &steps),
             [0; 4]
         );
     }
@@ -98,28 +98,28 @@ mod tests {
             (9, 0b11),
             (1, 0b11),
         ];
-        let words = words(group(Some(Failback::Immediate), 10), 0, &steps);
+        let words = words(group(Failback::Immediate, 10), 0, &steps);
         assert_eq!(words, [0, 0, 0b11, 0b10, 0b10, 0b10, 0b11]);
     }
 
     #[test]
     fn a_flap_begins_the_time_anew() {
         let steps = [(0, 1), (9, 0), (0, 1), (9, 1), (1, 1)];
-        let words = words(group(Some(Failback::Immediate), 10), 0, &steps);
+        let words = words(group(Failback::Immediate, 10), 0, &steps);
         assert_eq!(words, [0, 0, 0, 0, 1]);
     }
 
     #[test]
     fn without_a_time_to_wait_an_uplink_is_settled_when_it_is_up() {
         let steps = [(0, 0b01), (0, 0b10), (0, 0b11)];
-        let words = words(group(Some(Failback::Immediate), 0), 0, &steps);
+        let words = words(group(Failback::Immediate, 0), 0, &steps);
         assert_eq!(words, [0b01, 0b10, 0b11]);
     }
 
     #[test]
     fn a_restart_keeps_what_was_settled_and_is_still_up() {
         let steps = [(0, 0b101), (9, 0b111), (1, 0b111)];
-        let words = words(group(Some(Failback::Immediate), 10), 0b011, &steps);
+        let words = words(group(Failback::Immediate, 10), 0b011, &steps);
         assert_eq!(words, [0b001, 0b001, 0b101]);
     }
 }

@@ -132,7 +132,7 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
         settle: SETTLE,
         adopted: None,
         group: GroupConfig {
-            failback: Some(Failback::Immediate),
+            failback: Failback::Immediate,
             failback_after: FAILBACK_AFTER,
             ..GroupConfig::default()
         },

@@ -261,7 +261,7 @@ fn flows_go_back_to_an_uplink_that_has_been_up_for_long_enough() {
     story.wait(TICK);
     assert_eq!(story.settled, 0b11);
     let mut sticky = settings(vec![uplink_config("fiber", "fiber0", 1)]);
-    sticky.group.failback = Some(Failback::Sticky);
+    sticky.group.failback = Failback::Sticky;
     let mut story = Story::begin_with(kernel(), sticky);
     story.wait(FAILBACK_AFTER * 2);
     assert_eq!(story.settled, 0);
