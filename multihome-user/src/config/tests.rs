@@ -239,7 +239,7 @@ fn flags_stand_over_the_file() {
             uplink("dsl=ppp0"),
         ],
         probe_interval: Some("1s".parse().expect("a duration")),
-        failback: Failback::Immediate,
+        failback: Some(Failback::Immediate),
         failback_after: Some("0s".parse().expect("a duration")),
         fall: Some("4".parse().expect("a number")),
         metrics_listen: Some("off".parse().expect("off is allowed")),

@@ -81,10 +81,7 @@ mod tests {
     fn by_default_flows_stay_where_they_are() {
         let steps = [(0, 0b11), (100, 0b11), (0, 0b10), (100, 0b11)];
         assert_eq!(words(group(Failback::default(), 0), 0, &steps), [0; 4]);
-        assert_eq!(
-            words(group(Failback::Sticky, 0), 0b11, &steps),
-            [0; 4]
-        );
+        assert_eq!(words(group(Failback::Sticky, 0), 0b11, &steps), [0; 4]);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use super::{story::settings, *};
 
 fn asked(actions: &[Action]) -> Vec<IpAddr> {
-    let asked = actions.iter().filter_map(|action| match action {
-        Action::Resolve(1, address) => Some(*address),
-        _ => None,
+    let asked = actions.iter().filter_map(|action| {
+        let Action::Resolve(1, address) = action else {
+            return None;
+        };
+        Some(*address)
     });
     asked.collect()
 }

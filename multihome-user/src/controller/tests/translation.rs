@@ -53,9 +53,11 @@ fn both_auto() -> Settings {
 
 /// The last entry of an uplink among these actions.
 fn entry(actions: &[Action], id: u8) -> Option<UplinkEntry> {
-    let mut entries = actions.iter().filter_map(|action| match action {
-        Action::SetUplink(of, entry) if *of == id => Some(*entry),
-        _ => None,
+    let mut entries = actions.iter().filter_map(|action| {
+        let Action::SetUplink(of, entry) = action else {
+            return None;
+        };
+        (*of == id).then_some(*entry)
     });
     entries.next_back()
 }
@@ -88,9 +90,11 @@ fn a_private_lan_is_translated_to_each_devices_own_address() {
         let address = Ipv4Addr::new(192, 0, 2, id * 4 + 2);
         assert!(actions.contains(&Action::SetOutside(address, Some(owner))));
     }
-    let told = actions.iter().filter_map(|action| match action {
-        Action::Treats(id, IPV4, treatment) => Some((*id, treatment.to_string())),
-        _ => None,
+    let told = actions.iter().filter_map(|action| {
+        let Action::Treats(id, IPV4, treatment) = action else {
+            return None;
+        };
+        Some((*id, treatment.to_string()))
     });
     let words = |n: u8| (n, format!("translated to 192.0.2.{} (nat44)", n * 4 + 2));
     assert_eq!(told.collect::<Vec<_>>(), [words(0), words(1)]);
@@ -181,9 +185,11 @@ fn configured_outside_addresses_are_the_gateways_own_wherever_they_lie() {
         assert!(actions.contains(&Action::SetOutside(address, Some(owner))));
         assert!(controller.knows_outside(address));
     }
-    let own = actions.iter().find_map(|action| match action {
-        Action::SetSegments(IPV4, segments) => Some(segments.clone()),
-        _ => None,
+    let own = actions.iter().find_map(|action| {
+        let Action::SetSegments(IPV4, segments) = action else {
+            return None;
+        };
+        Some(segments.clone())
     });
     let own = own.expect("the table is written");
     let start = u128::from(addresses[0].to_bits());
