@@ -89,7 +89,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Probes")]
     pub rise: Option<ProbeCount>,
 
-    /// What of a packet chooses its uplink [default: src-dst when IPv4 is translated, else 5-tuple]
+    /// What of a packet chooses its uplink [default: src-dst when addresses are translated, else
+    /// 5-tuple]
     #[arg(long, value_name = "5-tuple|src-dst|src", help_heading = "Flows")]
     pub hash: Option<HashPolicy>,
 
@@ -97,8 +98,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "reset|hold", help_heading = "Flows")]
     pub on_uplink_loss: Option<OnUplinkLoss>,
 
-    /// Leave flows where they are when their uplink returns, or move them back [default: sticky
-    /// for translated flows, immediate for routed ones]
+    /// Leave flows where they are when their uplink returns, or move them back [default: sticky]
     #[arg(long, value_name = "sticky|immediate", help_heading = "Flows")]
     pub failback: Option<Failback>,
 
@@ -243,6 +243,7 @@ mod tests {
             format!("[default: {}]", crate::config::DEFAULT_METRICS_LISTEN),
             format!("[default: {}]", XdpMode::default().name()),
             format!("[default: {}]", OnUplinkLoss::default().name()),
+            format!("[default: {}]", Failback::default().name()),
             "[default: 10s]".to_owned(),
         ] {
             assert!(text.contains(&default), "{default} is not in: {text}");

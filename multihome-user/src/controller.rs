@@ -3,19 +3,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
 use multihome_common::{
-    limits::MAX_OUTSIDE,
     port::PortEntry,
     state::{IPV4, IPV6},
     uplink::{HostEntry, UplinkEntry},
 };
 
 use crate::{
-    config::{Filtering, Unasked, UplinkConfig},
+    config::{Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
     health::HealthSettings,
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
@@ -23,18 +22,23 @@ use crate::{
 };
 
 mod action;
+mod forwards;
 mod hosts;
 mod neighbours;
 pub mod path;
 mod refresh;
+pub mod settled;
 #[cfg(test)]
 mod tests;
 mod translation;
 pub mod words;
 
 pub use action::{Action, PathChange, UplinkChange};
+use forwards::Forwards;
 use path::Path;
 use refresh::tiers;
+use settled::Settled;
+pub use translation::Treatment;
 use words::Words;
 
 /// The families, in the order of every pair of words.
@@ -55,13 +59,21 @@ pub struct Settings {
     pub settle: Duration,
     /// What an earlier controller left, if one did.
     pub adopted: Option<Adopted>,
-    /// Whose packets reach the LAN through translated ports, and what else comes in unasked.
+    /// How flows are spread, and moved.
+    pub group: GroupConfig,
+    /// How addresses are translated.
     pub translation: Translation,
+    /// Hosts of the LAN that forwards lead to.
+    pub forwards: Vec<Ipv4Addr>,
 }
 
-/// How uplinks that translate treat what comes in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How addresses are translated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Translation {
+    /// The first part of the port table of each uplink that may translate IPv4, by its id.
+    pub pools: BTreeMap<u8, u16>,
+    /// The LAN's own IPv6 prefix.
+    pub inside_prefix: Option<Ipv6Prefix>,
     /// Whose packets reach the host behind a port.
     pub filtering: Filtering,
     /// What becomes of what nobody asked for.
@@ -77,6 +89,10 @@ pub struct Adopted {
     pub alive: [u64; 2],
     /// The eligible words.
     pub eligible: [u64; 2],
+    /// The settled words.
+    pub settled: [u64; 2],
+    /// Which families' flows were looked up; bit n = family n.
+    pub tracked: u64,
 }
 
 /// What happened.
@@ -94,6 +110,8 @@ pub enum Event {
     ProbeSent(TargetId),
     /// A probe's fate is known.
     Probe(ProbeEvent),
+    /// All of the flow table was swept, and so many flows are left in it.
+    Swept(u64),
     /// Time passed.
     Tick,
 }
@@ -105,8 +123,13 @@ pub struct Uplink {
     pub id: u8,
     /// What the operator said of it.
     pub config: UplinkConfig,
-    /// The part of the port table of its first outside address.
+    /// The part of the port table of its first outside address; the others' follow. Meaningless
+    /// for an uplink that cannot translate IPv4.
     pub pool: u16,
+    /// What it does with addresses, by family.
+    pub treatments: [Treatment; 2],
+    /// What was told of that.
+    treatments_told: [Option<Treatment>; 2],
     /// Its paths, by family.
     pub paths: [Path; 2],
     /// The device, if it is there.
@@ -142,9 +165,14 @@ pub struct Controller {
     lan: Vec<(u32, String)>,
     tiers: Vec<u64>,
     words: [Words; 2],
+    settled: [Settled; 2],
     applied: Applied,
     behind: Behind,
+    group: GroupConfig,
     translation: Translation,
+    /// The LAN's IPv4 addresses are private, or were when it last had any.
+    lan_is_private: bool,
+    forwards: Forwards,
 }
 
 /// What changed in the kernel's tables and was not acted on yet.
@@ -162,6 +190,9 @@ struct Behind {
 #[derive(Debug, Default)]
 struct Applied {
     alive: [u64; 2],
+    tracked: u64,
+    conduct: Option<u64>,
+    outsides: BTreeMap<Ipv4Addr, u64>,
     uplinks: BTreeMap<u8, UplinkEntry>,
     attached: BTreeMap<u32, u32>,
     ports: BTreeMap<u32, PortEntry>,
@@ -194,9 +225,14 @@ impl Controller {
                         now,
                     )
                 }),
-                // As many parts as an uplink may have addresses, so that none moves when another
-                // uplink gets one more.
-                pool: u16::from(id) * MAX_OUTSIDE as u16,
+                pool: settings
+                    .translation
+                    .pools
+                    .get(&id)
+                    .copied()
+                    .unwrap_or(u16::MAX),
+                treatments: Default::default(),
+                treatments_told: Default::default(),
                 config,
                 link: None,
                 up: false,
@@ -205,18 +241,23 @@ impl Controller {
                 told: false,
             })
             .collect();
-        let eligible = adopted.unwrap_or_default().eligible;
+        let left = adopted.unwrap_or_default();
         Self {
             tiers: tiers(&uplinks),
             uplinks,
             lan: settings.lan,
-            words: FAMILIES.map(|f| Words::new(eligible[f], 0, settings.settle, now)),
+            words: FAMILIES.map(|f| Words::new(left.eligible[f], 0, settings.settle, now)),
+            settled: FAMILIES.map(|f| Settled::new(&settings.group, left.settled[f], now)),
             applied: Applied {
-                alive: adopted.unwrap_or_default().alive,
+                alive: left.alive,
+                tracked: left.tracked,
                 ..Applied::default()
             },
             behind: Behind::default(),
+            group: settings.group,
             translation: settings.translation,
+            lan_is_private: false,
+            forwards: Forwards::new(settings.forwards),
             net,
         }
     }
@@ -275,8 +316,10 @@ impl Controller {
     pub fn begin(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = self.refresh(true, now);
         actions.extend(self.refresh_segments());
+        self.behind.tables = false;
         actions.extend(self.refresh_hosts());
         actions.extend(self.resolve_next_hops(true));
+        actions.extend(self.find_forward_hosts(now));
         actions
     }
 
@@ -298,10 +341,12 @@ impl Controller {
             }
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => self.handle_probe(event, now),
+            Event::Swept(live) => self.swept(live),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
                 actions.extend(self.resolve_next_hops(false));
                 actions.extend(self.check_stale_hosts());
+                actions.extend(self.find_forward_hosts(now));
                 actions
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use clap::Parser as _;
 use multihome::{
     cli::{Cli, Command, DetachArgs, RunArgs, StatusArgs},
-    config::Config,
+    config::{Config, check_ports},
     control::{
         client::{self, ControlError},
         protocol::{Request, Response},
@@ -19,7 +19,7 @@ use multihome::{
     },
     dataplane,
     exit::{self, Classify, ExitClass},
-    logging, run,
+    kernel_ports, logging, run,
     run_dir::RunDir,
     status,
 };
@@ -69,6 +69,7 @@ fn start(args: &RunArgs) -> Result<(), Failure> {
     logging::init(args.log.as_deref(), args.verbose)?;
     let config = Config::load(args.config.as_deref(), args.flags())?;
     if args.check {
+        check_ports(&config, kernel_ports::read()?)?;
         return print(&config.to_toml());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

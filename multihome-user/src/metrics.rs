@@ -26,7 +26,7 @@ mod families;
 mod process;
 
 pub use counters::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic};
-use families::Families;
+use families::{ENDED, EXPIRED, Families};
 
 /// The form of [`Metrics::render`]'s text, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -192,6 +192,36 @@ impl Metrics {
             .lan_hosts
             .with_label_values(&[family_label(family)])
             .set(count as f64);
+    }
+
+    /// So many flows go over an uplink, and have so many outside ports.
+    pub fn flows(&self, uplink: &str, flows: u64, ports: u64) {
+        if self.knows(uplink) {
+            let labels = [uplink];
+            let Families {
+                flows: shown,
+                nat_ports,
+                ..
+            } = &self.families;
+            shown.with_label_values(&labels).set(flows as f64);
+            nat_ports.with_label_values(&labels).set(ports as f64);
+        }
+    }
+
+    /// The flow table has so many places.
+    pub fn flow_table_capacity(&self, places: u32) {
+        self.families.flow_capacity.set(places.into());
+    }
+
+    /// So many more flows were taken away: because their time was up, and because they could not go
+    /// on.
+    pub fn flows_swept(&self, expired: u64, ended: u64) {
+        for (reason, count) in [(EXPIRED, expired), (ENDED, ended)] {
+            self.families
+                .flows_swept
+                .with_label_values(&[reason])
+                .inc_by(count);
+        }
     }
 
     /// The kernel dropped netlink events, and its tables were read anew.

@@ -1,7 +1,10 @@
 //! The loop around the controller: starts everything in order, feeds it events, carries out its
 //! actions, and ends as it was asked to.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
@@ -10,14 +13,15 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, check_ports},
     control::{
         protocol::{Request, Response},
         server::{ControlServer, Exchange},
     },
     controller::{Controller, Event, TICK},
-    dataplane::{self, CounterReader, Dataplane, DataplaneError, Sizes},
+    dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     heartbeat::Heartbeat,
+    kernel_ports,
     netlink::{NetEvent, NetState, Noticed, Watcher},
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
@@ -27,10 +31,13 @@ use crate::{
 mod error;
 mod executor;
 mod pace;
+mod pools;
 mod prepared;
 mod report;
+mod slices;
 mod slots;
 mod telemetry;
+mod upkeep;
 
 pub use error::RunError;
 use executor::{Executor, Outcome};
@@ -38,6 +45,7 @@ use pace::Pace;
 use prepared::Prepared;
 use report::{Names, Shares, Sources};
 use telemetry::Telemetry;
+use upkeep::Upkeep;
 
 /// How long a first start waits for the next hops' MACs before it takes traffic over.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -62,6 +70,7 @@ enum End {
 /// # Errors
 /// See [`RunError`]. After an error at the start nothing is attached that was not before.
 pub async fn run(config: Config) -> Result<(), RunError> {
+    let ports = ports_for_flows(&config)?;
     privilege::check()?;
     let started = Instant::now();
     let run_dir = RunDir::take(&config.run_dir)?;
@@ -75,16 +84,24 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
     let sizes = Sizes {
         flows: config.nat.flows,
-        addresses: 1,
+        pools: pools::all(&config),
     };
     let (mut dataplane, undo) = Dataplane::open(&config.run_dir, config.xdp_mode, sizes)?;
     let reader = dataplane.counters()?;
     telemetry::follow_kernel_log(dataplane.ebpf_mut());
-    let prepared = Prepared::new(&config, &mut dataplane)?;
+    let prepared = Prepared::new(&config, &ports, &mut dataplane)?;
+    tell_of_other_sizes(sizes, &dataplane);
     let prober = Prober::start(ProbeSettings {
         interval: config.probe.interval,
         timeout: config.probe.timeout,
     })?;
+    let plan = PortPlan {
+        ranges: ports,
+        own_query: Some(prober.ident()),
+        ..PortPlan::default()
+    };
+    let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
+    telemetry.flow_table(dataplane.flows.capacity());
     let mut controller = Controller::new(prepared.settings(&config), net, Instant::now());
     let mut executor = Executor::new(dataplane)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
@@ -99,6 +116,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         reader,
         shares: Shares::default(),
         pace: Pace::new(Instant::now()),
+        upkeep,
         started,
         heartbeat,
         ticks: 0,
@@ -138,6 +156,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             Some(report) = gateway.prober.next() => gateway.handle_report(report)?,
             () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
                 if tables_at.is_some() => gateway.compare_tables()?,
+            () = sleep_until(gateway.upkeep.due().into()) => gateway.keep_up()?,
             _ = tick.tick() => gateway.tick()?,
             exchange = control.next() => {
                 if let Some(reply) = gateway.answer(exchange)? {
@@ -169,6 +188,28 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tracing::info!("the controller ends; the dataplane goes on as last decided");
     }
     Ok(())
+}
+
+/// The ports that translated flows may get.
+fn ports_for_flows(config: &Config) -> Result<Vec<RangeInclusive<u16>>, RunError> {
+    let kernel = kernel_ports::read()?;
+    check_ports(config, kernel.clone())?;
+    let ports = kernel_ports::for_flows(&config.nat.ports, &kernel);
+    if ports.is_empty() && pools::all(config) > 0 {
+        return Err(RunError::NoPorts);
+    }
+    Ok(ports)
+}
+
+/// Says so when tables that were adopted are not as large as configured.
+fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
+    let (buckets, capacity) = (dataplane.flows.buckets(), dataplane.flows.capacity());
+    if wanted.buckets() != buckets {
+        tracing::warn!(
+            "the flow table keeps the {capacity} places that it was made with; another number of \
+             flows takes effect after `multihome detach`, which ends all flows"
+        );
+    }
 }
 
 fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
@@ -224,6 +265,7 @@ struct Gateway {
     reader: CounterReader,
     shares: Shares,
     pace: Pace,
+    upkeep: Upkeep,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -235,7 +277,20 @@ impl Gateway {
     /// Takes the traffic over.
     fn go(&mut self) -> Result<(), DataplaneError> {
         self.executor.forget_strangers(&self.controller)?;
+        let tables = &self.executor.dataplane.flows;
+        let swept = self.upkeep.all(tables, &self.controller);
+        self.telemetry.swept(&swept, &self.upkeep, &self.names);
         self.executor.go()
+    }
+
+    /// Does the next part of the tables' upkeep.
+    fn keep_up(&mut self) -> Result<(), RunError> {
+        let tables = &self.executor.dataplane.flows;
+        let Some(swept) = self.upkeep.slice(tables, &self.controller) else {
+            return Ok(());
+        };
+        self.telemetry.swept(&swept, &self.upkeep, &self.names);
+        self.handle(Event::Swept(swept.all()), Instant::now())
     }
 
     /// Takes an event that was noticed at this time.

@@ -1,7 +1,10 @@
 //! From the kernel's addresses and routes to address classes: which destinations are the gateway's
 //! own, a LAN's, or the kernel's to route.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
@@ -53,9 +56,7 @@ const SPECIAL: &[(IpAddr, u8)] = &[
 ];
 
 const fn v4(octets: [u8; 4]) -> IpAddr {
-    IpAddr::V4(std::net::Ipv4Addr::new(
-        octets[0], octets[1], octets[2], octets[3],
-    ))
+    IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
 }
 
 const fn v6(s: [u16; 8]) -> IpAddr {
@@ -99,15 +100,17 @@ struct Range {
 }
 
 /// The classes that routes and addresses give; `bits` is the family's address length, 32 or 128.
+/// `outsides` are the addresses that others are translated to, which need not be on a device.
 ///
 /// # Errors
 /// When they are more than [`MAX_SEGMENTS`]: a table of them would have no room.
 pub fn segments(
     net: &NetState,
     is_lan: impl Fn(u32) -> bool,
+    outsides: &[Ipv4Addr],
     bits: u8,
 ) -> Result<Segments, TooManySegments> {
-    let ranges = ranges(net, &is_lan, bits);
+    let ranges = ranges(net, &is_lan, outsides, bits);
     // Where ranges begin and where they have ended, in the order of addresses.
     let mut edges: Vec<(u128, usize, bool)> = Vec::with_capacity(ranges.len() * 2);
     for (n, range) in ranges.iter().enumerate() {
@@ -166,7 +169,12 @@ fn telling(net: &NetState, bits: u8) -> impl Iterator<Item = &Route> {
 
 /// All ranges, the more particular later: routes by prefix length, what is never steered, and the
 /// gateway's own addresses.
-fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> {
+fn ranges(
+    net: &NetState,
+    is_lan: impl Fn(u32) -> bool,
+    outsides: &[Ipv4Addr],
+    bits: u8,
+) -> Vec<Range> {
     let of_family = |address| is_of_family(address, bits);
     let mut routes: Vec<&Route> = telling(net, bits).collect();
     routes.sort_by_key(|route| (route.prefix_len, std::cmp::Reverse(route.metric)));
@@ -217,6 +225,10 @@ fn ranges(net: &NetState, is_lan: impl Fn(u32) -> bool, bits: u8) -> Vec<Range> 
             ranges.push(prefix(broadcast.into(), bits, Class::Special));
         }
         ranges.push(prefix(address.address, bits, Class::Gateway));
+    }
+    if bits == 32 {
+        let own = |&address: &Ipv4Addr| prefix(address.into(), bits, Class::Gateway);
+        ranges.extend(outsides.iter().map(own));
     }
     ranges
 }
@@ -279,10 +291,10 @@ mod tests {
     fn class(text: &str) -> Class {
         let is_lan = |ifindex| ifindex == 1;
         match text.parse().unwrap() {
-            IpAddr::V4(a) => table4(&segments(&net(), is_lan, 32).unwrap())
+            IpAddr::V4(a) => table4(&segments(&net(), is_lan, &[], 32).unwrap())
                 .unwrap()
                 .class(Address4::from_bytes(a.octets())),
-            IpAddr::V6(a) => table6(&segments(&net(), is_lan, 128).unwrap())
+            IpAddr::V6(a) => table6(&segments(&net(), is_lan, &[], 128).unwrap())
                 .unwrap()
                 .class(Address6::from_bytes(a.octets())),
         }
@@ -320,6 +332,24 @@ mod tests {
         }
     }
 
+    /// An address of a provider's that is routed to the gateway, not put on its device.
+    #[test]
+    fn outside_addresses_are_the_gateways_wherever_they_lie() {
+        let outsides = [Ipv4Addr::new(198, 51, 100, 7)];
+        let segments = segments(&net(), |ifindex| ifindex == 1, &outsides, 32).unwrap();
+        let table = table4(&segments).unwrap();
+        for (last, class) in [
+            (6, Class::Internet),
+            (7, Class::Gateway),
+            (8, Class::Internet),
+        ] {
+            assert_eq!(
+                table.class(Address4::from_bytes([198, 51, 100, last])),
+                class
+            );
+        }
+    }
+
     /// `count` routes of length 24 over one device, none next to another.
     fn scattered(count: u32, ifindex: u32) -> NetState {
         let mut net = NetState::default();
@@ -339,13 +369,13 @@ mod tests {
     #[test]
     fn too_many_ranges_are_refused_with_their_cause() {
         let is_lan = |ifindex| ifindex == 1;
-        let said = |net: &NetState| segments(net, is_lan, 32).unwrap_err().to_string();
+        let said = |net: &NetState| segments(net, is_lan, &[], 32).unwrap_err().to_string();
         let lan = said(&scattered(600, 1));
         assert!(lan.contains("600 routes over LAN ports, 0 over"), "{lan}");
         assert!(lan.ends_with("larger LAN prefixes"), "{lan}");
         let daemon = said(&scattered(600, 2));
         assert!(daemon.contains("import a default route only"), "{daemon}");
-        assert!(segments(&scattered(500, 1), is_lan, 32).is_ok());
+        assert!(segments(&scattered(500, 1), is_lan, &[], 32).is_ok());
     }
 
     /// A routing daemon's 20 000 routes were compared each with each: a minute of a core.
@@ -363,7 +393,7 @@ mod tests {
         net.apply(&all);
         let start = std::time::Instant::now();
         // All are of one class, so that they need few segments and none can be left out.
-        assert!(segments(&net, |_| false, 32).is_ok_and(|segments| segments.len() < 20));
+        assert!(segments(&net, |_| false, &[], 32).is_ok_and(|segments| segments.len() < 20));
         assert!(start.elapsed() < std::time::Duration::from_secs(2));
     }
 
@@ -393,8 +423,8 @@ mod tests {
                 net.apply(&NetEvent::RouteAdded(route));
             }
             let is_lan = |ifindex| ifindex == 1;
-            let table = table4(&segments(&net, is_lan, 32).unwrap()).unwrap();
-            let all = ranges(&net, is_lan, 32);
+            let table = table4(&segments(&net, is_lan, &[], 32).unwrap()).unwrap();
+            let all = ranges(&net, is_lan, &[], 32);
             for probe in probes {
                 let over = all.iter().rev().find(|range| {
                     (range.first..=range.last).contains(&u128::from(probe))

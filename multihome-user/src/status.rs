@@ -1,7 +1,10 @@
 //! How everything stands, as `multihome status` shows it: one document for programs, a table for
 //! people.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,7 +58,7 @@ pub struct UplinkStatus {
     pub name: String,
     /// Its device.
     pub device: String,
-    /// What it does with addresses.
+    /// What it is configured to do with addresses.
     pub mode: String,
     /// Its share relative to the others of its tier.
     pub weight: u32,
@@ -105,6 +108,15 @@ pub struct Families {
 pub struct PathStatus {
     /// Whether it takes traffic.
     pub state: State,
+    /// What it does with addresses: `routed`, `nat44` or `nptv6`.
+    #[serde(default = "routed")]
+    pub mode: String,
+    /// The IPv4 addresses that inside ones are translated to.
+    #[serde(default)]
+    pub outside: Vec<Ipv4Addr>,
+    /// The IPv6 prefix that the LAN's is translated to.
+    #[serde(default)]
+    pub prefix: Option<String>,
     /// The next hop, if there is one.
     pub next_hop: Option<IpAddr>,
     /// The next hop's MAC address, if it is known, as `02:00:00:00:00:01`.
@@ -113,6 +125,11 @@ pub struct PathStatus {
     pub rtt_ms: Option<f64>,
     /// The share of the last probes that were lost, 0 to 1.
     pub loss: f64,
+}
+
+/// What a controller does that does not say.
+fn routed() -> String {
+    "routed".to_owned()
 }
 
 /// Whether something takes traffic.

@@ -30,7 +30,7 @@ const PACKETS: usize = 500;
 /// Tables that are large enough for that.
 const SIZES: Sizes = Sizes {
     flows: 1024,
-    addresses: 1,
+    pools: 1,
 };
 /// The gateway's run directory in the machine.
 const RUN_DIR: &str = "/run/multihome";

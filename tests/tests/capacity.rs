@@ -69,7 +69,7 @@ fn set_ends(frame: &mut [u8], source: (Ipv4Addr, u16), destination: (Ipv4Addr, u
 fn gateway(flows: u32) -> (Kernel, World) {
     let buckets = Sizes {
         flows,
-        addresses: 1,
+        pools: 1,
     }
     .buckets();
     let pin_lines = flows / 4;

@@ -85,9 +85,10 @@ fn a_configured_next_hop_outlives_the_route() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     let isp = lab.uplinks[0].addresses.isp4;
     let mut settings = Settings::from_environment()?;
-    settings
-        .options
-        .extend(["--uplink".to_owned(), format!("fixed=wan0,gateway={isp}")]);
+    settings.options.extend([
+        "--uplink".to_owned(),
+        format!("fixed=wan0,mode=routed,gateway={isp}"),
+    ]);
     settings.probe = vec![Family::V4.server().to_string()];
     settings.leave_out = vec!["fiber"];
     let mut gateway = Gateway::start(&lab, settings)?;

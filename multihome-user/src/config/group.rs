@@ -5,14 +5,13 @@ use std::time::Duration;
 /// How flows are spread over the uplinks, and moved between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
-    /// What of a packet chooses its uplink; `None` is `SrcDst` when any uplink translates IPv4,
-    /// else `FiveTuple`.
+    /// What of a packet chooses its uplink; `None` is, for each family, `SrcDst` when any uplink
+    /// translates it, else `FiveTuple`.
     pub hash: Option<HashPolicy>,
     /// What becomes of translated flows whose uplink is lost.
     pub on_uplink_loss: OnUplinkLoss,
-    /// Which flows go back to an uplink that returns; `None` is `Sticky` for translated flows and
-    /// `Immediate` for routed ones.
-    pub failback: Option<Failback>,
+    /// Which flows go back to an uplink that returns.
+    pub failback: Failback,
     /// How long an uplink must be up before flows go back to it: at most 1 hour.
     pub failback_after: Duration,
 }
@@ -22,7 +21,7 @@ impl Default for GroupConfig {
         Self {
             hash: None,
             on_uplink_loss: OnUplinkLoss::default(),
-            failback: None,
+            failback: Failback::default(),
             failback_after: Duration::from_secs(10),
         }
     }
@@ -72,9 +71,10 @@ impl OnUplinkLoss {
 }
 
 /// Which flows go back to an uplink that returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Failback {
     /// New ones; those that are on another uplink stay there until they end.
+    #[default]
     Sticky,
     /// All that were its own.
     Immediate,

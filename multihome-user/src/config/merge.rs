@@ -98,7 +98,7 @@ fn merge_group(below: GroupLayer, above: GroupLayer) -> GroupConfig {
             .on_uplink_loss
             .or(below.on_uplink_loss)
             .unwrap_or_default(),
-        failback: above.failback.or(below.failback),
+        failback: above.failback.or(below.failback).unwrap_or_default(),
         failback_after: above
             .failback_after
             .or(below.failback_after)

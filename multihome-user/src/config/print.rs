@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
-use super::{Config, Failback, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
+use super::{Config, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
 
 mod forward;
 mod nat;
@@ -23,8 +23,7 @@ struct Printed<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<&'static str>,
     on_uplink_loss: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failback: Option<&'static str>,
+    failback: &'static str,
     failback_after: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     inside_prefix: Option<String>,
@@ -81,7 +80,7 @@ pub fn to_toml(config: &Config) -> String {
         seed: config.seed,
         hash: config.group.hash.map(HashPolicy::name),
         on_uplink_loss: config.group.on_uplink_loss.name(),
-        failback: config.group.failback.map(Failback::name),
+        failback: config.group.failback.name(),
         failback_after: TextDuration(config.group.failback_after).to_string(),
         inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,

@@ -110,7 +110,7 @@ fn reads_every_key() {
         GroupConfig {
             hash: Some(HashPolicy::Src),
             on_uplink_loss: OnUplinkLoss::Hold,
-            failback: Some(Failback::Sticky),
+            failback: Failback::Sticky,
             failback_after: Duration::from_secs(60),
         }
     );
@@ -252,7 +252,7 @@ fn flags_stand_over_the_file() {
         GroupConfig {
             hash: Some(HashPolicy::Src),
             on_uplink_loss: OnUplinkLoss::Hold,
-            failback: Some(Failback::Immediate),
+            failback: Failback::Immediate,
             failback_after: Duration::ZERO,
         }
     );

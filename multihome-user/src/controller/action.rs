@@ -1,12 +1,13 @@
 //! What the controller wants done: plain data, so that a test can look at it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use multihome_common::{
     port::PortEntry,
     uplink::{HostEntry, UplinkEntry},
 };
 
+use super::Treatment;
 use crate::{
     probe::ProbePlan,
     segments::{Segments, TooManySegments},
@@ -21,6 +22,12 @@ pub enum Action {
     SetLastGood(usize, u64),
     /// Store which paths of a family are alive.
     SetAlive(usize, u64),
+    /// Store to which uplinks of a family flows go back.
+    SetSettled(usize, u64),
+    /// Store which families' flows are looked up; bit n = family n.
+    SetTracked(u64),
+    /// Store what of flows is hashed, and what becomes of those of a lost uplink.
+    SetConduct(u64),
     /// Replace an uplink's entry.
     SetUplink(u8, UplinkEntry),
     /// Make a device run its program, and send to it for its slot.
@@ -46,6 +53,8 @@ pub enum Action {
     SegmentsFit(usize),
     /// Enter or remove a LAN host.
     SetHost(IpAddr, Option<HostEntry>),
+    /// Enter whose an outside address is (uplink id << 16 | part of the port table), or remove it.
+    SetOutside(Ipv4Addr, Option<u64>),
     /// Probe these and nothing else.
     Probe(Vec<ProbePlan>),
     /// Have the kernel resolve a neighbour, or check one that is stale.
@@ -54,6 +63,8 @@ pub enum Action {
     Confirm(u32, IpAddr),
     /// Tell what is odd about a path of an uplink, in this family.
     Remark(u8, usize, String),
+    /// Tell what an uplink does with the addresses of this family from now on.
+    Treats(u8, usize, Treatment),
     /// Tell that a path went up or down.
     PathChanged(PathChange),
     /// Tell that an uplink went up or down: its last path down, or its first up.

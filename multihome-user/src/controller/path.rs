@@ -131,6 +131,11 @@ impl Path {
         self.mac
     }
 
+    /// Our own address towards the next hop.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.sources.next_hop
+    }
+
     /// What its probes have measured.
     pub fn health(&self) -> &PathHealth {
         &self.health

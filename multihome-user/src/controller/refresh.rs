@@ -1,6 +1,10 @@
 //! Comparing what should be with what was told to the kernel side, and the difference as actions.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
 
 use multihome_common::{
     limits::MAX_UPLINKS,
@@ -38,9 +42,12 @@ impl Controller {
             }
             changes.extend(judge(uplink, now));
         }
+        changes.extend(self.treat());
+        let mut first = self.refresh_conduct();
         let mut words = self.refresh_words(now);
         let mut actions = self.refresh_uplinks();
         let ready = actions.is_empty();
+        actions.extend(self.refresh_outsides());
         if ports {
             actions.extend(self.refresh_ports());
         }
@@ -58,7 +65,8 @@ impl Controller {
             actions.append(&mut words);
         }
         actions.append(&mut changes);
-        actions
+        first.append(&mut actions);
+        first
     }
 
     fn refresh_words(&mut self, now: Instant) -> Vec<Action> {
@@ -88,6 +96,12 @@ impl Controller {
                 self.applied.alive[family] = health.up;
                 actions.push(Action::SetAlive(family, health.up));
             }
+            let settled = &mut self.settled[family];
+            let before = settled.word;
+            settled.update(health.up, now);
+            if settled.word != before {
+                actions.push(Action::SetSettled(family, settled.word));
+            }
         }
         actions
     }
@@ -100,7 +114,7 @@ impl Controller {
             };
             let mut entry = before.copied().unwrap_or_default();
             entry.mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-            self.translate(uplink, link, &mut entry);
+            self.translate(uplink, &mut entry);
             for family in FAMILIES {
                 // A path that lost its next hop keeps the last one: it may be all there is left.
                 if let (Some(next), Some(own)) = (uplink.paths[family].mac(), link.mac) {
@@ -163,7 +177,8 @@ impl Controller {
         for family in FAMILIES {
             let bits = if family == IPV4 { 32 } else { 128 };
             let is_lan = |ifindex| self.lan_slot(ifindex).is_some();
-            let segments = match segments::segments(&self.net, is_lan, bits) {
+            let outsides: Vec<Ipv4Addr> = self.applied.outsides.keys().copied().collect();
+            let segments = match segments::segments(&self.net, is_lan, &outsides, bits) {
                 Ok(segments) => segments,
                 Err(error) => {
                     if !std::mem::replace(&mut self.applied.refused[family], true) {

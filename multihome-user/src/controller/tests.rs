@@ -1,19 +1,18 @@
 //! Stories told to the controller without a kernel: what it sees, and what it does about it.
 
+mod forwards;
 mod story;
+mod translation;
 
 use multihome_common::port::PORT_VLAN_DEVICES;
 use proptest::prelude::*;
 
 use self::story::{
     FIBER, LTE, SETTLE, Story, address, default_route, kernel, link, neighbour, next_hop, seen,
-    uplink_config,
+    settings, uplink_config,
 };
 use super::*;
-use crate::{
-    health::HealthSettings,
-    netlink::{MAIN_TABLE, Route},
-};
+use crate::netlink::{MAIN_TABLE, Route};
 
 #[test]
 fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
@@ -29,13 +28,7 @@ fn an_entry_is_written_before_a_word_names_its_uplink() {
     assert_eq!(story.eligible, 0b10);
     let now = story.now;
     let mut fresh = Controller::new(
-        Settings {
-            uplinks: vec![(FIBER, uplink_config("fiber", "fiber0", 1))],
-            lan: vec![(64, "lan0".to_owned())],
-            health: HealthSettings::default(),
-            settle: SETTLE,
-            adopted: None,
-        },
+        settings(vec![uplink_config("fiber", "fiber0", 1)]),
         kernel(),
         now,
     );
@@ -244,13 +237,7 @@ fn a_default_route_that_is_gone_is_told_once_and_its_next_hop_used_on() {
 /// A start waited its whole second for next hops that could not answer.
 #[test]
 fn a_start_waits_only_for_next_hops_that_may_still_answer() {
-    let settings = || Settings {
-        uplinks: vec![(FIBER, uplink_config("fiber", "fiber0", 1))],
-        lan: vec![(64, "lan0".to_owned())],
-        health: HealthSettings::default(),
-        settle: SETTLE,
-        adopted: None,
-    };
+    let settings = || settings(vec![uplink_config("fiber", "fiber0", 1)]);
     let now = Instant::now();
     let mut controller = Controller::new(settings(), kernel(), now);
     controller.begin(now);
@@ -336,6 +323,7 @@ fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
         known: 0b11,
         alive: [0b10, 0],
         eligible: [0b10, 0],
+        ..Adopted::default()
     };
     let mut story = Story::begin(1, Some(adopted));
     assert_eq!(story.eligible, 0b10);
@@ -350,6 +338,7 @@ fn an_uplink_that_is_new_at_a_restart_serves_as_soon_as_its_next_hop_is_found() 
         known: 0b10,
         alive: [0b10, 0],
         eligible: [0b10, 0],
+        ..Adopted::default()
     };
     assert_eq!(Story::begin(1, Some(adopted)).eligible, 0b11);
 }

@@ -1,43 +1,60 @@
-//! The flow and port tables: how large they are, which ports are the kernel's own, and the sweep that
-//! takes away flows whose time is up.
-
-use std::ops::{Range, RangeInclusive};
+//! The tables of flows, outside ports and pins: how large they are, and their memory, which the
+//! programs share.
 
 use aya::{Ebpf, EbpfLoader, maps::MapData};
 use multihome_common::{
     abi,
     flow::{
-        lifetime::Timeouts,
+        pin::{PinLine, PinMemory},
         slot::FlowSlot,
         table::FlowMemory,
-        tag::{Tag, TagLine, WAYS},
+        tag::{TagLine, WAYS},
     },
-    nat44::{
-        open,
-        ports::{LINE, LINES, PortLine, PortMemory, RESERVED, SPACES, Space, line_of},
-    },
+    nat44::ports::{LINES, PortLine, PortMemory, SPACES},
 };
 
 use super::{DataplaneError, load::take, shared::SharedArray};
 
+/// Lines of the pin table at least.
+const MIN_PIN_LINES: u32 = 1024;
+
 /// How large the tables are that the configuration sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Flows that there is room for: 1 or more.
+    /// Flows that there is room for.
     pub flows: u32,
-    /// Outside addresses that there is room for: 1 or more.
-    pub addresses: u32,
+    /// Outside addresses that there is room for; without any, no flow is ever translated, and there
+    /// is no table of flows to speak of.
+    pub pools: u16,
 }
 
 impl Sizes {
     /// Buckets of the flow table. Half as many places more than flows, or some of the last ones would
     /// not find a free one in the two buckets that each may stand in.
     pub const fn buckets(&self) -> u32 {
+        if self.pools == 0 {
+            return 1;
+        }
         (self.flows / 2 * 3).div_ceil(WAYS as u32) + 1
     }
 
+    /// Lines of the pin table: two places for each flow, since pins find their place by one line
+    /// alone.
+    pub const fn pin_lines(&self) -> u32 {
+        let lines = (self.flows * 2).div_ceil(WAYS as u32);
+        if lines < MIN_PIN_LINES {
+            MIN_PIN_LINES
+        } else {
+            lines
+        }
+    }
+
+    /// Lines of the port table; a map has one entry at least.
     const fn port_lines(&self) -> u32 {
-        self.addresses * SPACES * LINES
+        if self.pools == 0 {
+            return 1;
+        }
+        self.pools as u32 * SPACES * LINES
     }
 
     /// Tells the loader; maps that are adopted keep their sizes.
@@ -45,7 +62,8 @@ impl Sizes {
         loader
             .map_max_entries(abi::FLOW_TAGS, self.buckets())
             .map_max_entries(abi::FLOWS, self.buckets() * WAYS as u32)
-            .map_max_entries(abi::NAT_PORTS, self.port_lines());
+            .map_max_entries(abi::NAT_PORTS, self.port_lines())
+            .map_max_entries(abi::PINS, self.pin_lines());
     }
 }
 
@@ -55,6 +73,7 @@ pub struct FlowTables {
     tags: SharedArray<TagLine>,
     flows: SharedArray<FlowSlot>,
     ports: SharedArray<PortLine>,
+    pins: SharedArray<PinLine>,
 }
 
 impl FlowTables {
@@ -63,6 +82,7 @@ impl FlowTables {
             tags: SharedArray::map(&take(ebpf, abi::FLOW_TAGS)?, abi::FLOW_TAGS)?,
             flows: SharedArray::map(&take(ebpf, abi::FLOWS)?, abi::FLOWS)?,
             ports: SharedArray::map(&take(ebpf, abi::NAT_PORTS)?, abi::NAT_PORTS)?,
+            pins: SharedArray::map(&take(ebpf, abi::PINS)?, abi::PINS)?,
         })
     }
 
@@ -71,69 +91,25 @@ impl FlowTables {
         self.tags.len() as u32
     }
 
+    /// Lines of the pin table.
+    pub fn pin_lines(&self) -> u32 {
+        self.pins.len() as u32
+    }
+
+    /// Lines of the port table.
+    pub fn port_lines(&self) -> u32 {
+        self.ports.len() as u32
+    }
+
     /// Outside addresses that there is room for.
-    pub fn addresses(&self) -> u32 {
-        self.ports.len() as u32 / (SPACES * LINES)
+    pub fn pools(&self) -> u16 {
+        (self.port_lines() / (SPACES * LINES)) as u16
     }
 
-    /// Keeps the ports of one outside address that are not in these ranges from being given out, and
-    /// gives back those that were kept before and are. Ports that have flows stay as they are until
-    /// these end.
-    pub fn reserve(&self, pool: u16, ranges: &[RangeInclusive<u16>]) {
-        for space in [Space::Tcp, Space::Udp] {
-            for port in 0..=u16::MAX {
-                let free = ranges.iter().any(|range| range.contains(&port));
-                let Some(line) = self.port_line(line_of(pool, space, port)) else {
-                    return;
-                };
-                let word = &line.0[usize::from(port) % LINE];
-                let old = word.load();
-                // A change that another CPU was faster with is one that gave the port out.
-                if free && old == RESERVED {
-                    word.change(old, 0);
-                } else if !free && old as u16 == 0 {
-                    word.change(old, RESERVED);
-                }
-            }
-        }
+    /// Flows that there are places for.
+    pub fn capacity(&self) -> u32 {
+        self.buckets() * WAYS as u32
     }
-
-    /// Takes away the flows in these buckets whose time is up; how many there were, and how many
-    /// are left.
-    pub fn sweep(&self, buckets: Range<u32>, timeouts: &Timeouts, now: u32) -> Swept {
-        let mut swept = Swept::default();
-        for bucket in buckets {
-            let Some(line) = self.tags(bucket) else {
-                break;
-            };
-            for (way, tag) in line.0.iter().enumerate() {
-                if !Tag(tag.load()).is_live() {
-                    continue;
-                }
-                let index = bucket * WAYS as u32 + way as u32;
-                // A moment more than the programs give: none of them may be about to use the flow.
-                let expired = self
-                    .flow(index)
-                    .is_some_and(|slot| slot.is_expired(timeouts, now.saturating_sub(1)));
-                if expired {
-                    open::close(self, index);
-                    swept.ended += 1;
-                } else {
-                    swept.live += 1;
-                }
-            }
-        }
-        swept
-    }
-}
-
-/// What a sweep found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Flows that were taken away.
-    pub ended: u64,
-    /// Flows that are left.
-    pub live: u64,
 }
 
 impl FlowMemory for FlowTables {
@@ -152,7 +128,38 @@ impl PortMemory for FlowTables {
     }
 }
 
+impl PinMemory for FlowTables {
+    fn pin_line(&self, index: u32) -> Option<&PinLine> {
+        self.pins.get(index)
+    }
+}
+
 /// The entries that a map really has, which is not what the configuration says when it was adopted.
 pub(super) fn entries(data: &MapData) -> Option<usize> {
     Some(data.info().ok()?.max_entries() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_have_room_for_what_is_configured() {
+        for flows in [1024, 262_144, 16_777_216] {
+            let sizes = Sizes { flows, pools: 3 };
+            assert!(sizes.buckets() * WAYS as u32 >= flows / 4 * 5, "{flows}");
+            assert!(sizes.pin_lines() >= 1024 && sizes.pin_lines() * WAYS as u32 >= flows * 2);
+            assert_eq!(sizes.port_lines(), 3 * SPACES * LINES);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_translates_nothing_takes_no_memory_for_it() {
+        let sizes = Sizes {
+            flows: 262_144,
+            pools: 0,
+        };
+        assert_eq!((sizes.buckets(), sizes.port_lines()), (1, 1));
+        assert_eq!(sizes.pin_lines(), 65_536, "routed flows have pins");
+    }
 }

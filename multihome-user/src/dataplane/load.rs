@@ -52,6 +52,7 @@ pub struct Dataplane {
     pub(super) uplinks: Array<MapData, UplinkEntry>,
     pub(super) hosts4: HashMap<MapData, u32, HostEntry>,
     pub(super) hosts6: HashMap<MapData, [u64; 2], HostEntry>,
+    pub(super) outsides: HashMap<MapData, u32, u64>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
     /// The flow and port tables.
@@ -107,6 +108,7 @@ impl Dataplane {
             uplinks: typed(&mut ebpf, abi::UPLINKS)?,
             hosts4: typed(&mut ebpf, abi::HOSTS4)?,
             hosts6: typed(&mut ebpf, abi::HOSTS6)?,
+            outsides: typed(&mut ebpf, abi::OUTSIDES)?,
             devices: typed(&mut ebpf, abi::DEVICES)?,
             names: typed(&mut ebpf, abi::NAMES)?,
             flows: FlowTables::map(&mut ebpf)?,

@@ -97,6 +97,17 @@ impl Dataplane {
         Ok(())
     }
 
+    /// The entry of an uplink that is in force; zeroes when none was ever written.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn uplink(&self, id: u8) -> Result<UplinkEntry, DataplaneError> {
+        let copy = self.state.uplink_copies().load(Relaxed) >> id & 1;
+        self.uplinks
+            .get(&(u32::from(id) * 2 + copy as u32), 0)
+            .map_err(refused(abi::UPLINKS))
+    }
+
     /// Replaces the IPv4 address classes as one.
     ///
     /// # Errors
@@ -219,23 +230,35 @@ impl Dataplane {
             }
             (IpAddr::V6(a), None) => self.hosts6.remove(&Address6::from_bytes(a.octets()).key()),
         };
-        match result {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            // A delete of what is not there comes back as the system call's own error.
-            Err(MapError::SyscallError(error))
-                if entry.is_none() && error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-            {
-                Ok(())
-            }
-            Err(source) => {
-                let map = if address.is_ipv4() {
-                    abi::HOSTS4
-                } else {
-                    abi::HOSTS6
-                };
-                Err(DataplaneError::Map { map, source })
-            }
-        }
+        let map = if address.is_ipv4() {
+            abi::HOSTS4
+        } else {
+            abi::HOSTS6
+        };
+        or_absent(result, entry.is_none()).map_err(refused(map))
+    }
+
+    /// Enters whose an outside address is, as uplink id << 16 | part of the port table, or removes
+    /// it; the address is in host order.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_outside(&mut self, address: u32, owner: Option<u64>) -> Result<(), DataplaneError> {
+        let result = match owner {
+            Some(owner) => self.outsides.insert(address, owner, 0),
+            None => self.outsides.remove(&address),
+        };
+        or_absent(result, owner.is_none()).map_err(refused(abi::OUTSIDES))
+    }
+
+    /// The outside addresses that are entered, in host order.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn outsides(&self) -> Result<Vec<u32>, DataplaneError> {
+        let keys = self.outsides.keys();
+        keys.map(|key| key.map_err(refused(abi::OUTSIDES)))
+            .collect()
     }
 
     /// The LAN hosts that are entered.
@@ -255,6 +278,20 @@ impl Dataplane {
             hosts.push(IpAddr::from(address.to_be_bytes()));
         }
         Ok(hosts)
+    }
+}
+
+/// A removal of what is not there has succeeded.
+fn or_absent(result: Result<(), MapError>, removed: bool) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        // A delete of what is not there comes back as the system call's own error.
+        Err(MapError::SyscallError(error))
+            if removed && error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -18,6 +18,11 @@ const FAILOVER_BUCKETS: [f64; 16] = [
     10.0,
 ];
 
+/// The reason of a flow that was taken away because its time was up.
+pub const EXPIRED: &str = "expired";
+/// The reason of a flow that was taken away because it could not go on.
+pub const ENDED: &str = "ended";
+
 /// The metrics, each with the labels that are named where it is made.
 pub struct Families {
     pub build_info: IntGaugeVec,
@@ -36,6 +41,10 @@ pub struct Families {
     pub probe_rtt: HistogramVec,
     pub eligible: GaugeVec,
     pub lan_hosts: GaugeVec,
+    pub flows: GaugeVec,
+    pub nat_ports: GaugeVec,
+    pub flow_capacity: Gauge,
+    pub flows_swept: IntCounterVec,
     pub netlink_resyncs: IntCounter,
     pub heartbeat: Gauge,
 }
@@ -127,6 +136,25 @@ impl Families {
                 "LAN hosts whose MAC address is known.",
                 &["family"],
             )?,
+            flows: add.gauges(
+                "flows",
+                "Translated flows in the flow table, as the last sweep counted them.",
+                &["uplink"],
+            )?,
+            nat_ports: add.gauges(
+                "nat_ports_in_use",
+                "Outside ports that flows have, of all protocols, as the last sweep counted them.",
+                &["uplink"],
+            )?,
+            flow_capacity: add.one(Gauge::with_opts(opts(
+                "flow_table_capacity",
+                "Places in the flow table.",
+            ))?)?,
+            flows_swept: add.counters(
+                "flows_swept_total",
+                "Flows that the controller took away, by reason.",
+                &["reason"],
+            )?,
             netlink_resyncs: add.one(IntCounter::with_opts(opts(
                 "netlink_resyncs_total",
                 "Times that the kernel dropped netlink events and its tables were read anew.",
@@ -155,6 +183,11 @@ impl Families {
             self.transitions.with_label_values(&[name, state.name()]);
         }
         self.failover.with_label_values(&[name]);
+        for reason in [EXPIRED, ENDED] {
+            self.flows_swept.with_label_values(&[reason]);
+        }
+        self.flows.with_label_values(&[name]);
+        self.nat_ports.with_label_values(&[name]);
         for target in &uplink.probe {
             let labels = [name, &target.to_string()];
             self.probe_sent.with_label_values(&labels);

@@ -69,6 +69,7 @@ pub enum ProbeReport {
 pub struct Prober {
     plans: mpsc::UnboundedSender<Vec<ProbePlan>>,
     reports: mpsc::Receiver<ProbeReport>,
+    ident: u16,
 }
 
 impl Prober {
@@ -95,7 +96,16 @@ impl Prober {
             reports: Vec::new(),
         };
         tokio::spawn(task.run(plan_queue, report_queue));
-        Ok(Self { plans, reports })
+        Ok(Self {
+            plans,
+            reports,
+            ident,
+        })
+    }
+
+    /// The identifier of all its echo requests.
+    pub fn ident(&self) -> u16 {
+        self.ident
     }
 
     /// Makes these the plans. What is unchanged goes on undisturbed; see

@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::{
-    config::Origin,
+    config::{ConfigError, Origin},
     control::server::BindError,
     dataplane::DataplaneError,
     exit::{Classify, ExitClass},
     http::HttpError,
+    kernel_ports::KernelPortsError,
     netlink::NetlinkError,
     privilege::MissingPrivilege,
     probe::ProbeError,
@@ -67,6 +68,32 @@ pub enum RunError {
         /// The name.
         device: String,
     },
+    /// What is configured does not go together with what this machine says.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Which ports are the kernel's own is not known.
+    #[error(transparent)]
+    KernelPorts(#[from] KernelPortsError),
+    /// The kernel takes all ports for sockets of its own.
+    #[error(
+        "net.ipv4.ip_local_port_range leaves no port above 1023 for translated flows; give the \
+         kernel less, such as sysctl -w net.ipv4.ip_local_port_range='32768 60999'"
+    )]
+    NoPorts,
+    /// The port table, which was made at the first start, has no room for all outside addresses.
+    #[error(
+        "no room for the outside addresses of uplink {name}: {needed} are configured for all \
+         uplinks, and the tables of the gateway that runs were made for {room}; run `multihome \
+         detach`, which ends its flows, and start again"
+    )]
+    NoPool {
+        /// The uplink.
+        name: String,
+        /// What all uplinks need.
+        needed: u16,
+        /// What there is.
+        room: u16,
+    },
     /// An earlier controller left names for all slots, and none is free.
     #[error("no slot is free for {name}; run `multihome detach` and start again")]
     NoSlot {
@@ -83,9 +110,13 @@ impl Classify for RunError {
             Self::Control(error) => error.exit_class(),
             Self::Http(error) => error.exit_class(),
             Self::Dataplane(error) => error.exit_class(),
-            Self::UnknownDevice { .. } | Self::NotEthernet { .. } | Self::Segments(_) => {
-                ExitClass::Input
-            }
+            Self::Config(error) => error.exit_class(),
+            Self::KernelPorts(error) => error.exit_class(),
+            Self::UnknownDevice { .. }
+            | Self::NotEthernet { .. }
+            | Self::Segments(_)
+            | Self::NoPorts
+            | Self::NoPool { .. } => ExitClass::Input,
             Self::Netlink(_)
             | Self::Metrics(_)
             | Self::Probe(_)
@@ -101,8 +132,12 @@ impl Classify for RunError {
             Self::Control(error) => error.help(),
             Self::Http(error) => error.help(),
             Self::Dataplane(error) => error.help(),
+            Self::Config(error) => error.help(),
+            Self::KernelPorts(error) => error.help(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
+            | Self::NoPorts
+            | Self::NoPool { .. }
             | Self::Netlink(_)
             | Self::Metrics(_)
             | Self::Probe(_)

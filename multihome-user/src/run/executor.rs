@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{RunError, family_name};
 use crate::{
-    controller::{Action, Controller, PathChange, UplinkChange},
+    controller::{Action, Controller, PathChange, Treatment, UplinkChange},
     dataplane::{Attached, Dataplane, DataplaneError},
     exit,
     netlink::NeighbourResolver,
@@ -51,6 +51,8 @@ pub struct Outcome {
     pub paths: Vec<PathChange>,
     /// Uplinks that went up or down.
     pub uplinks: Vec<UplinkChange>,
+    /// What uplinks do with addresses from now on: id, family, what.
+    pub treatments: Vec<(u8, usize, Treatment)>,
     /// What is odd about an uplink's path: id, family, words.
     pub remarks: Vec<(u8, usize, String)>,
     /// What to probe from now on, if that changed.
@@ -131,6 +133,12 @@ impl Executor {
             }
             Action::SetLastGood(family, word) => self.dataplane.set_last_good(GROUP, family, word),
             Action::SetAlive(family, word) => self.dataplane.set_alive(family, word),
+            Action::SetSettled(family, word) => self.dataplane.set_settled(GROUP, family, word),
+            Action::SetTracked(word) => self.dataplane.set_tracked(word),
+            Action::SetConduct(word) => self.dataplane.set_conduct(GROUP, word),
+            Action::SetOutside(address, owner) => {
+                self.dataplane.set_outside(address.to_bits(), owner)?;
+            }
             Action::SetUplink(id, entry) => self.dataplane.set_uplink(id, entry)?,
             Action::Attach {
                 slot,
@@ -192,6 +200,9 @@ impl Executor {
                 });
             }
             Action::Remark(id, family, remark) => outcome.remarks.push((id, family, remark)),
+            Action::Treats(id, family, treatment) => {
+                outcome.treatments.push((id, family, treatment));
+            }
             Action::PathChanged(change) => outcome.paths.push(change),
             Action::UplinkChanged(change) => outcome.uplinks.push(change),
         }
@@ -231,7 +242,7 @@ impl Executor {
     }
 
     /// Removes what an earlier controller entered and this one does not know: devices that are no
-    /// longer of the gateway, and LAN hosts that are gone.
+    /// longer of the gateway, LAN hosts and outside addresses that are gone.
     ///
     /// # Errors
     /// When a table cannot be read or written.
@@ -247,6 +258,11 @@ impl Executor {
         for address in self.dataplane.hosts()? {
             if !controller.knows_host(address) {
                 self.dataplane.set_host(address, None)?;
+            }
+        }
+        for address in self.dataplane.outsides()? {
+            if !controller.knows_outside(address.into()) {
+                self.dataplane.set_outside(address, None)?;
             }
         }
         Ok(())

@@ -1,4 +1,7 @@
-//! What is settled before the controller exists: slots, the seed, the rank rows.
+//! What is settled before the controller exists: slots, parts of the port table, the seed, the rank
+//! rows, and the words that do not change while the controller runs.
+
+use std::ops::RangeInclusive;
 
 use multihome_common::hash::{FlowHash, Seed};
 use rand::{TryRng, rngs::SysRng};
@@ -6,14 +9,17 @@ use rand::{TryRng, rngs::SysRng};
 use super::{
     RunError,
     executor::GROUP,
+    pools,
     report::Names,
     slots::{self, Slots},
+    upkeep,
 };
 use crate::{
     config::Config,
     controller::{Adopted, FAMILIES, Settings, Translation},
     dataplane::Dataplane,
     health::HealthSettings,
+    kernel_ports,
     probe::ProbeError,
     ranking::{Member, rank_rows},
 };
@@ -21,6 +27,9 @@ use crate::{
 /// What is settled before the controller exists.
 pub struct Prepared {
     slots: Slots,
+    /// The first part of the port table of each uplink, with its id, in the order of the
+    /// configuration.
+    pub pools: Vec<(u8, u16)>,
     /// The names behind the slots.
     pub names: Names,
     /// An earlier controller's maps were taken over.
@@ -29,11 +38,17 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Gives slots, the seed and the rank rows to the kernel side.
+    /// Gives slots, the seed, the rank rows and constant words to the kernel side; `ports` are those
+    /// that flows may get.
     ///
     /// # Errors
-    /// When a map cannot be read or written, or the system has no random numbers.
-    pub fn new(config: &Config, dataplane: &mut Dataplane) -> Result<Self, RunError> {
+    /// When a map cannot be read or written, the port table has no room, or the system has no random
+    /// numbers.
+    pub fn new(
+        config: &Config,
+        ports: &[RangeInclusive<u16>],
+        dataplane: &mut Dataplane,
+    ) -> Result<Self, RunError> {
         let before = dataplane.names()?;
         let uplinks: Vec<&str> = config
             .uplinks
@@ -43,16 +58,23 @@ impl Prepared {
         let lan: Vec<&str> = config.lan.iter().map(String::as_str).collect();
         let slots = slots::assign(&before, &uplinks, &lan)?;
         let known = slots::known(&before, &uplinks, &slots);
+        let pools = find_pools(config, &slots.uplinks, known, dataplane)?;
         // The words' other bits are of uplinks that are gone, and a new one may have the place.
         let words = Adopted {
             known,
             alive: FAMILIES.map(|family| dataplane.alive(family) & known),
             eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family) & known),
+            settled: FAMILIES.map(|family| dataplane.settled(GROUP, family) & known),
+            tracked: dataplane.tracked(),
         };
         for family in FAMILIES {
             dataplane.set_alive(family, words.alive[family]);
             dataplane.set_eligible(GROUP, family, words.eligible[family]);
+            dataplane.set_settled(GROUP, family, words.settled[family]);
         }
+        dataplane.tell_sizes();
+        dataplane.set_port_ranges(kernel_ports::word(ports));
+        dataplane.set_timeouts(&upkeep::timeouts(&config.nat.timeouts));
         let seed = seed(config, dataplane.seed())?;
         dataplane.set_seed(seed);
         let members: Vec<Member> = config
@@ -88,6 +110,7 @@ impl Prepared {
         }
         Ok(Self {
             slots,
+            pools,
             names,
             adopted: dataplane.adopted(),
             words,
@@ -115,12 +138,45 @@ impl Prepared {
             // that of each other.
             settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
+            group: config.group,
+            forwards: config
+                .forwards
+                .iter()
+                .map(|forward| *forward.inside.ip())
+                .collect(),
             translation: Translation {
+                pools: self.pools.iter().copied().collect(),
+                inside_prefix: config.inside_prefix,
                 filtering: config.nat.filtering,
                 unasked: config.nat.unasked,
             },
         }
     }
+}
+
+/// The parts of the port table of all uplinks, in their order, with their ids; `known` names the
+/// uplinks that an earlier controller had.
+fn find_pools(
+    config: &Config,
+    ids: &[u8],
+    known: u64,
+    dataplane: &Dataplane,
+) -> Result<Vec<(u8, u16)>, RunError> {
+    let mut claims = Vec::new();
+    for (uplink, &id) in config.uplinks.iter().zip(ids) {
+        let is_known = dataplane.adopted() && known >> id & 1 == 1;
+        claims.push(pools::Claim {
+            name: &uplink.name,
+            needed: pools::needed(uplink),
+            kept: if is_known {
+                pools::left(&dataplane.uplink(id)?)
+            } else {
+                None
+            },
+        });
+    }
+    let firsts = pools::assign(&claims, dataplane.flows.pools())?;
+    Ok(ids.iter().copied().zip(firsts).collect())
 }
 
 /// The seed: what the operator gave, else what is there, else a random one.

@@ -14,7 +14,7 @@ use multihome_common::{
 };
 
 use crate::{
-    controller::{Controller, Uplink, path::Path},
+    controller::{Controller, Treatment, Uplink, path::Path},
     dataplane::{CounterReader, DataplaneError},
     metrics::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic},
     status::{
@@ -247,8 +247,8 @@ fn uplink_status(
     since: jiff::Timestamp,
 ) -> UplinkStatus {
     let families = Families {
-        ipv4: path_status(&uplink.paths[IPV4]),
-        ipv6: path_status(&uplink.paths[IPV6]),
+        ipv4: path_status(&uplink.paths[IPV4], &uplink.treatments[IPV4]),
+        ipv6: path_status(&uplink.paths[IPV6], &uplink.treatments[IPV6]),
     };
     // The family that an operator looks at first is the one that is there.
     let shown = families.ipv4.as_ref().or(families.ipv6.as_ref());
@@ -275,9 +275,12 @@ fn uplink_status(
     }
 }
 
-fn path_status(path: &Path) -> Option<PathStatus> {
+fn path_status(path: &Path, treatment: &Treatment) -> Option<PathStatus> {
     path.exists().then(|| PathStatus {
         state: State::from(path.is_up()),
+        mode: treatment.name().to_owned(),
+        outside: treatment.outside().to_vec(),
+        prefix: treatment.prefix().map(|prefix| prefix.to_string()),
         next_hop: path.next_hop(),
         next_hop_mac: path
             .mac()

@@ -16,11 +16,12 @@ use super::{
     executor::Outcome,
     family_name,
     report::{Names, Shares},
+    upkeep::Upkeep,
 };
 use crate::{
     config::Config,
     controller::{Controller, FAMILIES},
-    dataplane::CounterReader,
+    dataplane::{CounterReader, Swept},
     heartbeat::Heartbeat,
     http::{self, BoundHttp, HttpServer},
     metrics::{Metrics, PathMeasure},
@@ -93,6 +94,10 @@ impl Telemetry {
                 change.cause
             );
         }
+        for (id, family, treatment) in &outcome.treatments {
+            let (name, family) = (names.uplink(*id), family_name(*family));
+            tracing::info!("uplink {name}: {family}: {treatment}");
+        }
         for (id, family, remark) in &outcome.remarks {
             let (name, family) = (names.uplink(*id), family_name(*family));
             tracing::warn!("uplink {name}: {family}: {remark}");
@@ -148,6 +153,20 @@ impl Telemetry {
     pub fn resynced(&self) {
         self.metrics.netlink_resync();
         tracing::warn!("netlink events were lost; the kernel's tables were read anew");
+    }
+
+    /// Tells what a sweep of all the flow table has found.
+    pub fn swept(&self, swept: &Swept, upkeep: &Upkeep, names: &Names) {
+        self.metrics.flows_swept(swept.expired, swept.ended);
+        for (id, name) in &names.uplinks {
+            let held = upkeep.held(*id, swept);
+            self.metrics.flows(name, held.flows, held.ports);
+        }
+    }
+
+    /// Tells how large the flow table is.
+    pub fn flow_table(&self, capacity: u32) {
+        self.metrics.flow_table_capacity(capacity);
     }
 
     /// Brings the gauges up to date.

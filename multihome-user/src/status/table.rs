@@ -10,7 +10,7 @@ use super::{Status, UplinkStatus};
 const STALE_MS: u64 = 5_000;
 
 /// A column: its heading, and whether its cells stand at the right.
-const COLUMNS: [(&str, bool); 12] = [
+const COLUMNS: [(&str, bool); 13] = [
     ("UPLINK", false),
     ("DEVICE", false),
     ("STATE", false),
@@ -21,6 +21,7 @@ const COLUMNS: [(&str, bool); 12] = [
     ("PACKETS", true),
     ("BYTES", true),
     ("TIER", true),
+    ("MODE", false),
     ("NEXT HOP", false),
     ("CAUSE", false),
 ];
@@ -56,6 +57,12 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
         .collect();
     table(text, &rows);
     text.push('\n');
+    for uplink in &status.uplinks {
+        let to = translations(uplink);
+        if !to.is_empty() {
+            writeln!(text, "Translated by {}: to {}", uplink.name, to.join(", "))?;
+        }
+    }
     for lan in &status.lan {
         let missing = if lan.ifindex.is_none() {
             " (no such device now)"
@@ -97,11 +104,42 @@ fn row(uplink: &UplinkStatus, now: Timestamp) -> [String; COLUMNS.len()] {
         grouped(uplink.packets),
         bytes(uplink.bytes),
         uplink.tier.to_string(),
+        mode(uplink),
         uplink
             .next_hop
             .map_or_else(none, |next_hop| next_hop.to_string()),
         uplink.cause.clone(),
     ]
+}
+
+/// What an uplink does with addresses, in the families that it carries.
+fn mode(uplink: &UplinkStatus) -> String {
+    let families = [&uplink.families.ipv4, &uplink.families.ipv6];
+    let modes: Vec<&str> = families
+        .into_iter()
+        .flatten()
+        .map(|family| family.mode.as_str())
+        .collect();
+    match modes[..] {
+        [] => "-".to_owned(),
+        [one] => one.to_owned(),
+        [first, ..] if modes.iter().all(|mode| *mode == first) => first.to_owned(),
+        // What is translated says the family by itself.
+        _ => {
+            let translated: Vec<&str> = modes.into_iter().filter(|m| *m != "routed").collect();
+            translated.join("+")
+        }
+    }
+}
+
+/// What an uplink translates to.
+fn translations(uplink: &UplinkStatus) -> Vec<String> {
+    let families = [&uplink.families.ipv4, &uplink.families.ipv6];
+    let of_each = families.into_iter().flatten().map(|family| {
+        let outside = family.outside.iter().map(ToString::to_string);
+        outside.chain(family.prefix.clone()).collect::<Vec<_>>()
+    });
+    of_each.flatten().collect()
 }
 
 /// Lines the cells up under their headings, two spaces apart.

@@ -10,7 +10,7 @@ fn example() -> Status {
     let fibre = UplinkStatus {
         name: "fibre".into(),
         device: "eth1".into(),
-        mode: "routed".into(),
+        mode: "auto".into(),
         weight: 3,
         tier: 1,
         state: State::Up,
@@ -29,12 +29,24 @@ fn example() -> Status {
         families: Families {
             ipv4: Some(PathStatus {
                 state: State::Up,
+                mode: "nat44".into(),
+                outside: vec![Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(198, 51, 100, 7)],
+                prefix: None,
                 next_hop: Some(IpAddr::from([192, 0, 2, 1])),
                 next_hop_mac: Some("02:00:00:00:00:01".into()),
                 rtt_ms: Some(12.34),
                 loss: 0.0,
             }),
-            ipv6: None,
+            ipv6: Some(PathStatus {
+                state: State::Down,
+                mode: "nptv6".into(),
+                outside: Vec::new(),
+                prefix: Some("2001:db8:1::/48".into()),
+                next_hop: None,
+                next_hop_mac: None,
+                rtt_ms: None,
+                loss: 1.0,
+            }),
         },
     };
     let mobile = UplinkStatus {
@@ -93,6 +105,23 @@ fn fields_of_a_later_version_are_passed_over() {
     value["uplinks"][0]["new_field"] = 5.into();
     let again: Status = serde_json::from_value(value).expect("it still has all that is needed");
     assert_eq!(again, example());
+}
+
+#[test]
+fn a_family_of_an_earlier_version_is_routed() {
+    let mut value = serde_json::to_value(example()).expect("it is plain data");
+    let family = &mut value["uplinks"][0]["families"]["ipv4"];
+    let family = family.as_object_mut().expect("it is there");
+    for field in ["mode", "outside", "prefix"] {
+        family.remove(field).expect("it has this field");
+    }
+    let again: Status = serde_json::from_value(value).expect("it has all that is needed");
+    let family = again.uplinks[0]
+        .families
+        .ipv4
+        .as_ref()
+        .expect("it is there");
+    assert_eq!((family.mode.as_str(), family.outside.len()), ("routed", 0));
 }
 
 #[test]

@@ -33,21 +33,32 @@ pub struct Settings {
     pub probe: Vec<String>,
     /// Names of the plan's uplinks that the options above configure in another way.
     pub leave_out: Vec<&'static str>,
+    /// What each uplink does with addresses, as its option `mode` has it.
+    pub mode: &'static str,
 }
 
 impl Settings {
     /// Probes that notice a silent loss in three tenths of a second, as the demo has them: to the
-    /// server, by both families.
+    /// server, by both families. Flows go back to an uplink that returns, at once; and addresses stay
+    /// as they are, since the lab's network knows the way to its LANs.
     pub fn new(binary: PathBuf) -> Self {
         Self {
             binary,
-            options: ["--probe-interval", "100ms", "--fall", "3"]
-                .map(String::from)
-                .into(),
+            options: [
+                ["--probe-interval", "100ms"],
+                ["--fall", "3"],
+                ["--failback", "immediate"],
+                ["--failback-after", "0s"],
+            ]
+            .concat()
+            .into_iter()
+            .map(String::from)
+            .collect(),
             probe: [Family::V4, Family::V6]
                 .map(|family| family.server().to_string())
                 .into(),
             leave_out: Vec::new(),
+            mode: "routed",
         }
     }
 
@@ -117,6 +128,10 @@ pub struct UplinkStatus {
 pub struct FamilyStatus {
     /// `up` or `down`
     pub state: String,
+    /// `routed`, `nat44` or `nptv6`
+    pub mode: String,
+    /// What inside IPv4 addresses are translated to.
+    pub outside: Vec<String>,
 }
 
 impl Status {
@@ -179,8 +194,9 @@ impl<'lab> Gateway<'lab> {
                 .probe
                 .iter()
                 .map(|address| format!(",probe={address}"));
-            format!("{}={},weight={}", plan.name, uplink.device, plan.weight)
-                + &probe.collect::<String>()
+            let mode = self.settings.mode;
+            let (name, device, weight) = (plan.name, &uplink.device, plan.weight);
+            format!("{name}={device},weight={weight},mode={mode}") + &probe.collect::<String>()
         })
     }
 

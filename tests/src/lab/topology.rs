@@ -36,6 +36,8 @@ pub struct Plan {
     pub hosts: u8,
     /// The uplinks, in the order of their devices.
     pub uplinks: Vec<UplinkPlan>,
+    /// Nobody but the gateway knows a way to the LANs' IPv4 addresses, as it is with private ones.
+    pub private: bool,
 }
 
 /// An uplink of the plan.
@@ -63,6 +65,20 @@ impl UplinkPlan {
     }
 }
 
+impl Plan {
+    /// One host and two uplinks of equal weight, with IPv4 addresses of the LAN that nobody else has a
+    /// way to.
+    pub fn private() -> Self {
+        Self {
+            hosts: 1,
+            uplinks: [("fiber", 1), ("cable", 1)]
+                .map(|(name, weight)| UplinkPlan::new(name, weight))
+                .into(),
+            private: true,
+        }
+    }
+}
+
 impl Default for Plan {
     /// Two hosts and three uplinks with weights 5:3:2.
     fn default() -> Self {
@@ -72,6 +88,7 @@ impl Default for Plan {
             uplinks: uplinks
                 .map(|(name, weight)| UplinkPlan::new(name, weight))
                 .into(),
+            private: false,
         }
     }
 }
@@ -114,6 +131,7 @@ pub struct GatewayLab {
     /// True when the kernel can delay packets, so that the plan's delays are in force.
     pub has_delay: bool,
     pub(super) routing: Internet,
+    private: bool,
     /// The lab that all of this lies in; last, as it is removed when dropped.
     pub lab: Lab,
 }
@@ -162,7 +180,7 @@ impl GatewayLab {
                 addresses: UplinkAddresses::new(n),
             });
         }
-        let routing = Internet::new(&internet, uplinks.len())?;
+        let routing = Internet::new(&internet, uplinks.len(), plan.private)?;
         let mut lab = Self {
             hosts,
             gateway,
@@ -171,6 +189,7 @@ impl GatewayLab {
             server,
             has_delay: false,
             routing,
+            private: plan.private,
             lab,
         };
         lab.connect()?;
@@ -231,7 +250,7 @@ impl GatewayLab {
     pub fn configure_isp(&self, uplink: usize) -> Result<()> {
         let Uplink { isp, addresses, .. } = &self.uplinks[uplink];
         isp.sysctl(&["net.ipv6.conf.gw.addr_gen_mode=1"])?;
-        isp.batch(&addresses.at_isp())?;
+        isp.batch(&addresses.at_isp(self.private))?;
         isp.offloads("gw", &FACING_XDP)
     }
 

@@ -106,7 +106,7 @@ fn any_group() -> impl Strategy<Value = GroupConfig> {
             HashPolicy::Src,
         ])),
         select(vec![OnUplinkLoss::Reset, OnUplinkLoss::Hold]),
-        option::of(select(vec![Failback::Sticky, Failback::Immediate])),
+        select(vec![Failback::Sticky, Failback::Immediate]),
         0..=3_600_000_u64,
     )
         .prop_map(|(hash, on_uplink_loss, failback, after)| GroupConfig {

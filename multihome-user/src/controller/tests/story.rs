@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    config::Mode,
-    config::UplinkConfig,
-    controller::{Action, Adopted, Controller, Event, IPV4, Settings},
+    config::{Failback, GroupConfig, Mode, UplinkConfig},
+    controller::{Action, Adopted, Controller, Event, IPV4, Settings, Translation},
     health::HealthSettings,
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
     probe::{Outcome, ProbeEvent, TargetId, TargetKind},
@@ -17,6 +16,7 @@ use crate::{
 pub(super) const FIBER: u8 = 0;
 pub(super) const LTE: u8 = 1;
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const FAILBACK_AFTER: Duration = Duration::from_secs(10);
 
 /// The story's gateway: a LAN port, and two uplinks with one remote target each.
 pub(super) struct Story {
@@ -25,6 +25,10 @@ pub(super) struct Story {
     /// The eligible and last-known-good words of IPv4 as they were stored.
     pub(super) eligible: u64,
     pub(super) last_good: u64,
+    /// All other words of the shared state, as they were stored.
+    pub(super) settled: u64,
+    pub(super) tracked: u64,
+    pub(super) conduct: u64,
 }
 
 pub(super) fn link(ifindex: u32, name: &str, carrier: bool) -> Link {
@@ -119,28 +123,57 @@ pub(super) fn kernel() -> NetState {
     net
 }
 
+/// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
+pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
+    Settings {
+        uplinks: (0..).zip(uplinks).collect(),
+        lan: vec![(64, "lan0".to_owned())],
+        health: HealthSettings::default(),
+        settle: SETTLE,
+        adopted: None,
+        group: GroupConfig {
+            failback: Failback::Immediate,
+            failback_after: FAILBACK_AFTER,
+            ..GroupConfig::default()
+        },
+        translation: Translation {
+            pools: [(FIBER, 0), (LTE, 2)].into(),
+            ..Translation::default()
+        },
+        forwards: Vec::new(),
+    }
+}
+
 impl Story {
     pub(super) fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
         Self::begin_on(kernel(), tier_of_lte, adopted)
     }
 
     pub(super) fn begin_on(net: NetState, tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
+        let uplinks = vec![
+            uplink_config("fiber", "fiber0", 1),
+            uplink_config("lte", "lte0", tier_of_lte),
+        ];
+        Self::begin_with(
+            net,
+            Settings {
+                adopted,
+                ..settings(uplinks)
+            },
+        )
+    }
+
+    pub(super) fn begin_with(net: NetState, settings: Settings) -> Self {
         let now = Instant::now();
-        let settings = Settings {
-            uplinks: vec![
-                (FIBER, uplink_config("fiber", "fiber0", 1)),
-                (LTE, uplink_config("lte", "lte0", tier_of_lte)),
-            ],
-            lan: vec![(64, "lan0".to_owned())],
-            health: HealthSettings::default(),
-            settle: SETTLE,
-            adopted,
-        };
+        let adopted = settings.adopted.unwrap_or_default();
         let mut story = Self {
             controller: Controller::new(settings, net, now),
             now,
-            eligible: adopted.unwrap_or_default().eligible[IPV4],
+            eligible: adopted.eligible[IPV4],
             last_good: 0,
+            settled: adopted.settled[IPV4],
+            tracked: adopted.tracked,
+            conduct: 0,
         };
         let actions = story.controller.begin(now);
         story.store(&actions);
@@ -157,6 +190,15 @@ impl Story {
             }
             if let Action::SetLastGood(IPV4, word) = action {
                 self.last_good = *word;
+            }
+            if let Action::SetSettled(IPV4, word) = action {
+                self.settled = *word;
+            }
+            if let Action::SetTracked(word) = action {
+                self.tracked = *word;
+            }
+            if let Action::SetConduct(word) = action {
+                self.conduct = *word;
             }
         }
     }

@@ -122,7 +122,7 @@ impl UplinkAddresses {
     }
 
     /// May be repeated.
-    pub(super) fn at_isp(&self) -> String {
+    pub(super) fn at_isp(&self, private: bool) -> String {
         let Self {
             gateway4,
             gateway6,
@@ -130,14 +130,18 @@ impl UplinkAddresses {
             isp6,
             ..
         } = self;
+        let to_lan4 = if private {
+            String::new()
+        } else {
+            format!("route replace {LAN4} via {gateway4}\n")
+        };
         format!(
             "link set gw up\n\
              addr replace {isp4}/30 dev gw\n\
              addr replace {isp6}/64 dev gw\n\
              addr replace {NEXT_HOP6}/64 dev gw\n\
-             route replace {LAN4} via {gateway4}\n\
              route replace {LAN6} via {gateway6}\n"
-        )
+        ) + &to_lan4
     }
 
     pub(super) fn at_isp_transit(&self) -> String {

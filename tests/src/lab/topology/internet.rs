@@ -18,10 +18,12 @@ const FIRST_TABLE: usize = 101;
 
 pub(in crate::lab) struct Internet {
     namespace: Namespace,
+    /// It has no way to the LAN's IPv4 addresses.
+    private: bool,
 }
 
 impl Internet {
-    pub(super) fn new(namespace: &Namespace, uplinks: usize) -> Result<Self> {
+    pub(super) fn new(namespace: &Namespace, uplinks: usize, private: bool) -> Result<Self> {
         let mut ruleset = String::from(
             "table inet internet {\n chain follow {\n  type filter hook prerouting priority mangle;\n",
         );
@@ -50,6 +52,7 @@ impl Internet {
         ])?;
         Ok(Self {
             namespace: namespace.clone(),
+            private,
         })
     }
 
@@ -59,17 +62,20 @@ impl Internet {
             transit4, transit6, ..
         } = UplinkAddresses::new(super::id(uplink));
         let table = FIRST_TABLE + uplink;
-        self.namespace.batch(&format!(
-            "route replace {LAN4} via {transit4} table {table}\n\
-             route replace {LAN6} via {transit6} table {table}\n"
-        ))
+        let mut script = format!("route replace {LAN6} via {transit6} table {table}\n");
+        if !self.private {
+            script += &format!("route replace {LAN4} via {transit4} table {table}\n");
+        }
+        self.namespace.batch(&script)
     }
 
     /// This ISP no longer reaches the LAN.
     pub(in crate::lab) fn withdraw(&self, uplink: usize) -> Result<()> {
         let table = FIRST_TABLE + uplink;
-        self.namespace
-            .batch(&format!("route flush table {table}\n"))?;
+        if !self.private {
+            self.namespace
+                .batch(&format!("route flush table {table}\n"))?;
+        }
         ip_batch(
             &["-netns", self.namespace.full_name(), "-6", "-batch", "-"],
             &format!("route flush table {table}\n"),

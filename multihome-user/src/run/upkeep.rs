@@ -1,0 +1,220 @@
+//! The upkeep of flows, pins and outside ports while the loop runs: what is over is taken away, what
+//! is left is counted, and ports become the kernel's or forwards as soon as flows leave them.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use multihome_common::{
+    flow::{self, lifetime::Timeouts, slot::FlowSlot},
+    nat44::ports::Space,
+};
+
+use super::{
+    monotonic_nanoseconds, pools,
+    slices::{Slice, Slices, Tables},
+};
+use crate::{
+    config::{Config, NatTimeouts, Protocol},
+    controller::Controller,
+    dataplane::{FlowTables, PortPlan, Swept},
+};
+
+/// What the upkeep remembers.
+pub struct Upkeep {
+    slices: Slices,
+    timeouts: Timeouts,
+    swept: Swept,
+    /// What the ports of each uplink's outside addresses are for, by its id.
+    plans: BTreeMap<u8, Planned>,
+}
+
+/// The ports of one uplink.
+struct Planned {
+    plan: PortPlan,
+    /// The parts of the port table that it holds for.
+    first: u16,
+    count: u16,
+    /// Flows still have ports that are to be another's.
+    waits: bool,
+}
+
+/// What an uplink has in the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Flows.
+    pub flows: u64,
+    /// Outside ports.
+    pub ports: u64,
+}
+
+impl Upkeep {
+    /// Nothing is swept and no port is set yet. `base` has the first part of the port table of each
+    /// uplink, in the order of the configuration, with its id; `plan` is what is alike for all.
+    pub fn new(config: &Config, base: &[(u8, u16)], plan: &PortPlan, tables: &FlowTables) -> Self {
+        let mut plans = BTreeMap::new();
+        for (uplink, &(id, first)) in config.uplinks.iter().zip(base) {
+            let mut plan = plan.clone();
+            for forward in config
+                .forwards
+                .iter()
+                .filter(|forward| forward.is_on(uplink))
+            {
+                let space = match forward.protocol {
+                    Protocol::Tcp => Space::Tcp,
+                    Protocol::Udp => Space::Udp,
+                };
+                let ports = forward.outside.low()..=forward.outside.high();
+                for (n, port) in (0..).zip(ports) {
+                    let mut inside = forward.inside;
+                    inside.set_port(inside.port().saturating_add(n));
+                    plan.forwards.insert((space as u8, port), inside);
+                }
+            }
+            let count = pools::needed(uplink);
+            plans.insert(
+                id,
+                Planned {
+                    plan,
+                    first,
+                    count,
+                    waits: count > 0,
+                },
+            );
+        }
+        let sizes = Tables {
+            buckets: tables.buckets(),
+            pins: tables.pin_lines(),
+            ports: tables.port_lines(),
+        };
+        Self {
+            slices: Slices::new(sizes, Instant::now()),
+            timeouts: timeouts(&config.nat.timeouts),
+            swept: Swept::new(tables.pools()),
+            plans,
+        }
+    }
+
+    /// When the next slice is due.
+    pub fn due(&self) -> Instant {
+        self.slices.due()
+    }
+
+    /// Puts all in order at once: before traffic is taken over, and before anything can be in the
+    /// way that an earlier controller's configuration has left.
+    pub fn all(&mut self, tables: &FlowTables, controller: &Controller) -> Swept {
+        self.set_ports(tables);
+        let slices: Vec<Slice> = self.slices.rest(Instant::now()).collect();
+        for slice in slices {
+            self.sweep(tables, controller, slice);
+        }
+        self.set_ports(tables);
+        self.end_pass(tables)
+    }
+
+    /// Sweeps one slice; what was found when it was the last one of a pass.
+    pub fn slice(&mut self, tables: &FlowTables, controller: &Controller) -> Option<Swept> {
+        let slice = self.slices.take(Instant::now());
+        let last = slice.last;
+        self.sweep(tables, controller, slice);
+        if !last {
+            return None;
+        }
+        self.set_ports(tables);
+        Some(self.end_pass(tables))
+    }
+
+    /// What an uplink has, as a sweep found it.
+    pub fn held(&self, id: u8, swept: &Swept) -> Held {
+        let ports = self.plans.get(&id).map_or(0, |planned| {
+            let parts =
+                usize::from(planned.first)..usize::from(planned.first) + usize::from(planned.count);
+            swept.ports.get(parts).into_iter().flatten().sum()
+        });
+        Held {
+            flows: swept.live.get(usize::from(id)).copied().unwrap_or(0),
+            ports,
+        }
+    }
+
+    fn sweep(&mut self, tables: &FlowTables, controller: &Controller, slice: Slice) {
+        let now = flow::ticks(monotonic_nanoseconds());
+        let Self {
+            timeouts,
+            swept,
+            plans,
+            ..
+        } = self;
+        let ends = |slot: &FlowSlot| {
+            let anothers = |planned: &Planned| planned.plan.ends(slot);
+            controller.has_ended(slot) || plans.get(&slot.uplink()).is_some_and(anothers)
+        };
+        tables.sweep(slice.buckets, timeouts, now, ends, swept);
+        tables.sweep_pins(slice.pins, timeouts, now);
+        tables.count_ports(slice.ports, swept);
+    }
+
+    /// Sets the ports of uplinks that still wait for some.
+    fn set_ports(&mut self, tables: &FlowTables) {
+        for planned in self.plans.values_mut().filter(|planned| planned.waits) {
+            let parts = planned.first..planned.first + planned.count;
+            let left: usize = parts.map(|pool| tables.plan(pool, &planned.plan)).sum();
+            planned.waits = left > 0;
+        }
+    }
+
+    fn end_pass(&mut self, tables: &FlowTables) -> Swept {
+        std::mem::replace(&mut self.swept, Swept::new(tables.pools()))
+    }
+}
+
+/// The configured times in ticks, rounded up: no flow may end too early.
+pub fn timeouts(given: &NatTimeouts) -> Timeouts {
+    let ticks = |time: std::time::Duration| {
+        let ticks = time.as_nanos().div_ceil(1 << flow::TICK_SHIFT);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    };
+    // In the order of the kinds of flows.
+    Timeouts([
+        ticks(given.tcp_established),
+        ticks(given.tcp_transitory),
+        ticks(given.tcp_unanswered),
+        ticks(given.udp),
+        ticks(given.udp_unanswered),
+        ticks(given.icmp),
+        ticks(given.other),
+        0,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use multihome_common::flow::lifetime::Kind;
+
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_up_and_each_stands_in_its_place() {
+        let seconds = Duration::from_secs;
+        let timeouts = timeouts(&NatTimeouts {
+            tcp_established: seconds(7440),
+            tcp_transitory: seconds(240),
+            tcp_unanswered: seconds(1),
+            udp: seconds(300),
+            udp_unanswered: seconds(30),
+            icmp: seconds(60),
+            other: seconds(86_400),
+        });
+        for (kind, ticks) in [
+            (Kind::TcpEstablished, 6930),
+            (Kind::TcpTransitory, 224),
+            (Kind::TcpUnanswered, 1),
+            (Kind::Udp, 280),
+            (Kind::UdpUnanswered, 28),
+            (Kind::Icmp, 56),
+            (Kind::Other, 80_467),
+        ] {
+            assert_eq!(timeouts.get(kind), ticks, "{kind:?}");
+        }
+    }
+}
