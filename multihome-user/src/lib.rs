@@ -10,6 +10,7 @@ pub mod exit;
 pub mod health;
 pub mod heartbeat;
 pub mod http;
+pub mod human;
 pub mod kernel_ports;
 pub mod logging;
 pub mod metrics;
