@@ -197,8 +197,8 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The table is read as it is, whether or not a controller runs; rows come in no order. Only IPv4 flows
-whose addresses are translated have a row. FORWARD tells those that a port forward let in. In place
-of ports, ICMP queries show their identifier.
+whose addresses are translated have a row. FORWARD tells whether the outside port is one of a port
+forward. In place of ports, ICMP queries show their identifier.
 
 Examples:
   multihome flows --uplink fibre --host 192.168.1.20
