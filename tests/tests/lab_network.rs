@@ -356,6 +356,7 @@ fn a_kernel_that_cannot_delay_packets_says_so() -> Result<()> {
     let lab = GatewayLab::new(&Plan {
         hosts: 1,
         uplinks: vec![slow],
+        private: false,
     })?;
     let start = Instant::now();
     ping::ping(&lab, 0, Family::V4.server(), &["-c", "1"])?;
