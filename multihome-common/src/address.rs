@@ -90,6 +90,8 @@ pub enum Class {
     Lan = 3,
     /// Multicast, broadcast, link-local, loopback and the like: never steered.
     Special = 4,
+    /// Under the IPv6 prefix that an uplink gives to LAN hosts.
+    Outside = 5,
 }
 
 impl Class {
@@ -101,6 +103,7 @@ impl Class {
             1 => Self::Gateway,
             2 => Self::OnLink,
             3 => Self::Lan,
+            5 => Self::Outside,
             _ => Self::Special,
         }
     }

@@ -84,6 +84,9 @@ pub trait Family {
     /// Whether the uplink gives this LAN address another prefix.
     fn has_prefix(uplink: &UplinkEntry, inside: Self::Address) -> bool;
 
+    /// Whether this address is under the prefix that the uplink gives to LAN hosts.
+    fn is_under_prefix(uplink: &UplinkEntry, address: Self::Address) -> bool;
+
     /// Gives a packet from the LAN the uplink's prefix, if it has one for it; an ICMP error's quoted
     /// packet too.
     ///
@@ -282,6 +285,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn is_under_prefix(_: &UplinkEntry, _: Address4) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn leave<P: Packet>(
         _: &mut P,
         _: usize,
@@ -445,6 +453,11 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn is_under_prefix(uplink: &UplinkEntry, address: Address6) -> bool {
+        uplink.mode[Self::INDEX] == MODE_NPTV6 && uplink.prefix.is_outside(address)
+    }
+
+    #[inline(always)]
     fn leave<P: Packet>(
         packet: &mut P,
         network_at: usize,
@@ -459,7 +472,7 @@ impl Family for V6 {
 
     #[inline(always)]
     fn inside_of(uplink: &UplinkEntry, address: Address6) -> Result<Address6, Verdict> {
-        if uplink.mode[Self::INDEX] != MODE_NPTV6 || !uplink.prefix.is_outside(address) {
+        if !Self::is_under_prefix(uplink, address) {
             return Ok(address);
         }
         uplink.prefix.inward(address).ok_or(Verdict::DropNoPrefix)

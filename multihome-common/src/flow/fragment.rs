@@ -199,3 +199,86 @@ impl FragmentSlot {
         now.saturating_sub(self.came.load() as u32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::prelude::v1::*;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Slots(Vec<FragmentSlot>);
+
+    impl FragmentMemory for Slots {
+        fn fragment(&self, index: u32) -> Option<&FragmentSlot> {
+            self.0.get(index as usize)
+        }
+    }
+
+    fn slots() -> Slots {
+        Slots(
+            (0..FRAGMENT_SLOTS)
+                .map(|_| FragmentSlot::default())
+                .collect(),
+        )
+    }
+
+    const SEED: Seed = [3, 4];
+
+    fn datagram(n: u16) -> Datagram {
+        Datagram::new(0x0a01_0002_cb00_7109, n, 17, 64)
+    }
+
+    fn course(n: u16) -> Course {
+        Course {
+            translated: 0xc000_0202_cb00_7109,
+            way: u64::from(n) << 32 | 3,
+            host: HostEntry::default(),
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_known_for_as_long_as_hosts_wait() {
+        let slots = slots();
+        remember(&slots, SEED, &datagram(1), &course(1), 100);
+        assert_eq!(
+            find(&slots, SEED, &datagram(1), 100 + REMEMBERED),
+            Some(course(1))
+        );
+        assert_eq!(find(&slots, SEED, &datagram(1), 101 + REMEMBERED), None);
+        assert_eq!(find(&slots, SEED, &datagram(2), 100), None);
+        assert_eq!(course(1).uplink(), Some(3));
+    }
+
+    #[test]
+    fn two_datagrams_of_one_identification_are_told_apart_by_all_else() {
+        let slots = slots();
+        let one = datagram(1);
+        for (addresses, protocol, slot) in [
+            (one.addresses ^ 1, 17, 64),
+            (one.addresses, 1, 64),
+            (one.addresses, 17, 0),
+        ] {
+            let other = Datagram::new(addresses, 1, protocol, slot);
+            remember(&slots, SEED, &other, &course(9), 100);
+        }
+        assert_eq!(find(&slots, SEED, &one, 100), None);
+    }
+
+    proptest! {
+        /// However many datagrams come, what is found is right, and the newest is there.
+        #[test]
+        fn what_is_found_is_what_was_remembered(ids in proptest::collection::vec(0u16..500, 1..2000)) {
+            let slots = slots();
+            for (at, &id) in ids.iter().enumerate() {
+                let now = 100 + at as u32 / 100;
+                remember(&slots, SEED, &datagram(id), &course(id), now);
+                prop_assert_eq!(find(&slots, SEED, &datagram(id), now), Some(course(id)));
+                let other = ids[at / 2];
+                let found = find(&slots, SEED, &datagram(other), now);
+                prop_assert!(found.is_none_or(|found| found == course(other)));
+            }
+        }
+    }
+}

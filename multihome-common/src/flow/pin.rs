@@ -239,3 +239,113 @@ pub fn put<M: PinMemory>(memory: &M, line: u32, pin: Pin, now: u16, timeouts: &T
     // When another CPU writes the same place at once, one of the two is lost, as pins may be.
     line.0[chosen as usize & (WAYS - 1)].store(pin.0);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{prelude::v1::*, vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Lines(Vec<PinLine>);
+
+    impl PinMemory for Lines {
+        fn pin_line(&self, index: u32) -> Option<&PinLine> {
+            self.0.get(index as usize)
+        }
+    }
+
+    const TIMEOUTS: Timeouts = Timeouts([8000, 224, 28, 280, 28, 56, 280, 0]);
+
+    fn hash(n: u64) -> FlowHash {
+        FlowHash::new([1, 2], [n])
+    }
+
+    #[test]
+    fn an_opened_connection_holds_for_hours_and_a_closed_one_for_minutes() {
+        let opening = Pin::new(hash(1), 5, 100).used(100, Direction::Outward, tcp::SYN);
+        let opened = opening.used(100, Direction::Inward, tcp::SYN | tcp::ACK);
+        let established = opened.used(100, Direction::Outward, tcp::ACK);
+        let closing = established.used(100, Direction::Outward, tcp::FIN | tcp::ACK);
+        let closed = closing.used(100, Direction::Inward, tcp::ACK);
+        let again = closed.used(100, Direction::Outward, tcp::SYN);
+        let anew = again.used(100, Direction::Outward, tcp::ACK);
+        for (pin, ticks) in [
+            (opening, 28),
+            (opened, 280),
+            (established, 8000),
+            (closing, 280),
+            (closed, 280),
+            (again, 280),
+            (anew, 8000),
+        ] {
+            let last = 100 + (ticks >> TIME_UNIT) as u16 + 1;
+            assert!(!pin.is_expired(last, &TIMEOUTS), "{pin:?}");
+            assert!(pin.is_expired(last + 1, &TIMEOUTS), "{pin:?}");
+            assert_eq!(pin.uplink(), 5);
+        }
+    }
+
+    #[test]
+    fn what_came_in_is_answered_by_what_goes_out() {
+        let came = Pin::new(hash(1), 5, 100).inbound();
+        assert!(!came.used(100, Direction::Inward, 0).is_answered());
+        assert!(came.used(100, Direction::Outward, 0).is_answered());
+        let went = Pin::new(hash(1), 5, 100);
+        assert!(!went.used(100, Direction::Outward, 0).is_answered());
+        assert!(went.used(100, Direction::Inward, 0).is_answered());
+    }
+
+    #[test]
+    fn in_a_full_line_the_expired_goes_first_then_the_unanswered_then_the_idlest() {
+        let lines = Lines(vec![PinLine::default()]);
+        let now = 1000;
+        let answered = |n, at| Pin::new(hash(n), 1, at).used(at, Direction::Inward, 0);
+        for n in 0..5 {
+            lines.put_pin(0, answered(n, now - n as u16), now, &TIMEOUTS);
+        }
+        lines.put_pin(0, Pin::new(hash(5), 1, now), now, &TIMEOUTS);
+        lines.put_pin(0, Pin::new(hash(6), 1, now - 1), now, &TIMEOUTS);
+        lines.put_pin(0, answered(7, now - 100), now, &TIMEOUTS);
+        for (new, gone) in [(10, 7), (11, 6), (12, 5), (13, 4), (14, 3)] {
+            assert!(lines.find_pin(0, Pin::signature(hash(gone))).is_some());
+            lines.put_pin(0, answered(new, now), now, &TIMEOUTS);
+            assert!(
+                !lines.find_pin(0, Pin::signature(hash(gone))).is_some(),
+                "{new}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_pin_that_was_put_last_is_found(steps in proptest::collection::vec((0u64..6, 0u8..64, 0u16..20), 1..60)) {
+            let lines = Lines(vec![PinLine::default()]);
+            let mut now = 0u16;
+            let mut known = [None; 6];
+            for (n, id, later) in steps {
+                now += later;
+                lines.put_pin(0, Pin::new(hash(n), id, now), now, &TIMEOUTS);
+                known[n as usize] = Some(id);
+                for (n, id) in known.iter().enumerate() {
+                    let found = lines.find_pin(0, Pin::signature(hash(n as u64)));
+                    // Six pins fit into a line of eight.
+                    prop_assert_eq!(found.is_some().then_some(found.uplink()), *id);
+                }
+            }
+        }
+
+        #[test]
+        fn uplink_and_signature_survive_all_use(n in any::<u64>(), id in 0u8..64, uses in proptest::collection::vec((any::<u16>(), any::<bool>(), any::<u8>()), 0..20)) {
+            let mut pin = Pin::new(hash(n), id, 7);
+            for (now, out, flags) in uses {
+                let direction = if out { Direction::Outward } else { Direction::Inward };
+                pin = pin.used(now, direction, flags);
+                prop_assert_eq!(pin.time(), now);
+            }
+            prop_assert!(pin.is_some() && !pin.is_inbound() && pin.inbound().is_inbound());
+            prop_assert_eq!((pin.uplink(), (pin.0 >> 32) as u32), (id, Pin::signature(hash(n))));
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub trait FlowMemory: Sized {
 }
 
 /// A first bucket with fewer flows than this takes any that is new.
-const CROWDED: u64 = 6;
+const CROWDED: u64 = 5;
 
 /// A slot that a new flow may fill, or none, as one word: the slot's index in bits 0 to 31, the
 /// generation as in the tag, whether there was a flow that must be released in bit 62, and in bit 63

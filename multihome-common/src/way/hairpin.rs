@@ -1,26 +1,102 @@
-//! The first half of the way from one LAN host to another by an outside address (RFC 4787 REQ-9): the
-//! source becomes the outside address and port that it has on the destination's uplink. The second
-//! half is that of a packet from the internet.
+//! The way from one LAN host to another by an outside address.
+//!
+//! IPv4 (RFC 4787 REQ-9): here is the first half, in which the source becomes the outside address and
+//! port that it has on the destination's uplink; the second half is that of a packet from the internet.
+//! IPv6 (RFC 6296 section 4.3): both prefixes are translated here.
 
-use super::{Decision, inward, outward, stages::UNKNOWN, uplink_entry};
+use super::{
+    Decision, inward, outward,
+    stages::UNKNOWN,
+    uplink::{hand_over, host},
+    uplink_entry,
+};
 use crate::{
+    address::Class,
+    family::{Family, V6},
+    limits::MAX_UPLINKS,
     nat44::translate::{self, End},
     packet::Packet,
     parse::Parsed,
     port::PortEntry,
+    state::SharedState,
     tables::Tables,
     transport,
+    uplink::UplinkEntry,
     verdict::Verdict,
-    wire::protocol,
+    wire::{ethernet, protocol},
 };
 
-/// A packet from the LAN for an address of the gateway; `flow` is its sender's flow once that was
-/// opened.
+/// A packet from the LAN for an outside address; `flow` is its sender's flow once that was opened.
 ///
 /// # Errors
 /// The verdict of a packet that goes no further.
 #[inline(always)]
 pub fn outward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    port: &PortEntry,
+    parsed: &mut Parsed,
+    flow: u32,
+) -> Result<Decision, Verdict> {
+    if parsed.ethertype == ethernet::IPV4 {
+        mapped(packet, tables, port, parsed, flow)
+    } else {
+        prefixed(packet, tables, port, parsed)
+    }
+}
+
+/// An IPv6 packet for an address under an uplink's prefix.
+#[inline(always)]
+fn prefixed<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    port: &PortEntry,
+    parsed: &Parsed,
+) -> Result<Decision, Verdict> {
+    let network = &parsed.v6;
+    let state = tables.state().ok_or(Verdict::DropInternal)?;
+    let uplink = under_prefix(tables, state, parsed)?;
+    let inside = V6::inside_of(uplink, network.destination)?;
+    match V6::class(tables, state, inside).ok_or(Verdict::DropInternal)? {
+        Class::Lan => {}
+        Class::Gateway | Class::Internet | Class::OnLink | Class::Special | Class::Outside => {
+            return Err(Verdict::PassOnLink);
+        }
+    }
+    if V6::is_martian_source(network.source) {
+        return Err(Verdict::DropMartianSource);
+    }
+    if network.hop_limit <= 1 {
+        return Err(Verdict::ReplyTimeExceeded);
+    }
+    let host = host::<V6, T>(tables, port, network.source, inside)?;
+    if network.len > usize::from(host.mtu) {
+        return Ok(Decision::too_big(u32::from(host.mtu)));
+    }
+    V6::leave(packet, parsed.network_at, network, uplink)?;
+    V6::arrive(packet, parsed.network_at, network, uplink, inside)?;
+    hand_over::<V6, P>(packet, parsed, &host)
+}
+
+/// The uplink whose prefix the destination has.
+#[inline(always)]
+fn under_prefix<'t, T: Tables>(
+    tables: &'t T,
+    state: &SharedState,
+    parsed: &Parsed,
+) -> Result<&'t UplinkEntry, Verdict> {
+    for id in 0..MAX_UPLINKS as u8 {
+        let uplink = uplink_entry(tables, state, id)?;
+        if V6::is_under_prefix(uplink, parsed.v6.destination) {
+            return Ok(uplink);
+        }
+    }
+    Err(Verdict::PassOnLink)
+}
+
+/// An IPv4 packet for an address of the gateway.
+#[inline(always)]
+fn mapped<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     port: &PortEntry,

@@ -1,9 +1,14 @@
 //! The way of IPv4 packets for an outside address: to the LAN host whose port it is.
 
-use super::{Decision, fragments, outward, stages::UNKNOWN, uplink::hand_over, uplink_entry};
+use super::{
+    Decision, fragments, outward,
+    stages::UNKNOWN,
+    uplink::{hand_over, host},
+    uplink_entry,
+};
 use crate::{
     address::Address4,
-    family::{Family as _, V4},
+    family::V4,
     flow::{
         FlowKey,
         slot::{Direction, Outside},
@@ -19,7 +24,7 @@ use crate::{
     state::SharedState,
     tables::Tables,
     transport::{self, Icmp, Transport},
-    uplink::{HostEntry, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry},
+    uplink::{UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry},
     verdict::Verdict,
 };
 
@@ -53,7 +58,8 @@ pub fn inward<P: Packet, T: Tables>(
             if !owner.is_forward() && uplink.flags & UPLINK_OPEN_FILTER == 0 {
                 return Err(Verdict::DropFiltered);
             }
-            let host = host(tables, port, network, owner.inside())?;
+            let inside = Address4(owner.inside());
+            let host = host::<V4, T>(tables, port, network.source, inside)?;
             tables.prepare_flow(&key, &host, id, outside.word())?;
             return Ok(Decision::OPEN);
         };
@@ -159,21 +165,6 @@ const fn key(network: &Network<Address4>, transport: Transport, owner: PortWord)
         (inside_port as u32) << 16 | remote_port,
         network.protocol,
     )
-}
-
-/// Where a LAN host is that has not sent anything of this flow.
-#[inline(always)]
-fn host<T: Tables>(
-    tables: &T,
-    port: &PortEntry,
-    network: &Network<Address4>,
-    inside: u32,
-) -> Result<HostEntry, Verdict> {
-    match tables.host4(Address4(inside)) {
-        Some(host) => Ok(*host),
-        None => V4::kernel_route(tables, port.ifindex, network.source, Address4(inside))
-            .ok_or(Verdict::PassNoNeighbour),
-    }
 }
 
 /// What becomes of a packet that nobody asked for.

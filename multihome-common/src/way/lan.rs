@@ -46,6 +46,7 @@ fn steer<F: Family, P: Packet, T: Tables>(
         Class::Internet => {}
         Class::Gateway if tracked => return Ok(Decision::HAIRPIN),
         Class::Gateway => return Err(Verdict::PassGateway),
+        Class::Outside => return Ok(Decision::HAIRPIN),
         Class::OnLink | Class::Lan => return Err(Verdict::PassOnLink),
         Class::Special => return Err(Verdict::PassSpecial),
     }

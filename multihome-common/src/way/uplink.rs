@@ -68,7 +68,7 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     match destination_class {
         Class::Lan => {}
         Class::Gateway => return Err(Verdict::PassGateway),
-        Class::OnLink | Class::Internet => return Err(Verdict::PassNotOurs),
+        Class::OnLink | Class::Internet | Class::Outside => return Err(Verdict::PassNotOurs),
         Class::Special => return Err(Verdict::PassSpecial),
     }
     // BCP 38, seen from inside: nobody out there speaks with a LAN's or the gateway's address.
@@ -80,18 +80,30 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    let host = match F::host(tables, destination) {
-        Some(host) => *host,
-        // Hosts behind a router in the LAN, and those the controller has not seen yet.
-        None => F::kernel_route(tables, port.ifindex, network.source, destination)
-            .ok_or(Verdict::PassNoNeighbour)?,
-    };
+    let host = host::<F, T>(tables, port, network.source, destination)?;
     note::<F, P, T>(packet, tables, state, parsed, destination, id);
     if network.len > usize::from(host.mtu) {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
     F::arrive(packet, parsed.network_at, network, uplink, destination)?;
     hand_over::<F, P>(packet, parsed, &host)
+}
+
+/// Where a LAN host is.
+#[inline(always)]
+pub(super) fn host<F: Family, T: Tables>(
+    tables: &T,
+    port: &PortEntry,
+    source: F::Address,
+    inside: F::Address,
+) -> Result<HostEntry, Verdict> {
+    match F::host(tables, inside) {
+        Some(host) => Ok(*host),
+        // Hosts behind a router in the LAN, and those the controller has not seen yet.
+        None => {
+            F::kernel_route(tables, port.ifindex, source, inside).ok_or(Verdict::PassNoNeighbour)
+        }
+    }
 }
 
 /// Which stage decides about an IPv4 packet for an outside address of the uplink; `None` when it is

@@ -29,13 +29,13 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Buckets of the flow table. A quarter more places than flows, or the last ones would not find
-    /// a free one in the two buckets that each may stand in.
+    /// Buckets of the flow table. Half as many places more than flows, or some of the last ones would
+    /// not find a free one in the two buckets that each may stand in.
     pub const fn buckets(&self) -> u32 {
         if self.pools == 0 {
             return 1;
         }
-        (self.flows / 3 * 4).div_ceil(WAYS as u32) + 1
+        (self.flows / 2 * 3).div_ceil(WAYS as u32) + 1
     }
 
     /// Lines of the pin table: two places for each flow, since pins find their place by one line

@@ -1,5 +1,7 @@
 //! The programs in the kernel, over maps of their own, run packet by packet.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
@@ -14,6 +16,7 @@ use multihome_common::{
     flow::{
         fragment::FragmentSlot,
         pin::PinLine,
+        slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
     limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS, FRAGMENT_SLOTS},
@@ -25,7 +28,9 @@ use multihome_common::{
 };
 
 use super::{
+    memory,
     shared::Shared,
+    tables::FlowView,
     world::{self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, OUTSIDE, PIN_LINES, Side, World},
 };
 
@@ -52,7 +57,9 @@ pub struct Kernel {
     ebpf: Ebpf,
     state: Array<MapData, SharedState>,
     uplinks: Array<MapData, UplinkEntry>,
+    memory: Vec<(&'static str, u64)>,
     flow_tags: Shared,
+    flows: Shared,
     nat_ports: Shared,
     pins: Shared,
     fragments: Shared,
@@ -72,13 +79,22 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses; the verifier's words are in the error.
     pub fn load() -> Result<Self> {
+        Self::load_sized(FLOW_BUCKETS, PIN_LINES)
+    }
+
+    /// Loads both programs, with so many buckets of the flow table and lines of the pin table.
+    ///
+    /// # Errors
+    /// As for [`Kernel::load`].
+    pub fn load_sized(buckets: u32, pin_lines: u32) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(abi::FLOW_TAGS, FLOW_BUCKETS)
-            .map_max_entries(abi::FLOWS, FLOW_BUCKETS * WAYS as u32)
+            .map_max_entries(abi::FLOW_TAGS, buckets)
+            .map_max_entries(abi::FLOWS, buckets * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, SPACES * LINES)
-            .map_max_entries(abi::PINS, PIN_LINES)
+            .map_max_entries(abi::PINS, pin_lines)
             .load(OBJECT)
             .context("cannot load the object")?;
+        let memory = memory::of_maps(&ebpf)?;
         for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
             program
@@ -114,9 +130,14 @@ impl Kernel {
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
             uplinks: take(abi::UPLINKS)?.try_into()?,
+            memory,
             flow_tags: Shared::of(
                 &take(abi::FLOW_TAGS)?,
-                FLOW_BUCKETS as usize * size_of::<TagLine>(),
+                buckets as usize * size_of::<TagLine>(),
+            )?,
+            flows: Shared::of(
+                &take(abi::FLOWS)?,
+                buckets as usize * WAYS * size_of::<FlowSlot>(),
             )?,
             nat_ports: Shared::of(
                 &take(abi::NAT_PORTS)?,
@@ -136,6 +157,79 @@ impl Kernel {
             last: [None, None],
             ebpf,
         })
+    }
+
+    /// The kernel's memory that each map of flows takes, in bytes.
+    pub fn memory(&self) -> &[(&'static str, u64)] {
+        &self.memory
+    }
+
+    /// The tables of flows as they are now.
+    pub fn flow_tables(&self) -> FlowView<'_> {
+        FlowView {
+            tags: self.flow_tags.slice(),
+            flows: self.flows.slice(),
+            ports: self.nat_ports.slice(),
+        }
+    }
+
+    /// Runs `count` packets of a side, whatever becomes of them; `edit` makes each from the one
+    /// before. The verdicts stand in [`Kernel::totals`].
+    ///
+    /// # Errors
+    /// When a program cannot be run.
+    pub fn pour(
+        &self,
+        side: Side,
+        packet: &mut [u8],
+        count: u64,
+        mut edit: impl FnMut(&mut [u8], u64),
+    ) -> Result<()> {
+        let program = self.program(side)?;
+        let mut output = vec![0; OUTPUT];
+        for n in 0..count {
+            edit(packet, n);
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(packet);
+            options.data_out = Some(&mut output);
+            program
+                .test_run(options)
+                .context("cannot run the program")?;
+        }
+        Ok(())
+    }
+
+    /// Packets of a side by verdict, since the programs were loaded.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn totals(&self, side: Side) -> Result<BTreeMap<Verdict, u64>> {
+        let counts = self.counts(slot_of(side))?;
+        let mut totals = BTreeMap::new();
+        for (column, count) in counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| count.packets > 0)
+        {
+            let verdict = match column.checked_sub(FORWARDED_COLUMNS as usize) {
+                Some(_) => Some(Verdict::Forwarded),
+                None => Verdict::from_number(column as u8),
+            };
+            *totals
+                .entry(verdict.context("an unknown column")?)
+                .or_default() += count.packets;
+        }
+        Ok(totals)
+    }
+
+    /// Sets the idle times of flows, in ticks, all alike.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_timeouts(&mut self, ticks: u32) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        state.timeouts.0 = [ticks; 8];
+        Ok(self.state.set(0, state, 0)?)
     }
 
     /// How many instructions the verifier processed for a side's program.
@@ -199,7 +293,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel cannot run it, or what was counted is not one packet.
     pub fn run(&mut self, side: Side, packet: &[u8]) -> Result<Run> {
-        let slot = if side == Side::Lan { LAN_SLOT } else { 0 };
+        let slot = slot_of(side);
         let before = match self.last[side as usize].take() {
             Some(counts) => counts,
             None => self.counts(slot)?,
@@ -289,5 +383,13 @@ impl Kernel {
                 }))
             })
             .collect()
+    }
+}
+
+/// The slot that packets of a side come in on.
+fn slot_of(side: Side) -> u32 {
+    match side {
+        Side::Lan => LAN_SLOT,
+        Side::Uplink => 0,
     }
 }

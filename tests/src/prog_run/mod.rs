@@ -7,9 +7,11 @@
 pub mod differential;
 pub mod frames;
 pub mod kernel;
+pub mod memory;
 pub mod row;
 pub mod rows;
 mod shared;
+pub mod tables;
 pub mod world;
 
 use anyhow::Result;

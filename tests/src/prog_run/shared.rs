@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, MapData};
+use multihome_common::word::Words;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A mapped array.
@@ -18,6 +19,8 @@ pub struct Shared {
 
 // SAFETY: the memory belongs to the value, which alone writes to it while no program runs.
 unsafe impl Send for Shared {}
+// SAFETY: what is shared is read by atomic accesses alone.
+unsafe impl Sync for Shared {}
 
 impl Shared {
     /// Maps `len` bytes of an array that was made to be mapped.
@@ -46,6 +49,15 @@ impl Shared {
             start: start.context("mapping an array")?,
             len,
         })
+    }
+
+    /// The memory as an array of words of some kind.
+    pub fn slice<T: Words>(&self) -> &[T] {
+        // SAFETY: the mapping is aligned to a page and `len` bytes long, and a type of words may be
+        // read while programs write to it.
+        unsafe {
+            std::slice::from_raw_parts(self.start.cast::<T>().as_ptr(), self.len / size_of::<T>())
+        }
     }
 
     /// Sets a word, by its number.

@@ -71,6 +71,8 @@ pub struct World {
     pub nptv6: bool,
     /// The alive word of both families.
     pub alive: u64,
+    /// Lines of the pin table that the programs are told of.
+    pub pin_lines: u32,
 }
 
 /// How the uplinks translate, all alike.
@@ -127,6 +129,7 @@ impl Default for World {
             nat: None,
             nptv6: false,
             alive: 0b111,
+            pin_lines: PIN_LINES,
         }
     }
 }
@@ -196,6 +199,8 @@ pub fn segments6() -> Vec<(Address6, Class)> {
         at("2001:db8:1::", Class::Gateway),
         at("2001:db8:1::2", Class::Lan),
         at("2001:db8:1:1::", Class::Internet),
+        at("2001:db8:b0::", Class::Outside),
+        at("2001:db8:b3::", Class::Internet),
         at("2001:db8:aaaa::", Class::OnLink),
         at("2001:db8:aaab::", Class::Internet),
         at("fe80::", Class::Special),
@@ -243,7 +248,7 @@ impl World {
         state.tracked = u64::from(self.nat.is_some());
         state.flow_buckets = nat.buckets.into();
         state.alive = [self.alive; 2];
-        state.pin_lines = PIN_LINES.into();
+        state.pin_lines = self.pin_lines.into();
         state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
         state.timeouts = Timeouts::default();
     }
@@ -284,7 +289,7 @@ impl World {
     pub fn simulated(&self, side: Side) -> SimTables {
         let mut tables = SimTables::default();
         tables.track(FLOW_BUCKETS, 1);
-        tables.pin(PIN_LINES);
+        tables.pin(self.pin_lines);
         if self.nat.is_some() {
             tables.outsides.insert(Address4(OUTSIDE.into()), (0, 0));
         }

@@ -5,7 +5,10 @@ use std::net::Ipv6Addr;
 use etherparse::{Icmpv6Type, PacketBuilder};
 use multihome_common::{
     state::{GROUP_HOLD, GroupWords, Policy},
-    verdict::Verdict::{DropNoPrefix, Forwarded, PassGateway, PassOnLink, ReplyReset, ReplyTooBig},
+    verdict::Verdict::{
+        DropNoPrefix, Forwarded, PassGateway, PassOnLink, ReplyReset, ReplyTimeExceeded,
+        ReplyTooBig,
+    },
 };
 
 use super::{from_uplink, in6};
@@ -218,7 +221,43 @@ pub fn rows() -> Vec<Row> {
         .within(|world| world.group.eligible = [0b010; 2]),
     ]);
     rows.extend(quoted(&syn));
+    rows.extend(hairpins());
     rows
+}
+
+/// From one LAN host to another by its outside address (RFC 6296 section 4.3).
+fn hairpins() -> Vec<Row> {
+    let other: Ipv6Addr = "2001:db8:1::7".parse().expect("a constant");
+    let mut other_outside = outside(1).segments();
+    other_outside[7] = 7;
+    let from_other = (GATEWAY, [2, 0, 0, 0, 1, 7]);
+    let asked = |hops| tcp(from_other, [other, outside(1)], hops, true);
+    let mut too_old = super::answers::answer6(&asked(1), 3, 0);
+    too_old[..6].copy_from_slice(&from_other.1);
+    let mut nobody = outside(1).segments();
+    nobody[3] = nobody[3].wrapping_add(9);
+    vec![
+        translates(Row::changed(
+            "a LAN host reaches another by its outside address, from its own",
+            Side::Lan,
+            asked(64),
+            Forwarded,
+            tcp(TO_HOST, [other_outside.into(), HOST6], 63, true),
+        )),
+        translates(Row::changed(
+            "a hop limit that is used up on the way by an outside address is answered",
+            Side::Lan,
+            asked(1),
+            ReplyTimeExceeded,
+            too_old,
+        )),
+        translates(Row::unchanged(
+            "an outside address whose inside one is not in the LAN is the kernel's",
+            Side::Lan,
+            tcp(from_other, [other, nobody.into()], 64, true),
+            PassOnLink,
+        )),
+    ]
 }
 
 /// ICMPv6 errors: what they quote is translated with them.
