@@ -67,11 +67,7 @@ fn set_ends(frame: &mut [u8], source: (Ipv4Addr, u16), destination: (Ipv4Addr, u
 
 /// A kernel for so many flows, as the controller sizes it, in a world that translates.
 fn gateway(flows: u32) -> (Kernel, World) {
-    let buckets = Sizes {
-        flows,
-        pools: 1,
-    }
-    .buckets();
+    let buckets = Sizes { flows, pools: 1 }.buckets();
     let pin_lines = flows / 4;
     let mut kernel = Kernel::load_sized(buckets, pin_lines).expect("root, and a kernel with BTF");
     let world = World {

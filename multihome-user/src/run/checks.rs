@@ -27,11 +27,13 @@ pub fn ports_for_flows(config: &Config) -> Result<Vec<RangeInclusive<u16>>, RunE
 
 /// Says so when tables that were adopted are not as large as configured.
 pub fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
-    let (buckets, capacity) = (dataplane.flows.buckets(), dataplane.flows.capacity());
-    if wanted.buckets() != buckets {
+    let tables = &dataplane.flows;
+    let flows = wanted.pools > 0 && wanted.buckets() != tables.buckets();
+    if flows || wanted.pin_lines() != tables.pin_lines() {
         tracing::warn!(
-            "the flow table keeps the {capacity} places that it was made with; another number of \
-             flows takes effect after `multihome detach`, which ends all flows"
+            "the flow table keeps the {} places that it was made with; another number of flows takes \
+             effect after `multihome detach`, which ends all flows",
+            tables.capacity()
         );
     }
 }
