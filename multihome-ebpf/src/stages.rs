@@ -67,8 +67,13 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn quoted(&mut self) -> Decision {
-        Decision::from_word(multihome_quoted(self.context))
+    fn outward_error(&mut self) -> Decision {
+        Decision::from_word(multihome_outward_error(self.context))
+    }
+
+    #[inline(always)]
+    fn inward_error(&mut self, decision: Decision) -> Decision {
+        Decision::from_word(multihome_inward_error(self.context, decision.word()))
     }
 
     #[inline(always)]
@@ -148,16 +153,22 @@ extern "C" fn multihome_inward(context: *mut xdp_md, decision: u64, flow: u32) -
     })
 }
 
-/// See [`Stages::quoted`].
+/// See [`Stages::outward_error`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_quoted(context: *mut xdp_md) -> u64 {
-    with_packet(context, |packet, maps, port, parsed| {
-        if port.is_lan() {
-            way::errors::outward(packet, maps, parsed)
-        } else {
-            way::errors::inward(packet, maps, port, parsed)
-        }
+extern "C" fn multihome_outward_error(context: *mut xdp_md) -> u64 {
+    with_packet(context, |packet, maps, _, parsed| {
+        way::errors::outward(packet, maps, parsed)
+    })
+}
+
+/// See [`Stages::inward_error`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_inward_error(context: *mut xdp_md, decision: u64) -> u64 {
+    let decision = Decision::from_word(decision);
+    with_packet(context, |packet, maps, _, parsed| {
+        way::errors::inward(packet, maps, parsed, (decision.egress(), decision.pool()))
     })
 }
 

@@ -11,7 +11,10 @@ use multihome_common::{
     limits::MAX_SEGMENTS,
 };
 
-use crate::netlink::{MAIN_TABLE, NetState, Route};
+use crate::{
+    config::Ipv6Prefix,
+    netlink::{MAIN_TABLE, NetState, Route},
+};
 
 /// Routes and addresses tell more ranges apart than the table has segments for.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -92,6 +95,15 @@ fn table<A: Copy + Ord + Default>(
     AddressTable::new(&typed).map(Box::new)
 }
 
+/// What LAN hosts' addresses are translated to.
+#[derive(Clone, Debug, Default)]
+pub struct Outsides {
+    /// Addresses, which need not be on a device.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Prefixes.
+    pub prefixes: Vec<Ipv6Prefix>,
+}
+
 /// A range of addresses, both ends included.
 struct Range {
     first: u128,
@@ -100,14 +112,13 @@ struct Range {
 }
 
 /// The classes that routes and addresses give; `bits` is the family's address length, 32 or 128.
-/// `outsides` are the addresses that others are translated to, which need not be on a device.
 ///
 /// # Errors
 /// When they are more than [`MAX_SEGMENTS`]: a table of them would have no room.
 pub fn segments(
     net: &NetState,
     is_lan: impl Fn(u32) -> bool,
-    outsides: &[Ipv4Addr],
+    outsides: &Outsides,
     bits: u8,
 ) -> Result<Segments, TooManySegments> {
     let ranges = ranges(net, &is_lan, outsides, bits);
@@ -172,7 +183,7 @@ fn telling(net: &NetState, bits: u8) -> impl Iterator<Item = &Route> {
 fn ranges(
     net: &NetState,
     is_lan: impl Fn(u32) -> bool,
-    outsides: &[Ipv4Addr],
+    outsides: &Outsides,
     bits: u8,
 ) -> Vec<Range> {
     let of_family = |address| is_of_family(address, bits);
@@ -195,6 +206,13 @@ fn ranges(
             .filter(|(address, _)| of_family(*address))
             .map(|&(address, len)| prefix(address, len, Class::Special)),
     );
+    if bits == 128 {
+        let translated = |under: &Ipv6Prefix| {
+            let network = under.network().into();
+            prefix(network, under.length(), Class::Outside)
+        };
+        ranges.extend(outsides.prefixes.iter().map(translated));
+    }
     for address in net
         .addresses
         .values()
@@ -228,7 +246,7 @@ fn ranges(
     }
     if bits == 32 {
         let own = |&address: &Ipv4Addr| prefix(address.into(), bits, Class::Gateway);
-        ranges.extend(outsides.iter().map(own));
+        ranges.extend(outsides.addresses.iter().map(own));
     }
     ranges
 }
@@ -291,10 +309,10 @@ mod tests {
     fn class(text: &str) -> Class {
         let is_lan = |ifindex| ifindex == 1;
         match text.parse().unwrap() {
-            IpAddr::V4(a) => table4(&segments(&net(), is_lan, &[], 32).unwrap())
+            IpAddr::V4(a) => table4(&segments(&net(), is_lan, &Outsides::default(), 32).unwrap())
                 .unwrap()
                 .class(Address4::from_bytes(a.octets())),
-            IpAddr::V6(a) => table6(&segments(&net(), is_lan, &[], 128).unwrap())
+            IpAddr::V6(a) => table6(&segments(&net(), is_lan, &Outsides::default(), 128).unwrap())
                 .unwrap()
                 .class(Address6::from_bytes(a.octets())),
         }
@@ -335,7 +353,10 @@ mod tests {
     /// An address of a provider's that is routed to the gateway, not put on its device.
     #[test]
     fn outside_addresses_are_the_gateways_wherever_they_lie() {
-        let outsides = [Ipv4Addr::new(198, 51, 100, 7)];
+        let outsides = Outsides {
+            addresses: vec![Ipv4Addr::new(198, 51, 100, 7)],
+            prefixes: vec!["2001:db8:b0::/48".parse().unwrap()],
+        };
         let segments = segments(&net(), |ifindex| ifindex == 1, &outsides, 32).unwrap();
         let table = table4(&segments).unwrap();
         for (last, class) in [
@@ -346,6 +367,40 @@ mod tests {
             assert_eq!(
                 table.class(Address4::from_bytes([198, 51, 100, last])),
                 class
+            );
+        }
+    }
+
+    /// A delegated prefix has a route of the kernel's to nowhere, and one of its networks may be a
+    /// device's.
+    #[test]
+    fn outside_prefixes_are_told_but_for_the_gateways_own_addresses() {
+        let mut net = net();
+        net.apply(&NetEvent::RouteAdded(Route {
+            destination: "2001:db8:b0::".parse().unwrap(),
+            prefix_len: 48,
+            table: MAIN_TABLE,
+            ifindex: 1,
+            gateway: None,
+            metric: 1024,
+        }));
+        let outsides = Outsides {
+            prefixes: vec!["2001:db8:b0::/48".parse().unwrap()],
+            ..Outsides::default()
+        };
+        let segments = segments(&net, |ifindex| ifindex == 1, &outsides, 128).unwrap();
+        let table = table6(&segments).unwrap();
+        for (address, class) in [
+            ("2001:db8:af:ffff::1", Class::Internet),
+            ("2001:db8:b0::1", Class::Outside),
+            ("2001:db8:b0:ffff::1", Class::Outside),
+            ("2001:db8:b1::", Class::Internet),
+        ] {
+            let octets = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            assert_eq!(
+                table.class(Address6::from_bytes(octets)),
+                class,
+                "{address}"
             );
         }
     }
@@ -369,13 +424,17 @@ mod tests {
     #[test]
     fn too_many_ranges_are_refused_with_their_cause() {
         let is_lan = |ifindex| ifindex == 1;
-        let said = |net: &NetState| segments(net, is_lan, &[], 32).unwrap_err().to_string();
+        let said = |net: &NetState| {
+            segments(net, is_lan, &Outsides::default(), 32)
+                .unwrap_err()
+                .to_string()
+        };
         let lan = said(&scattered(600, 1));
         assert!(lan.contains("600 routes over LAN ports, 0 over"), "{lan}");
         assert!(lan.ends_with("larger LAN prefixes"), "{lan}");
         let daemon = said(&scattered(600, 2));
         assert!(daemon.contains("import a default route only"), "{daemon}");
-        assert!(segments(&scattered(500, 1), is_lan, &[], 32).is_ok());
+        assert!(segments(&scattered(500, 1), is_lan, &Outsides::default(), 32).is_ok());
     }
 
     /// A routing daemon's 20 000 routes were compared each with each: a minute of a core.
@@ -393,7 +452,10 @@ mod tests {
         net.apply(&all);
         let start = std::time::Instant::now();
         // All are of one class, so that they need few segments and none can be left out.
-        assert!(segments(&net, |_| false, &[], 32).is_ok_and(|segments| segments.len() < 20));
+        assert!(
+            segments(&net, |_| false, &Outsides::default(), 32)
+                .is_ok_and(|segments| segments.len() < 20)
+        );
         assert!(start.elapsed() < std::time::Duration::from_secs(2));
     }
 
@@ -423,8 +485,8 @@ mod tests {
                 net.apply(&NetEvent::RouteAdded(route));
             }
             let is_lan = |ifindex| ifindex == 1;
-            let table = table4(&segments(&net, is_lan, &[], 32).unwrap()).unwrap();
-            let all = ranges(&net, is_lan, &[], 32);
+            let table = table4(&segments(&net, is_lan, &Outsides::default(), 32).unwrap()).unwrap();
+            let all = ranges(&net, is_lan, &Outsides::default(), 32);
             for probe in probes {
                 let over = all.iter().rev().find(|range| {
                     (range.first..=range.last).contains(&u128::from(probe))

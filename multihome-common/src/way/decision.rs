@@ -14,7 +14,7 @@ use crate::{
 pub struct Decision(u64);
 
 impl Decision {
-    /// The packet is an ICMP error that goes the way of [`super::errors`].
+    /// The packet is an ICMP error that goes the way of [`super::errors::outward`].
     pub const QUOTED: Self = Self(0xff);
     /// The packet goes the way of [`super::outward`].
     pub const OUTWARD: Self = Self(0xfe);
@@ -25,6 +25,7 @@ impl Decision {
     /// The flow that was prepared is to be opened, and the stage run again with its slot.
     pub const OPEN: Self = Self(0xfb);
     const INWARD: u64 = 0xfa;
+    const INWARD_ERROR: u64 = 0xf9;
     /// Verdicts have smaller numbers.
     const LAST_VERDICT: u64 = 0xf0;
 
@@ -39,6 +40,12 @@ impl Decision {
     #[inline(always)]
     pub(crate) const fn inward(id: u8, pool: u16) -> Self {
         Self(Self::INWARD | (id as u64) << 8 | (pool as u64) << 32)
+    }
+
+    /// The same for an ICMP error, which goes the way of [`super::errors::inward`].
+    #[inline(always)]
+    pub(crate) const fn inward_error(id: u8, pool: u16) -> Self {
+        Self(Self::INWARD_ERROR | (id as u64) << 8 | (pool as u64) << 32)
     }
 
     /// Is larger than the way out, whose MTU this is.
@@ -59,7 +66,13 @@ impl Decision {
         self.0 & 0xff == Self::INWARD
     }
 
-    /// The part of the port table; meaningful for [`Decision::is_inward`] alone.
+    /// Whether that stage is the one of [`super::errors::inward`].
+    #[inline(always)]
+    pub const fn is_inward_error(self) -> bool {
+        self.0 & 0xff == Self::INWARD_ERROR
+    }
+
+    /// The part of the port table; meaningful for those two stages alone.
     #[inline(always)]
     pub const fn pool(self) -> u16 {
         (self.0 >> 32) as u16
@@ -95,7 +108,7 @@ impl Decision {
     }
 
     /// The slot of the device that the packet leaves by, for [`Verdict::Forwarded`]; the uplink's id
-    /// for [`Decision::is_inward`].
+    /// for the two stages of packets from outside.
     #[inline(always)]
     pub const fn egress(self) -> u8 {
         (self.0 >> 8) as u8

@@ -4,7 +4,10 @@
 use super::{Decision, lan, outward::headers, uplink::hand_over, uplink_entry};
 use crate::{
     family::{V4, V6},
-    flow::{FlowKey, slot::Outside},
+    flow::{
+        FlowKey,
+        slot::{FlowSlot, Outside},
+    },
     nat44::{
         open::pair_number,
         ports::{self, Space},
@@ -13,7 +16,6 @@ use crate::{
     },
     packet::Packet,
     parse::Parsed,
-    port::PortEntry,
     state::{IPV4, SharedState},
     tables::Tables,
     verdict::Verdict,
@@ -45,7 +47,7 @@ pub fn outward<P: Packet, T: Tables>(
 
 /// The flow of a quoted packet that was on its way to a LAN host: its destination is the inside end.
 #[inline(always)]
-const fn flow_to_host(quoted: &Quoted) -> FlowKey {
+pub(super) const fn flow_to_host(quoted: &Quoted) -> FlowKey {
     FlowKey::v4(
         quoted.destination,
         quoted.source,
@@ -74,6 +76,19 @@ fn translated_outward<P: Packet, T: Tables>(
     if network.len > usize::from(uplink.mtu) {
         return Err(Verdict::DropTooBig);
     }
+    leave(packet, parsed, quoted, slot)?;
+    lan::send::<V4, P>(packet, parsed, uplink, id)
+}
+
+/// Gives an error from a LAN host, and what it quotes, the outside end of its flow.
+#[inline(always)]
+pub(super) fn leave<P: Packet>(
+    packet: &mut P,
+    parsed: &Parsed,
+    quoted: &Quoted,
+    slot: &FlowSlot,
+) -> Result<u32, Verdict> {
+    let network = &parsed.v4;
     let outside = slot.outside();
     let end_at = parsed.network_at + network.len;
     let inner = (outside.address, outside.port);
@@ -89,10 +104,11 @@ fn translated_outward<P: Packet, T: Tables>(
     let headers = headers(parsed, false);
     translate::rewrite(packet, &headers, End::Source, outside.address, 0)
         .ok_or(Verdict::DropInternal)?;
-    lan::send::<V4, P>(packet, parsed, uplink, id)
+    Ok(outside.address)
 }
 
-/// An error from the internet about a packet that left with an outside address.
+/// An error about a packet that left with an outside address of uplink `id`, whose part of the port
+/// table is `pool`.
 ///
 /// # Errors
 /// The verdict of one that is not handed over.
@@ -100,16 +116,12 @@ fn translated_outward<P: Packet, T: Tables>(
 pub fn inward<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
-    port: &PortEntry,
     parsed: &Parsed,
+    (id, pool): (u8, u16),
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
-    let state: &SharedState = tables.state().ok_or(Verdict::DropInternal)?;
-    let id = port.slot as u8;
-    let uplink = uplink_entry(tables, state, id)?;
+    let state = tables.state().ok_or(Verdict::DropInternal)?;
     let address = network.destination.0;
-    let place = uplink.outside_place(address).ok_or(Verdict::PassNotOurs)?;
-    let pool = uplink.pool + place;
     // What is no error, or about no packet of ours, is the gateway's own.
     let quoted = Quoted::read(packet, network.transport_at).ok_or(Verdict::PassGateway)?;
     let space = Space::of(quoted.protocol);

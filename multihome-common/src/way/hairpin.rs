@@ -5,16 +5,19 @@
 //! IPv6 (RFC 6296 section 4.3): both prefixes are translated here.
 
 use super::{
-    Decision, inward, outward,
+    Decision, errors, inward, outward,
     stages::UNKNOWN,
     uplink::{hand_over, host},
     uplink_entry,
 };
 use crate::{
     address::Class,
-    family::{Family, V6},
+    family::{Family, V4, V6},
     limits::MAX_UPLINKS,
-    nat44::translate::{self, End},
+    nat44::{
+        quoted::Quoted,
+        translate::{self, End},
+    },
     packet::Packet,
     parse::Parsed,
     port::PortEntry,
@@ -104,21 +107,22 @@ fn mapped<P: Packet, T: Tables>(
     flow: u32,
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
+    let gateways = Verdict::PassGateway;
+    let (id, pool) = tables.outside(network.destination).ok_or(gateways)?;
+    let state = tables.state().ok_or(Verdict::DropInternal)?;
+    if !network.later_fragment && V4::is_error(packet, network) {
+        return error(packet, tables, state, parsed, (id, pool));
+    }
     // Without ports nobody but the gateway can be meant; and a later fragment does not tell.
     if !matches!(network.protocol, protocol::TCP | protocol::UDP) || network.later_fragment {
-        return Err(Verdict::PassGateway);
+        return Err(gateways);
     }
-    let (id, pool) = tables
-        .outside(network.destination)
-        .ok_or(Verdict::PassGateway)?;
-    let state = tables.state().ok_or(Verdict::DropInternal)?;
     let transport = transport::read(packet, network.transport_at, network.protocol)?;
     let mut found = (flow != UNKNOWN).then_some(flow);
     if found.is_none() {
         let uplink = uplink_entry(tables, state, id)?;
         // What nobody asked for is still the gateway's own, coming from the LAN.
-        inward::owner(tables, state, uplink, network, transport, pool)
-            .map_err(|_| Verdict::PassGateway)?;
+        inward::owner(tables, state, uplink, network, transport, pool).map_err(|_| gateways)?;
         if network.hop_limit <= 1 {
             return Err(Verdict::ReplyTimeExceeded);
         }
@@ -144,4 +148,25 @@ fn mapped<P: Packet, T: Tables>(
     parsed.v4.source.0 = outside.address;
     parsed.v4.ports = u32::from(outside.port) << 16 | transport.ports() & 0xffff;
     Ok(Decision::inward(id, pool))
+}
+
+/// An ICMP error from a LAN host about what came to it by an outside address (RFC 5508 REQ-7).
+#[inline(always)]
+fn error<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    state: &SharedState,
+    parsed: &mut Parsed,
+    (id, pool): (u8, u16),
+) -> Result<Decision, Verdict> {
+    let quoted = Quoted::read(packet, parsed.v4.transport_at).ok_or(Verdict::PassGateway)?;
+    let index = tables
+        .find_flow(state, &errors::flow_to_host(&quoted))
+        .ok_or(Verdict::PassGateway)?;
+    let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
+    if slot.uplink() != id {
+        return Err(Verdict::DropUnknownError);
+    }
+    parsed.v4.source.0 = errors::leave(packet, parsed, &quoted, slot)?;
+    Ok(Decision::inward_error(id, pool))
 }

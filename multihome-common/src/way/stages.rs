@@ -17,8 +17,10 @@ pub trait Stages {
     fn hairpin(&mut self, flow: u32) -> Decision;
     /// [`super::inward::inward`], with the decision that led there.
     fn inward(&mut self, decision: Decision, flow: u32) -> Decision;
-    /// [`super::errors`], of the side that the packet came in from.
-    fn quoted(&mut self) -> Decision;
+    /// [`super::errors::outward`].
+    fn outward_error(&mut self) -> Decision;
+    /// [`super::errors::inward`], with the decision that led there.
+    fn inward_error(&mut self, decision: Decision) -> Decision;
     /// [`super::fragments::later`].
     fn fragment(&mut self) -> Decision;
     /// [`Tables::open_flow`](crate::tables::Tables::open_flow).
@@ -39,7 +41,11 @@ pub fn after_lan<S: Stages>(stages: &mut S, mut decision: Decision) -> Decision 
         if decision.is_inward() {
             let there = decision;
             decision = turned_round(opening(stages, |stages, flow| stages.inward(there, flow)));
+        } else if decision.is_inward_error() {
+            decision = turned_round(stages.inward_error(decision));
         }
+    } else if decision == Decision::QUOTED {
+        decision = stages.outward_error();
     }
     after_both(stages, decision)
 }
@@ -50,6 +56,8 @@ pub fn after_uplink<S: Stages>(stages: &mut S, mut decision: Decision) -> Decisi
     if decision.is_inward() {
         let there = decision;
         decision = opening(stages, |stages, flow| stages.inward(there, flow));
+    } else if decision.is_inward_error() {
+        decision = stages.inward_error(decision);
     }
     after_both(stages, decision)
 }
@@ -58,8 +66,6 @@ pub fn after_uplink<S: Stages>(stages: &mut S, mut decision: Decision) -> Decisi
 fn after_both<S: Stages>(stages: &mut S, mut decision: Decision) -> Decision {
     if decision == Decision::FRAGMENT {
         decision = stages.fragment();
-    } else if decision == Decision::QUOTED {
-        decision = stages.quoted();
     }
     match decision.disposition() {
         Disposition::Reply if decision.verdict_number() == Verdict::ReplyReset.number() => {

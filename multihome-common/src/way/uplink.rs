@@ -123,7 +123,7 @@ fn translated<P: Packet>(
     Some(if network.later_fragment {
         Decision::FRAGMENT
     } else if V4::is_error(packet, network) {
-        Decision::QUOTED
+        Decision::inward_error(id, uplink.pool + place)
     } else {
         Decision::inward(id, uplink.pool + place)
     })

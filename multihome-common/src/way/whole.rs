@@ -100,13 +100,15 @@ impl<P: Packet> Stages for Whole<'_, P> {
         ))
     }
 
-    fn quoted(&mut self) -> Decision {
+    fn outward_error(&mut self) -> Decision {
         let tables = &*self.tables;
-        either(if self.port.is_lan() {
-            errors::outward(self.packet, tables, &self.parsed)
-        } else {
-            errors::inward(self.packet, tables, self.port, &self.parsed)
-        })
+        either(errors::outward(self.packet, tables, &self.parsed))
+    }
+
+    fn inward_error(&mut self, decision: Decision) -> Decision {
+        let tables = &*self.tables;
+        let there = (decision.egress(), decision.pool());
+        either(errors::inward(self.packet, tables, &self.parsed, there))
     }
 
     fn fragment(&mut self) -> Decision {

@@ -1,10 +1,6 @@
 //! Comparing what should be with what was told to the kernel side, and the difference as actions.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-    time::Instant,
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use multihome_common::{
     limits::MAX_UPLINKS,
@@ -21,7 +17,7 @@ use super::{
 use crate::{
     netlink::{Link, NetState},
     probe::ProbePlan,
-    segments,
+    segments::{self, Outsides},
 };
 
 impl Controller {
@@ -174,10 +170,13 @@ impl Controller {
     /// Compares the address tables as they should be with what was told.
     pub(super) fn refresh_segments(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
+        let outsides = Outsides {
+            addresses: self.applied.outsides.keys().copied().collect(),
+            prefixes: self.outside_prefixes(),
+        };
         for family in FAMILIES {
             let bits = if family == IPV4 { 32 } else { 128 };
             let is_lan = |ifindex| self.lan_slot(ifindex).is_some();
-            let outsides: Vec<Ipv4Addr> = self.applied.outsides.keys().copied().collect();
             let segments = match segments::segments(&self.net, is_lan, &outsides, bits) {
                 Ok(segments) => segments,
                 Err(error) => {

@@ -103,6 +103,12 @@ impl Controller {
         }
     }
 
+    /// The IPv6 prefixes that uplinks give to LAN hosts.
+    pub(super) fn outside_prefixes(&self) -> Vec<Ipv6Prefix> {
+        let treatments = self.uplinks.iter().map(|uplink| &uplink.treatments[IPV6]);
+        treatments.filter_map(Treatment::prefix).collect()
+    }
+
     /// Finds out what each uplink does with addresses now.
     pub(super) fn treat(&mut self) -> Vec<Action> {
         self.note_lan();

@@ -9,6 +9,7 @@ use multihome_common::verdict::Verdict::{
 
 use super::{
     answers::answer4,
+    quoted::{error, packet},
     translated::{
         FROM_HOST, Flags, PORT, address, datagram, echo, from_isp, outward, stays, tcp, to_isp,
     },
@@ -82,6 +83,7 @@ fn hairpins(outer: (Ipv4Addr, u16), inner: (Ipv4Addr, u16)) -> Vec<Row> {
     let other_outside = address(OUTSIDE, PORT);
     let from_other = (GATEWAY, OTHER);
     let syn = tcp(from_other, [other, outer], 64, Flags::Syn);
+    let delivered = tcp((HOST, LAN_PORT), [other_outside, inner], 63, Flags::Syn);
     let answer = tcp(FROM_HOST, [inner, other_outside], 64, Flags::SynAck);
     let expired = tcp(from_other, [other, outer], 1, Flags::Syn);
     let unseen = datagram(FROM_HOST, [address(HOST4, PORT), address(SERVER4, 443)], 64);
@@ -93,7 +95,7 @@ fn hairpins(outer: (Ipv4Addr, u16), inner: (Ipv4Addr, u16)) -> Vec<Row> {
             Side::Lan,
             syn.clone(),
             Forwarded,
-            tcp((HOST, LAN_PORT), [other_outside, inner], 63, Flags::Syn),
+            delivered.clone(),
         )),
         forwards(Row::changed(
             "what the other answers comes back the same way",
@@ -101,6 +103,26 @@ fn hairpins(outer: (Ipv4Addr, u16), inner: (Ipv4Addr, u16)) -> Vec<Row> {
             answer,
             Forwarded,
             tcp((OTHER, GATEWAY), [outer, other], 63, Flags::SynAck),
+        ))
+        .after(Side::Lan, syn.clone()),
+        forwards(Row::changed(
+            "an error about what came by the outside address goes back to who has sent it",
+            Side::Lan,
+            error(
+                FROM_HOST,
+                (HOST4, OUTSIDE),
+                64,
+                (3, 3),
+                packet(&delivered, 40),
+            ),
+            Forwarded,
+            error(
+                (OTHER, GATEWAY),
+                (OUTSIDE, OTHER4),
+                63,
+                (3, 3),
+                packet(&tcp(from_other, [other, outer], 63, Flags::Syn), 40),
+            ),
         ))
         .after(Side::Lan, syn),
         forwards(stays(

@@ -19,7 +19,7 @@ use crate::prog_run::{
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 /// An ICMP error that quotes a frame's packet, or its first bytes.
-fn error(
+pub(super) fn error(
     macs: ([u8; 6], [u8; 6]),
     ends: (Ipv4Addr, Ipv4Addr),
     ttl: u8,
@@ -45,7 +45,7 @@ fn error(
 }
 
 /// The packet in a frame, cut to `len` bytes.
-fn packet(frame: &[u8], len: usize) -> &[u8] {
+pub(super) fn packet(frame: &[u8], len: usize) -> &[u8] {
     &frame[14..frame.len().min(14 + len)]
 }
 
