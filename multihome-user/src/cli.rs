@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{
         DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Interval, Ipv6Prefix,
-        Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, XdpMode,
+        Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, UplinkName, XdpMode,
     },
+    delegation::Delegation,
     flows::Query,
 };
 
@@ -38,6 +39,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the translated flows: both ends, uplink, state, how long they last, what they carried
     Flows(FlowsArgs),
+    /// Tell the IPv6 prefix that a provider delegates now, or show those in force
+    Prefix(PrefixArgs),
     /// Take everything off the devices and end the controller, if one runs
     Detach(DetachArgs),
 }
@@ -64,7 +67,8 @@ pub struct RunArgs {
     /// mode is auto (default), routed, nat44 or nptv6; mode=nat44,mode=nptv6 translates both
     /// families. auto translates IPv4 when the LAN's prefixes are private, and IPv6 when a prefix
     /// is given. outside is an IPv4 address to translate to, up to 8, in place of the device's own.
-    /// prefix is the IPv6 prefix that --inside-prefix is translated to.
+    /// prefix is the IPv6 prefix that --inside-prefix is translated to, or "delegated" when `multihome
+    /// prefix` tells it.
     ///
     /// A name that the file has too replaces the keys given here; =DEV may then be left out.
     #[arg(long = "uplink", value_name = "UPLINK", num_args = 1.., help_heading = "Devices")]
@@ -230,6 +234,30 @@ impl FlowsArgs {
             json: self.json,
         }
     }
+}
+
+/// `multihome prefix`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For the hook of a DHCPv6 client, and uplinks with prefix = \"delegated\". What is told takes effect at
+once and is kept over restarts, until `multihome detach`; while no controller runs, it is kept for the
+next one. Telling again what is known changes nothing.
+
+Examples:
+  multihome prefix
+  multihome prefix fibre 2001:db8:1::/48
+  multihome prefix fibre none")]
+pub struct PrefixArgs {
+    /// The uplink's name; without it, the prefixes of all uplinks are shown
+    pub uplink: Option<UplinkName>,
+
+    /// The prefix that is delegated now, or "none"; without it, the one in force is shown
+    #[arg(requires = "uplink")]
+    pub prefix: Option<Delegation>,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
 }
 
 /// `multihome detach`.

@@ -38,7 +38,7 @@ pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
     Device, FailbackAfter, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout,
-    ValueError,
+    UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -110,7 +110,7 @@ pub struct UplinkConfig {
     /// device's own.
     pub outside: Vec<Ipv4Addr>,
     /// What the LAN's IPv6 prefix is translated to.
-    pub prefix: Option<Ipv6Prefix>,
+    pub prefix: Option<UplinkPrefix>,
     /// Remote probe targets, of either family: at most 8, distinct.
     pub probe: Vec<IpAddr>,
 }

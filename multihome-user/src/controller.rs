@@ -14,13 +14,14 @@ use multihome_common::{
 };
 
 use crate::{
-    config::{GroupConfig, UplinkConfig},
+    config::{GroupConfig, Ipv6Prefix, UplinkConfig},
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
 };
 
 mod action;
+mod delegated;
 mod forwards;
 mod hosts;
 mod neighbours;
@@ -39,7 +40,7 @@ use path::Path;
 use refresh::tiers;
 pub use settings::{Adopted, Settings, Translation};
 use settled::Settled;
-pub use translation::Treatment;
+pub use translation::{Treatment, translation};
 use words::Words;
 
 /// The families, in the order of every pair of words.
@@ -64,6 +65,8 @@ pub enum Event {
     Probe(ProbeEvent),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
+    /// The provider of an uplink delegates this prefix to it now, or none any more.
+    Delegated(u8, Option<Ipv6Prefix>),
     /// Time passed.
     Tick,
 }
@@ -78,6 +81,8 @@ pub struct Uplink {
     /// The part of the port table of its first outside address; the others' follow. Meaningless
     /// for an uplink that cannot translate IPv4.
     pub pool: u16,
+    /// The prefix that is delegated to it, as was told.
+    pub delegated: Option<Ipv6Prefix>,
     /// What it does with addresses, by family.
     pub treatments: [Treatment; 2],
     /// What was told of that.
@@ -102,8 +107,10 @@ impl Uplink {
         let mut story = self.cause.clone();
         // Both families may say the same, of different next hops.
         for remark in self.paths.iter().filter_map(Path::remark) {
-            story.push_str("; ");
-            story.push_str(&remark);
+            if !story.contains(&remark) {
+                story.push_str("; ");
+                story.push_str(&remark);
+            }
         }
         story
     }
@@ -183,6 +190,7 @@ impl Controller {
                     .get(&id)
                     .copied()
                     .unwrap_or(u16::MAX),
+                delegated: settings.translation.delegated.get(&id).copied(),
                 treatments: Default::default(),
                 treatments_told: Default::default(),
                 config,
@@ -294,6 +302,7 @@ impl Controller {
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Swept(live) => self.swept(live),
+            Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
                 actions.extend(self.resolve_next_hops(false));

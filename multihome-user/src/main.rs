@@ -10,14 +10,14 @@ use std::{
 
 use clap::Parser as _;
 use multihome::{
-    cli::{Cli, Command, DetachArgs, FlowsArgs, RunArgs, StatusArgs},
+    cli::{Cli, Command, DetachArgs, FlowsArgs, PrefixArgs, RunArgs, StatusArgs},
     config::{Config, check_ports},
     control::{
         client::{self, ControlError},
         protocol::{Request, Response},
         socket_path,
     },
-    dataplane,
+    dataplane, delegation,
     exit::{self, Classify, ExitClass},
     flows, kernel_ports, logging, run,
     run_dir::RunDir,
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args),
         Command::Status(args) => show_status(&args),
         Command::Flows(args) => list_flows(&args),
+        Command::Prefix(args) => prefix(&args),
         Command::Detach(args) => detach(&args),
     };
     match done {
@@ -103,6 +104,15 @@ fn list_flows(args: &FlowsArgs) -> Result<(), Failure> {
     )?)
 }
 
+fn prefix(args: &PrefixArgs) -> Result<(), Failure> {
+    use delegation::command;
+    let said = match (&args.uplink, args.prefix) {
+        (Some(uplink), Some(delegation)) => command::tell(&args.run_dir, uplink, delegation)?,
+        (uplink, _) => command::show(&args.run_dir, uplink.as_ref())?,
+    };
+    print(&said)
+}
+
 /// Has a running controller detach; without one, does it here.
 fn detach(args: &DetachArgs) -> Result<(), Failure> {
     match client::request(&args.run_dir, &Request::Detach {}) {
@@ -122,6 +132,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     // Held, so that no controller starts meanwhile.
     let run_dir = RunDir::take(path)?;
     let detached = dataplane::detach(path)?;
+    delegation::file::remove(&run_dir)?;
     if let Err(error) = run_dir.remove() {
         // Harmless: the next controller uses it as it is.
         print(&format!(

@@ -141,6 +141,16 @@ impl Metrics {
         }
     }
 
+    /// Another prefix is delegated to an uplink, or none any more.
+    pub fn prefix_changed(&self, uplink: &str) {
+        if self.knows(uplink) {
+            self.families
+                .prefix_changes
+                .with_label_values(&[uplink])
+                .inc();
+        }
+    }
+
     /// Traffic was moved off an uplink, so long after the event that showed its loss.
     pub fn failover(&self, uplink: &str, took: Duration) {
         if self.knows(uplink) {

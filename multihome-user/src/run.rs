@@ -11,12 +11,10 @@ use tokio::{
 
 use crate::{
     config::Config,
-    control::{
-        protocol::{Request, Response},
-        server::{ControlServer, Exchange},
-    },
+    control::{protocol::Response, server::ControlServer},
     controller::{Controller, Event, TICK},
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
+    delegation,
     heartbeat::Heartbeat,
     netlink::{NetEvent, Noticed, Watcher},
     privilege,
@@ -24,11 +22,13 @@ use crate::{
     run_dir::RunDir,
 };
 
+mod answer;
 mod checks;
 mod error;
 mod executor;
 mod pace;
 mod pools;
+mod prefixes;
 mod prepared;
 mod report;
 mod slices;
@@ -40,8 +40,9 @@ use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 pub use error::RunError;
 use executor::{Executor, Outcome};
 use pace::Pace;
+use prefixes::DelegatedPrefixes;
 use prepared::Prepared;
-use report::{Names, Shares, Sources};
+use report::{Names, Shares};
 use telemetry::Telemetry;
 use upkeep::Upkeep;
 
@@ -100,7 +101,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     };
     let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
     telemetry.flow_table(dataplane.flows.capacity());
-    let mut controller = Controller::new(prepared.settings(&config), net, Instant::now());
+    let prefixes = DelegatedPrefixes::read(&run_dir, &config);
+    let settings = prepared.settings(&config, prefixes.told());
+    let mut controller = Controller::new(settings, net, Instant::now());
     let mut executor = Executor::new(dataplane)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
     let names = prepared.names;
@@ -115,6 +118,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         shares: Shares::default(),
         pace: Pace::new(Instant::now()),
         upkeep,
+        prefixes,
         started,
         heartbeat,
         ticks: 0,
@@ -157,7 +161,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             () = sleep_until(gateway.upkeep.due().into()) => gateway.keep_up()?,
             _ = tick.tick() => gateway.tick()?,
             exchange = control.next() => {
-                if let Some(reply) = gateway.answer(exchange)? {
+                if let Some(reply) = gateway.answer(exchange, &run_dir)? {
                     break (End::Detach, Some(reply));
                 }
             }
@@ -179,6 +183,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         control.shutdown().await;
         detached?;
         tracing::info!("everything is taken off the devices");
+        delegation::file::remove(&run_dir)?;
         // Not ours alone when something else was put there.
         let _ = run_dir.remove();
     } else {
@@ -205,6 +210,7 @@ struct Gateway {
     shares: Shares,
     pace: Pace,
     upkeep: Upkeep,
+    prefixes: DelegatedPrefixes,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -312,32 +318,6 @@ impl Gateway {
         }
         self.ticks = self.ticks.wrapping_add(1);
         Ok(())
-    }
-
-    /// Answers a client; gives back the answer's place when everything is to be detached first.
-    fn answer(
-        &mut self,
-        Exchange { request, reply }: Exchange,
-    ) -> Result<Option<tokio::sync::oneshot::Sender<Response>>, RunError> {
-        match request {
-            Request::Status {} => {
-                let now = Instant::now();
-                self.shares.sample(&self.names, &self.reader, now)?;
-                let sources = Sources {
-                    controller: &self.controller,
-                    names: &self.names,
-                    reader: &self.reader,
-                    shares: &self.shares,
-                    started: self.started,
-                    heartbeat_age: self.heartbeat.age(now),
-                };
-                let status = report::status(&sources, now)?;
-                // A client that left takes no answer.
-                let _ = reply.send(Response::Status(Box::new(status)));
-                Ok(None)
-            }
-            Request::Detach {} => Ok(Some(reply)),
-        }
     }
 }
 

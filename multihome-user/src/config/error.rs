@@ -271,7 +271,8 @@ impl Classify for ConfigError {
             )),
             Self::NoPrefix { name, .. } => Some(format!(
                 "give --uplink {name},prefix=PREFIX, or prefix = \"PREFIX\" in its [[uplink]]; \
-                 PREFIX is what the provider delegates, such as 2001:db8:1::/48"
+                 PREFIX is what the provider delegates, such as 2001:db8:1::/48, or \"delegated\" when \
+                 `multihome prefix` is to tell it"
             )),
             Self::NoInsidePrefix { .. } => Some(
                 "give --inside-prefix PREFIX, or inside_prefix = \"PREFIX\" in the file of \

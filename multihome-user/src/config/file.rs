@@ -17,7 +17,7 @@ use super::{
     suggest,
     value::{
         Device, FailbackAfter, FlowCount, Inside, Interval, Ipv6Prefix, Listen, PortRange,
-        ProbeCount, SeedValue, Tier, Timeout, UplinkName, Weight,
+        ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -61,7 +61,7 @@ struct FileUplink {
     tier: Option<Tier>,
     mode: Option<Spanned<OneOrMany>>,
     outside: Option<Spanned<OneOrMany>>,
-    prefix: Option<Spanned<Ipv6Prefix>>,
+    prefix: Option<Spanned<UplinkPrefix>>,
     gateway: Option<Spanned<OneOrMany>>,
     probe: Option<Spanned<OneOrMany>>,
 }

@@ -11,7 +11,7 @@ use super::{
     value::{
         Device, FailbackAfter, FlowCount, Gateway, Inside, Interval, Ipv6Prefix, Listen,
         NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier,
-        Timeout, UplinkName, Weight,
+        Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -43,7 +43,7 @@ pub struct UplinkLayer {
     pub tier: Option<Tier>,
     pub modes: Vec<Located<Mode>>,
     pub outsides: Vec<Located<Outside>>,
-    pub prefix: Option<Located<Ipv6Prefix>>,
+    pub prefix: Option<Located<UplinkPrefix>>,
     pub gateways: Vec<Located<Gateway>>,
     pub probes: Vec<Located<Target>>,
 }

@@ -38,6 +38,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
             ))
         });
 
+    let prefixes = uplink::prefix_origins(&uplinks);
     let mut users = DeviceUsers::default();
     let lan = check_lan(lan, &mut users)?;
     let inside_prefix = above.inside_prefix.or(below.inside_prefix);
@@ -68,6 +69,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
                 .collect(),
             nat_ports,
             forwards: forward_origins,
+            prefixes,
         },
     })
 }

@@ -158,7 +158,9 @@ fn reads_every_key() {
                 gateway6: Some("fe80::1".parse().expect("an address")),
                 mode: Mode::Nat44Nptv6,
                 outside: vec![Ipv4Addr::new(192, 0, 2, 5), Ipv4Addr::new(192, 0, 2, 6)],
-                prefix: Some("2001:db8:1::/56".parse().expect("a prefix")),
+                prefix: Some(UplinkPrefix::Fixed(
+                    "2001:db8:1::/56".parse().expect("a prefix")
+                )),
                 probe: vec![
                     "9.9.9.9".parse().expect("an address"),
                     "2620:fe::fe".parse().expect("an address"),

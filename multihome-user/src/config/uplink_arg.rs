@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     Mode, suggest,
-    value::{Device, Gateway, Ipv6Prefix, Outside, Target, Tier, UplinkName, ValueError, Weight},
+    value::{Device, Gateway, Outside, Target, Tier, UplinkName, UplinkPrefix, ValueError, Weight},
 };
 
 /// The keys that may follow name and device.
@@ -50,7 +50,7 @@ pub struct UplinkArg {
     pub(super) tier: Option<Tier>,
     pub(super) modes: Vec<Mode>,
     pub(super) outsides: Vec<Outside>,
-    pub(super) prefix: Option<Ipv6Prefix>,
+    pub(super) prefix: Option<UplinkPrefix>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) probes: Vec<Target>,
 }
@@ -139,7 +139,7 @@ mod tests {
                     Outside("198.51.100.1".parse().expect("an address")),
                     Outside("198.51.100.2".parse().expect("an address")),
                 ],
-                prefix: Some("2001:db8:1::/48".parse().expect("a prefix")),
+                prefix: "2001:db8:1::/48".parse().ok(),
                 gateways: vec![
                     Gateway("192.0.2.1".parse().expect("an address")),
                     Gateway("fe80::1".parse().expect("an address")),

@@ -21,6 +21,7 @@ mod address;
 mod number;
 mod port;
 mod prefix;
+mod uplink_prefix;
 mod word;
 
 pub use address::{Gateway, Inside, Listen, Outside, Target};
@@ -30,6 +31,7 @@ pub use number::{
 };
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
+pub use uplink_prefix::UplinkPrefix;
 
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -90,6 +92,12 @@ pub enum ValueError {
         "{0:?} is not an IPv6 prefix of a network, such as \"2001:db8:1::/48\"; its length is 1 to 64"
     )]
     Prefix(String),
+    /// Neither an IPv6 prefix nor the word that may stand in its place.
+    #[error(
+        "{0:?} is neither an IPv6 prefix of a network with a length of 1 to 64, such as \
+         \"2001:db8:1::/48\", nor \"delegated\""
+    )]
+    UplinkPrefix(String),
     /// A prefix with bits set beyond its length.
     #[error("{given:?} has bits set beyond its length; the prefix is \"{network}/{length}\"")]
     HostBits {
@@ -202,6 +210,7 @@ deserialize_from_text!(
     XdpMode,
     Listen,
     Ipv6Prefix,
+    UplinkPrefix,
     Filtering,
     Unasked,
     Protocol,

@@ -49,12 +49,15 @@ pub enum ControlError {
     /// The controller did not do it.
     #[error("the controller refused: {0}")]
     Refused(String),
+    /// It cannot be done as it was asked.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 impl Classify for ControlError {
     fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Denied(_) => ExitClass::Input,
+            Self::Denied(_) | Self::Unfit(_) => ExitClass::Input,
             Self::NotRunning(_)
             | Self::Io { .. }
             | Self::NotUnderstood { .. }
@@ -72,13 +75,13 @@ impl Classify for ControlError {
             Self::NotUnderstood { .. } => {
                 Some("is the running controller of another version than this command?".into())
             }
-            Self::Io { .. } | Self::NoAnswer(_) | Self::Refused(_) => None,
+            Self::Io { .. } | Self::NoAnswer(_) | Self::Refused(_) | Self::Unfit(_) => None,
         }
     }
 }
 
 /// Asks the controller of a run directory, and waits for the answer. [`Response::Error`] comes
-/// back as [`ControlError::Refused`].
+/// back as [`ControlError::Refused`], [`Response::Refused`] as [`ControlError::Unfit`].
 pub fn request(run_dir: &Path, request: &Request) -> Result<Response, ControlError> {
     let path = socket_path(run_dir);
     let stream = UnixStream::connect(&path).map_err(|source| no_connection(&path, source))?;
@@ -90,6 +93,7 @@ pub fn request(run_dir: &Path, request: &Request) -> Result<Response, ControlErr
         return Err(ControlError::NoAnswer(path));
     }
     match serde_json::from_slice(&line) {
+        Ok(Response::Refused(reason)) => Err(ControlError::Unfit(reason)),
         Ok(Response::Error(reason)) => Err(ControlError::Refused(reason)),
         Ok(response) => Ok(response),
         Err(source) => Err(ControlError::NotUnderstood { path, source }),

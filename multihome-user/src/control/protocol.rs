@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::Status;
+use crate::{delegation::Delegation, status::Status};
 
 /// The longest request that the controller reads, in bytes with the line's end.
 pub const MAX_REQUEST: usize = 64 * 1024;
@@ -16,6 +16,19 @@ pub const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 pub enum Request {
     /// How everything stands.
     Status {},
+    /// Which prefixes are in force, of all uplinks or of one.
+    Prefixes {
+        /// The uplink's name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uplink: Option<String>,
+    },
+    /// This is delegated to an uplink now.
+    SetPrefix {
+        /// The uplink's name.
+        uplink: String,
+        /// The prefix, or that there is none any more.
+        prefix: Delegation,
+    },
     /// Take everything off the devices and end.
     Detach {},
 }
@@ -26,10 +39,28 @@ pub enum Request {
 pub enum Response {
     /// How everything stands.
     Status(Box<Status>),
+    /// The prefixes in force.
+    Prefixes(Vec<PrefixInForce>),
     /// Everything was taken off the devices; the controller ends now.
     Detached,
+    /// What was asked cannot be done as it was asked; nothing was changed.
+    Refused(String),
     /// The request was not carried out.
     Error(String),
+}
+
+/// The prefix that an uplink translates the LAN's to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixInForce {
+    /// The uplink's name.
+    pub uplink: String,
+    /// The prefix; none while none is delegated.
+    pub prefix: Option<String>,
+    /// It is told, and not configured.
+    pub delegated: bool,
+    /// What may surprise about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// One line of JSON with its end.
@@ -48,6 +79,17 @@ mod tests {
         for (request, wire) in [
             (Request::Status {}, "{\"command\":\"status\"}\n"),
             (Request::Detach {}, "{\"command\":\"detach\"}\n"),
+            (
+                Request::Prefixes { uplink: None },
+                "{\"command\":\"prefixes\"}\n",
+            ),
+            (
+                Request::SetPrefix {
+                    uplink: "fibre".into(),
+                    prefix: "2001:db8:1::/48".parse().expect("a prefix"),
+                },
+                "{\"command\":\"set_prefix\",\"uplink\":\"fibre\",\"prefix\":\"2001:db8:1::/48\"}\n",
+            ),
         ] {
             assert_eq!(line(&request), wire.as_bytes());
             assert_eq!(
@@ -57,6 +99,7 @@ mod tests {
         }
         for (response, wire) in [
             (Response::Detached, "\"detached\"\n"),
+            (Response::Refused("no".into()), "{\"refused\":\"no\"}\n"),
             (Response::Error("no".into()), "{\"error\":\"no\"}\n"),
         ] {
             assert_eq!(line(&response), wire.as_bytes());
@@ -72,6 +115,10 @@ mod tests {
         for wire in [
             "{\"command\":\"status\",\"since\":5}",
             "{\"command\":\"drain\"}",
+            // What is left out must not be taken for none.
+            "{\"command\":\"set_prefix\",\"uplink\":\"fibre\"}",
+            "{\"command\":\"set_prefix\",\"uplink\":\"fibre\",\"prefix\":null}",
+            "{\"command\":\"set_prefix\",\"uplink\":\"fibre\",\"prefix\":\"fe80::/64\"}",
             "{\"command\":5}",
             "{}",
             "\"status\"",

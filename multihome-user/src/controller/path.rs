@@ -22,6 +22,8 @@ pub struct Sight<'a> {
     pub net: &'a NetState,
     /// The uplink's device, if it is there.
     pub link: Option<&'a Link>,
+    /// Packets may not leave untranslated, and there is no prefix to translate to.
+    pub lacks_prefix: bool,
 }
 
 /// How long a device may take to get its addresses after its link came up, or after it lost them:
@@ -59,6 +61,8 @@ pub struct Path {
     obstacle: Option<String>,
     /// All that it lacks is the next hop's MAC, which is being asked for.
     resolving: bool,
+    /// All that it lacks is a prefix to translate to.
+    lacks_prefix: bool,
     /// When it last became usable.
     usable_since: Instant,
     /// Taken for good when it first becomes usable, before any probe was answered.
@@ -112,6 +116,7 @@ impl Path {
             route_lost_told: false,
             obstacle: Some("starting".to_owned()),
             resolving: false,
+            lacks_prefix: false,
             usable_since: now,
             optimistic: initially_up,
             answered: false,
@@ -235,7 +240,7 @@ impl Path {
 
     /// Looks at the kernel's tables anew.
     pub fn look(&mut self, sight: Sight<'_>, now: Instant) {
-        let was_usable = self.is_usable();
+        let (was_usable, lacked_prefix) = (self.is_usable(), self.lacks_prefix);
         self.obstacle = self.find_obstacle(sight, now);
         let targets: Vec<TargetId> = self.probes().iter().map(|probe| probe.id).collect();
         if !self.health.targets().eq(targets.iter().copied()) {
@@ -246,7 +251,12 @@ impl Path {
             (true, false) => self.health.reset(now, false),
             (false, true) => {
                 self.usable_since = now;
-                "next hop found".clone_into(&mut self.cause);
+                let found = if lacked_prefix {
+                    "a prefix is delegated"
+                } else {
+                    "next hop found"
+                };
+                found.clone_into(&mut self.cause);
                 if self.optimistic {
                     self.optimistic = false;
                     self.health.reset(now, true);
@@ -287,6 +297,9 @@ impl Path {
 
     /// What was remarked, as long as it holds.
     pub fn remark(&self) -> Option<String> {
+        if self.lacks_prefix {
+            return self.obstacle.clone();
+        }
         let next_hop = self.next_hop.filter(|_| self.route_lost_told)?;
         Some(format!(
             "default route gone; the last next hop {next_hop} is used on"
@@ -300,8 +313,17 @@ impl Path {
             && now.saturating_duration_since(self.usable_since) >= ADDRESSES_APPEAR
     }
 
-    fn find_obstacle(&mut self, Sight { net, link }: Sight<'_>, now: Instant) -> Option<String> {
+    fn find_obstacle(
+        &mut self,
+        Sight {
+            net,
+            link,
+            lacks_prefix,
+        }: Sight<'_>,
+        now: Instant,
+    ) -> Option<String> {
         self.resolving = false;
+        self.lacks_prefix = false;
         let Some(link) = link else {
             return Some("the device is gone".to_owned());
         };
@@ -354,6 +376,10 @@ impl Path {
         if self.mac.is_none() {
             self.resolving = true;
             return Some(format!("the MAC of next hop {next_hop} is not known yet"));
+        }
+        self.lacks_prefix = lacks_prefix;
+        if lacks_prefix {
+            return Some("no IPv6 prefix is delegated".to_owned());
         }
         None
     }

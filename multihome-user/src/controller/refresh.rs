@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 use multihome_common::{
     limits::MAX_UPLINKS,
     port::{PORT_VLAN_DEVICES, PortEntry},
-    state::IPV4,
+    state::{IPV4, IPV6},
     uplink::Hop,
 };
 
 use super::{
     Action, Controller, FAMILIES, PathChange, Uplink, UplinkChange,
     path::{Path, Sight},
+    translation::treatment6,
     words::Health,
 };
 use crate::{
@@ -24,14 +25,17 @@ impl Controller {
     /// Compares paths and words as they should be with what was told, and on demand the ports.
     pub(super) fn refresh(&mut self, ports: bool, now: Instant) -> Vec<Action> {
         let mut changes = Vec::new();
+        let inside = self.translation.inside_prefix;
         for uplink in &mut self.uplinks {
             uplink.link = self.net.link_by_name(&uplink.config.device).cloned();
+            uplink.treatments[IPV6] = treatment6(&uplink.config, inside, uplink.delegated);
             let link = uplink.link.as_ref();
-            for path in &mut uplink.paths {
+            for (path, treatment) in uplink.paths.iter_mut().zip(&uplink.treatments) {
                 path.look(
                     Sight {
                         net: &self.net,
                         link,
+                        lacks_prefix: treatment.lacks_prefix(),
                     },
                     now,
                 );

@@ -35,6 +35,8 @@ pub struct Translation {
     pub pools: BTreeMap<u8, u16>,
     /// The LAN's own IPv6 prefix.
     pub inside_prefix: Option<Ipv6Prefix>,
+    /// The prefixes that were told of uplinks whose prefix is delegated, by the uplink's id.
+    pub delegated: BTreeMap<u8, Ipv6Prefix>,
     /// Whose packets reach the host behind a port.
     pub filtering: Filtering,
     /// What becomes of what nobody asked for.

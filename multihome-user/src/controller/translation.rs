@@ -21,7 +21,7 @@ use super::{Action, Controller, FAMILIES, Uplink};
 use crate::{
     config::{
         Filtering, GroupConfig, HashPolicy, Ipv6Prefix, Mode4, Mode6, OnUplinkLoss, Unasked,
-        UplinkConfig,
+        UplinkConfig, UplinkPrefix,
     },
     netlink::{Link, NetState},
 };
@@ -35,8 +35,8 @@ pub enum Treatment {
     /// Inside addresses and ports become these addresses and ports of theirs. None while the device
     /// has had no address yet.
     Nat44(Vec<Ipv4Addr>),
-    /// The first prefix becomes the second.
-    Nptv6(Ipv6Prefix, Ipv6Prefix),
+    /// The first prefix becomes the second. None while no prefix is delegated.
+    Nptv6(Ipv6Prefix, Option<Ipv6Prefix>),
 }
 
 impl Treatment {
@@ -60,9 +60,14 @@ impl Treatment {
     /// The outside prefix.
     pub const fn prefix(&self) -> Option<Ipv6Prefix> {
         match self {
-            Self::Nptv6(_, outside) => Some(*outside),
+            Self::Nptv6(_, outside) => *outside,
             Self::Routed | Self::Nat44(_) => None,
         }
+    }
+
+    /// Whether there is no prefix to translate to, so that no packet may leave.
+    pub const fn lacks_prefix(&self) -> bool {
+        matches!(self, Self::Nptv6(_, None))
     }
 }
 
@@ -77,7 +82,11 @@ impl fmt::Display for Treatment {
                 let outside: Vec<String> = outside.iter().map(Ipv4Addr::to_string).collect();
                 write!(f, "translated to {} (nat44)", outside.join(", "))
             }
-            Self::Nptv6(inside, outside) => write!(f, "{inside} becomes {outside} (nptv6)"),
+            Self::Nptv6(inside, Some(outside)) => write!(f, "{inside} becomes {outside} (nptv6)"),
+            Self::Nptv6(inside, None) => write!(
+                f,
+                "{inside} is to be translated (nptv6), but no prefix is delegated yet"
+            ),
         }
     }
 }
@@ -119,7 +128,6 @@ impl Controller {
             } else {
                 Treatment::Routed
             };
-            uplink.treatments[IPV6] = treatment6(&uplink.config, self.translation.inside_prefix);
             for family in FAMILIES {
                 let (now, told) = (
                     &uplink.treatments[family],
@@ -185,11 +193,11 @@ impl Controller {
             entry.mode[IPV4] = MODE_NAT44;
         }
         entry.prefix = nptv6::Translation::default();
-        if let Treatment::Nptv6(inside, outside) = treatment6
-            && let Ok(prefix) = nptv6::Translation::new(prefix(*inside), prefix(*outside))
-        {
+        if let Treatment::Nptv6(inside, outside) = treatment6 {
+            // Without prefixes it translates nothing, and a program drops what it cannot translate.
             entry.mode[IPV6] = MODE_NPTV6;
-            entry.prefix = prefix;
+            let prefixes = outside.and_then(|outside| translation(*inside, outside).ok());
+            entry.prefix = prefixes.unwrap_or_default();
         }
     }
 
@@ -248,13 +256,32 @@ fn translates4(config: &UplinkConfig, lan_is_private: bool) -> bool {
     }
 }
 
-fn treatment6(config: &UplinkConfig, inside: Option<Ipv6Prefix>) -> Treatment {
+/// What an uplink does with IPv6 addresses while this prefix is delegated to it.
+pub(super) fn treatment6(
+    config: &UplinkConfig,
+    inside: Option<Ipv6Prefix>,
+    delegated: Option<Ipv6Prefix>,
+) -> Treatment {
     match (config.mode.ipv6(), inside, config.prefix) {
-        (Mode6::Auto | Mode6::Nptv6, Some(inside), Some(outside)) => {
-            Treatment::Nptv6(inside, outside)
+        (Mode6::Auto | Mode6::Nptv6, Some(inside), Some(UplinkPrefix::Fixed(outside))) => {
+            Treatment::Nptv6(inside, Some(outside))
+        }
+        (Mode6::Auto | Mode6::Nptv6, Some(inside), Some(UplinkPrefix::Delegated)) => {
+            Treatment::Nptv6(inside, delegated)
         }
         (Mode6::Routed, ..) | (Mode6::Auto | Mode6::Nptv6, ..) => Treatment::Routed,
     }
+}
+
+/// How the addresses of two prefixes become each other.
+///
+/// # Errors
+/// When RFC 6296 cannot translate one of them.
+pub fn translation(
+    inside: Ipv6Prefix,
+    outside: Ipv6Prefix,
+) -> Result<nptv6::Translation, nptv6::Error> {
+    nptv6::Translation::new(prefix(inside), prefix(outside))
 }
 
 /// What of a group's flows is hashed, by family, and what becomes of those of a lost uplink.

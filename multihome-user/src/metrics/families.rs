@@ -35,6 +35,7 @@ pub struct Families {
     pub path_rtt: GaugeVec,
     pub path_loss: GaugeVec,
     pub transitions: IntCounterVec,
+    pub prefix_changes: IntCounterVec,
     pub failover: HistogramVec,
     pub probe_sent: IntCounterVec,
     pub probe_lost: IntCounterVec,
@@ -103,6 +104,11 @@ impl Families {
                 "uplink_transitions_total",
                 "Times that the uplink went up or down.",
                 &["uplink", "to"],
+            )?,
+            prefix_changes: add.counters(
+                "uplink_prefix_changes_total",
+                "Times that another prefix was told of the uplink, or none any more.",
+                &["uplink"],
             )?,
             failover: add.histograms(
                 "failover_duration_seconds",
@@ -182,6 +188,7 @@ impl Families {
         for state in [State::Up, State::Down] {
             self.transitions.with_label_values(&[name, state.name()]);
         }
+        self.prefix_changes.with_label_values(&[name]);
         self.failover.with_label_values(&[name]);
         for reason in [EXPIRED, ENDED] {
             self.flows_swept.with_label_values(&[reason]);

@@ -6,6 +6,7 @@ use crate::{
     config::{ConfigError, Origin},
     control::server::BindError,
     dataplane::DataplaneError,
+    delegation::file::PrefixFileError,
     exit::{Classify, ExitClass},
     http::HttpError,
     kernel_ports::KernelPortsError,
@@ -46,6 +47,9 @@ pub enum RunError {
     /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
+    /// Told prefixes cannot be forgotten.
+    #[error(transparent)]
+    Prefixes(#[from] PrefixFileError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
@@ -112,6 +116,7 @@ impl Classify for RunError {
             Self::Dataplane(error) => error.exit_class(),
             Self::Config(error) => error.exit_class(),
             Self::KernelPorts(error) => error.exit_class(),
+            Self::Prefixes(error) => error.exit_class(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::Segments(_)
@@ -134,6 +139,7 @@ impl Classify for RunError {
             Self::Dataplane(error) => error.help(),
             Self::Config(error) => error.help(),
             Self::KernelPorts(error) => error.help(),
+            Self::Prefixes(error) => error.help(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NoPorts

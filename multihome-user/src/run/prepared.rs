@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     controller::{Adopted, FAMILIES, Settings, Translation},
     dataplane::Dataplane,
+    delegation::file::Prefixes,
     health::HealthSettings,
     kernel_ports,
     probe::ProbeError,
@@ -117,8 +118,8 @@ impl Prepared {
         })
     }
 
-    /// What the controller is to look after.
-    pub fn settings(&self, config: &Config) -> Settings {
+    /// What the controller is to look after, with the prefixes that were told before.
+    pub fn settings(&self, config: &Config, told: &Prefixes) -> Settings {
         let probe = &config.probe;
         Settings {
             uplinks: self
@@ -147,6 +148,12 @@ impl Prepared {
             translation: Translation {
                 pools: self.pools.iter().copied().collect(),
                 inside_prefix: config.inside_prefix,
+                delegated: self
+                    .names
+                    .uplinks
+                    .iter()
+                    .filter_map(|(id, name)| Some((*id, *told.get(name)?)))
+                    .collect(),
                 filtering: config.nat.filtering,
                 unasked: config.nat.unasked,
             },

@@ -149,6 +149,11 @@ impl Telemetry {
         tracing::warn!("uplink {}: {error}{cause}", names.uplink(uplink));
     }
 
+    /// Notes that another prefix is delegated to an uplink.
+    pub fn prefix_changed(&self, uplink: &str) {
+        self.metrics.prefix_changed(uplink);
+    }
+
     /// Notes that netlink events were lost.
     pub fn resynced(&self) {
         self.metrics.netlink_resync();

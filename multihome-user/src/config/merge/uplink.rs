@@ -13,7 +13,7 @@ use super::{
         error::ConfigError,
         layer::UplinkLayer,
         origin::{Located, Origin},
-        value::{Gateway, Ipv6Prefix, Outside, Target, UplinkName},
+        value::{Gateway, Ipv6Prefix, Outside, Target, UplinkName, UplinkPrefix},
     },
     DeviceUsers,
 };
@@ -90,6 +90,15 @@ pub fn check(
         .collect()
 }
 
+/// Where the prefix of each uplink stands, by the uplink's name.
+pub fn prefix_origins(uplinks: &[UplinkLayer]) -> BTreeMap<String, Origin> {
+    let prefixes = uplinks.iter().filter_map(|uplink| {
+        let prefix = uplink.prefix.as_ref()?;
+        Some((uplink.name.value.0.clone(), prefix.origin.clone()))
+    });
+    prefixes.collect()
+}
+
 /// Which uplink has each outside address, and where that was written.
 type OutsideUsers = BTreeMap<Ipv4Addr, (String, Origin)>;
 
@@ -148,7 +157,7 @@ fn check_mode(modes: &[Located<Mode>], name: &UplinkName) -> Result<Mode, Config
 fn check_prefix(
     uplink: &UplinkLayer,
     inside_prefix: Option<Ipv6Prefix>,
-) -> Result<Option<Ipv6Prefix>, ConfigError> {
+) -> Result<Option<UplinkPrefix>, ConfigError> {
     let name = || uplink.name.value.0.clone();
     let nptv6 = |mode: &&Located<Mode>| mode.value.ipv6() == Mode6::Nptv6;
     match (&uplink.prefix, uplink.modes.iter().find(nptv6)) {

@@ -139,11 +139,11 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::btree_set(1..=100_u8, 0..=MAX_PROBES),
         any_mode(),
         any_prefix(),
-        any::<bool>(),
+        0..=2_u8,
         0..=MAX_OUTSIDE,
     )
         .prop_map(
-            |(name, weight, tier, gateway4, gateway6, probes, mode, prefix, no_prefix, outside)| {
+            |(name, weight, tier, gateway4, gateway6, probes, mode, prefix, kind, outside)| {
                 UplinkConfig {
                     name,
                     device: String::new(),
@@ -158,7 +158,11 @@ fn any_config() -> impl Strategy<Value = Config> {
                     }),
                     mode,
                     outside: vec![Ipv4Addr::UNSPECIFIED; outside],
-                    prefix: (mode.ipv6() == Mode6::Nptv6 || !no_prefix).then_some(prefix),
+                    prefix: match kind {
+                        0 if mode.ipv6() != Mode6::Nptv6 => None,
+                        1 => Some(UplinkPrefix::Delegated),
+                        _ => Some(UplinkPrefix::Fixed(prefix)),
+                    },
                     probe: probes
                         .into_iter()
                         .map(|last| IpAddr::from([9, 9, 9, last]))

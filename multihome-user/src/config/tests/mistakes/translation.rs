@@ -27,6 +27,14 @@ fn mistakes_in_modes_and_addresses_are_explained() {
             format!("{LEAST}prefix = \"2001:db8:1::/48\"\n"),
         ),
         (
+            "prefix that is no prefix",
+            format!("{LEAST}prefix = \"delgated\"\n"),
+        ),
+        (
+            "delegated prefix without the LAN's",
+            format!("{LEAST}prefix = \"delegated\"\n"),
+        ),
+        (
             "prefix with host bits",
             format!("{LEAST}prefix = \"2001:db8:1::1/48\"\n"),
         ),
