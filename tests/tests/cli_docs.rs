@@ -60,7 +60,7 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
-    for subcommand in ["run", "status", "flows", "detach"] {
+    for subcommand in ["run", "status", "flows", "prefix", "detach"] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         let block = format!(
@@ -168,6 +168,7 @@ fn scrape() -> Result<String> {
     metrics.uplink_up("u", true);
     metrics.uplink_share("u", 1.0);
     metrics.transition("u", State::Up);
+    metrics.prefix_changed("u");
     metrics.failover("u", Duration::from_millis(1));
     let rtt = Duration::from_millis(1);
     let target = TargetId {

@@ -36,7 +36,7 @@ fn stdout(arguments: &[&str]) -> Result<String> {
 fn help_and_version_are_there() -> Result<()> {
     ensure!(stdout(&["--version"])?.trim() == concat!("multihome ", env!("CARGO_PKG_VERSION")));
     let help = stdout(&["--help"])?;
-    for subcommand in ["run", "status", "flows", "detach"] {
+    for subcommand in ["run", "status", "flows", "prefix", "detach"] {
         ensure!(help.contains(&format!("\n  {subcommand} ")), "{help}");
         let own = stdout(&[subcommand, "--help"])?;
         ensure!(own.contains("--run-dir <DIR>"), "{own}");
@@ -180,12 +180,58 @@ fn without_a_controller_it_is_said_so() -> Result<()> {
         );
         ensure!(stderr == told, "{stderr}");
     }
+    for form in [&[][..], &["fibre"]] {
+        let output = run(&[&["prefix", "--run-dir", path], form].concat())?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{}", output.status);
+        ensure!(
+            stderr.starts_with("error: no controller answers on "),
+            "{stderr}"
+        );
+    }
     let told = stdout(&["detach", "--run-dir", path])?;
     ensure!(
         told == format!("nothing was attached: there is no {path}\n"),
         "{told}"
     );
     ensure!(!run_dir.exists(), "asking made a run directory");
+    Ok(())
+}
+
+/// What a DHCPv6 client's hook tells while no controller runs is kept for the next one, and only what
+/// can be a prefix of an uplink.
+#[test]
+fn a_prefix_is_kept_for_the_next_controller() -> Result<()> {
+    let folder = TempDir::new()?;
+    let run_dir = folder.path().join("run");
+    let path = run_dir.to_str().context("a path of this test's own")?;
+    let tell = |words: &[&str]| run(&[&["prefix", "--run-dir", path], words].concat());
+    for (words, culprit) in [
+        (["fibre", "2001:db8:1::1/48"], "bits set beyond its length"),
+        (["fibre", "fe80::/64"], "link-local addresses"),
+        (["fibre", "2001:db8::/80"], "its length is 1 to 64"),
+        (["fi bre", "2001:db8:1::/48"], "uplink name"),
+    ] {
+        let output = tell(&words)?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(2), "{}", output.status);
+        ensure!(stderr.contains(culprit), "{culprit:?} is not in: {stderr}");
+        ensure!(!run_dir.exists(), "{words:?} left something");
+    }
+    let kept = "fibre: no controller runs; 2001:db8:1::/48 is kept for the next one\n";
+    for _ in 0..2 {
+        let told = stdout(&["prefix", "--run-dir", path, "fibre", "2001:db8:1::/48"])?;
+        ensure!(told == kept, "{told}");
+    }
+    stdout(&["prefix", "--run-dir", path, "lte", "2001:db8:2::/56"])?;
+    let file = fs::read_to_string(run_dir.join("prefixes"))?;
+    ensure!(
+        file == "fibre 2001:db8:1::/48\nlte 2001:db8:2::/56\n",
+        "{file}"
+    );
+    stdout(&["prefix", "--run-dir", path, "lte", "none"])?;
+    stdout(&["detach", "--run-dir", path])?;
+    ensure!(!run_dir.exists(), "detach has left something");
     Ok(())
 }
 

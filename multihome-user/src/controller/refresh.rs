@@ -44,9 +44,10 @@ impl Controller {
         }
         changes.extend(self.treat());
         let mut first = self.refresh_conduct();
+        let named = self.named();
         let mut words = self.refresh_words(now);
         let mut actions = self.refresh_uplinks();
-        let ready = actions.is_empty();
+        let ready = actions.is_empty() || self.named() & !named == 0;
         actions.extend(self.refresh_outsides());
         if ports {
             actions.extend(self.refresh_ports());
@@ -67,6 +68,15 @@ impl Controller {
         actions.append(&mut changes);
         first.append(&mut actions);
         first
+    }
+
+    /// The paths that the words name, those of IPv6 in the upper half.
+    fn named(&self) -> u128 {
+        let word = |family: usize| {
+            let words = &self.words[family];
+            u128::from(words.eligible | words.last_good)
+        };
+        word(IPV6) << 64 | word(IPV4)
     }
 
     fn refresh_words(&mut self, now: Instant) -> Vec<Action> {

@@ -192,12 +192,13 @@ impl Controller {
         if let Treatment::Nat44(_) = treatment4 {
             entry.mode[IPV4] = MODE_NAT44;
         }
-        entry.prefix = nptv6::Translation::default();
+        let before = std::mem::take(&mut entry.prefix);
         if let Treatment::Nptv6(inside, outside) = treatment6 {
-            // Without prefixes it translates nothing, and a program drops what it cannot translate.
             entry.mode[IPV6] = MODE_NPTV6;
+            // One that is withdrawn stays until another comes: a packet that was on its way when the
+            // words left the uplink must not leave as it is.
             let prefixes = outside.and_then(|outside| translation(*inside, outside).ok());
-            entry.prefix = prefixes.unwrap_or_default();
+            entry.prefix = prefixes.unwrap_or(before);
         }
     }
 

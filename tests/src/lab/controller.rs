@@ -132,6 +132,8 @@ pub struct FamilyStatus {
     pub mode: String,
     /// What inside IPv4 addresses are translated to.
     pub outside: Vec<String>,
+    /// What the LAN's IPv6 prefix is translated to.
+    pub prefix: Option<String>,
 }
 
 impl Status {

@@ -205,7 +205,7 @@ fn a_prefix_that_is_withdrawn_takes_the_path_with_it_and_back() {
     let actions = tell(&mut controller, None, now);
     assert_eq!(controller.eligible(IPV6), 1 << LTE);
     assert_eq!(outsides(&actions), [network(FIXED)]);
-    assert_eq!(outward(&entries(&actions)[0].1), None);
+    assert_eq!(entries(&actions), [], "what is on its way leaves as before");
     let word = place(&actions, |action| {
         matches!(action, Action::SetEligible(IPV6, _))
     });
@@ -221,6 +221,27 @@ fn what_was_told_before_a_restart_is_in_force_from_the_start() {
     assert!(in_prefix(outward(&entries(&actions)[0].1), B));
     assert_eq!(outsides(&actions), [network(B), network(FIXED)]);
     assert_eq!(controller.eligible(IPV6), 0b11);
+}
+
+/// Between a configured prefix and one that is not told yet no packet may leave as it is: the words of
+/// the earlier controller go before the entry.
+#[test]
+fn a_restart_without_a_prefix_moves_flows_before_it_changes_the_entry() {
+    let mut given = one_delegated(None);
+    given.adopted = Some(Adopted {
+        known: 0b11,
+        alive: [0b11; 2],
+        eligible: [0b11; 2],
+        ..Adopted::default()
+    });
+    let now = Instant::now();
+    let mut controller = Controller::new(given, both_families(), now);
+    let actions = controller.begin(now);
+    let word = place(&actions, |action| {
+        matches!(action, Action::SetEligible(IPV6, 0b10))
+    });
+    let entry = place(&actions, |action| matches!(action, Action::SetUplink(..)));
+    assert!(word < entry, "{actions:?}");
 }
 
 #[test]
