@@ -167,6 +167,7 @@ impl Family for V4 {
             later_fragment: fragment_word & ipv4::OFFSET_MASK != 0,
             len,
             transport_at,
+            end: at + len,
             ports: 0,
         };
         if !network.fragment && has_ports(network.protocol) {
@@ -249,14 +250,12 @@ impl Family for V4 {
     #[inline(always)]
     fn is_error<P: Packet>(packet: &P, network: &Network<Address4>) -> bool {
         network.protocol == protocol::ICMP
-            && !packet
-                .bytes::<1>(network.transport_at)
-                .is_some_and(|kind| icmp::v4_is_query(kind[0]))
+            && !first_byte(packet, network).is_some_and(icmp::v4_is_query)
     }
 
     #[inline(always)]
     fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address4>) -> Option<Ends<Address4>> {
-        let quoted = Quoted::read(packet, network.transport_at)?;
+        let quoted = Quoted::read(packet, network)?;
         let ports = match quoted.protocol {
             protocol::TCP | protocol::UDP => quoted.ports.rotate_left(16),
             _ => 0,
@@ -339,9 +338,10 @@ impl Family for V6 {
             later_fragment: false,
             len,
             transport_at: at + ipv6::LEN,
+            end: at + len,
             ports: 0,
         };
-        let end = at + len;
+        let end = network.end;
         walk_extension_headers(packet, &mut network, end)?;
         if !network.fragment && has_ports(network.protocol) {
             if end < network.transport_at + 4 {
@@ -427,14 +427,12 @@ impl Family for V6 {
     #[inline(always)]
     fn is_error<P: Packet>(packet: &P, network: &Network<Address6>) -> bool {
         network.protocol == protocol::ICMP6
-            && !packet
-                .bytes::<1>(network.transport_at)
-                .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+            && !first_byte(packet, network).is_some_and(icmp::v6_is_query)
     }
 
     #[inline(always)]
     fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<Ends<Address6>> {
-        prefixed::quoted_ends(packet, network.transport_at)
+        prefixed::quoted_ends(packet, network)
     }
 
     #[inline(always)]
@@ -503,6 +501,15 @@ fn covered<A>(policy: Policy, ends: &Ends<A>) -> (u64, u64) {
         Policy::SourceDestination => (u64::MAX, 0),
         Policy::Source => (0, 0),
     }
+}
+
+/// The first byte behind the headers, where the packet has one.
+#[inline(always)]
+fn first_byte<P: Packet, A>(packet: &P, network: &Network<A>) -> Option<u8> {
+    if network.transport_at >= network.end {
+        return None;
+    }
+    packet.bytes::<1>(network.transport_at).map(|byte| byte[0])
 }
 
 /// Whether flows of this protocol are told apart by ports.
