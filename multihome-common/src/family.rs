@@ -137,6 +137,15 @@ fn covered<A>(policy: Policy, ends: &Ends<A>) -> (u64, u64) {
     }
 }
 
+/// The first byte behind the headers, where the packet has one.
+#[inline(always)]
+fn first_byte<P: Packet, A>(packet: &P, network: &Network<A>) -> Option<u8> {
+    if network.transport_at >= network.end {
+        return None;
+    }
+    packet.bytes::<1>(network.transport_at).map(|byte| byte[0])
+}
+
 /// Whether flows of this protocol are told apart by ports.
 #[inline(always)]
 const fn has_ports(number: u8) -> bool {

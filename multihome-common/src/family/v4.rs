@@ -1,6 +1,6 @@
 //! IPv4: what of the path differs from IPv6.
 
-use super::{Family, V4, covered, has_ports};
+use super::{Family, V4, covered, first_byte, has_ports};
 use crate::{
     address::{Address4, Class},
     checksum,
@@ -58,6 +58,7 @@ impl Family for V4 {
             later_fragment: fragment_word & ipv4::OFFSET_MASK != 0,
             len,
             transport_at,
+            end: at + len,
             ports: 0,
         };
         if !network.fragment && has_ports(network.protocol) {
@@ -140,14 +141,12 @@ impl Family for V4 {
     #[inline(always)]
     fn is_error<P: Packet>(packet: &P, network: &Network<Address4>) -> bool {
         network.protocol == protocol::ICMP
-            && !packet
-                .bytes::<1>(network.transport_at)
-                .is_some_and(|kind| icmp::v4_is_query(kind[0]))
+            && !first_byte(packet, network).is_some_and(icmp::v4_is_query)
     }
 
     #[inline(always)]
     fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address4>) -> Option<Ends<Address4>> {
-        let quoted = Quoted::read(packet, network.transport_at)?;
+        let quoted = Quoted::read(packet, network)?;
         let ports = match quoted.protocol {
             protocol::TCP | protocol::UDP => quoted.ports.rotate_left(16),
             _ => 0,

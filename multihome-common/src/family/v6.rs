@@ -1,6 +1,6 @@
 //! IPv6: what of the path differs from IPv4.
 
-use super::{Family, V6, covered, has_ports, prefixed};
+use super::{Family, V6, covered, first_byte, has_ports, prefixed};
 use crate::{
     address::{Address6, Class},
     hash::{FlowHash, Seed},
@@ -39,9 +39,10 @@ impl Family for V6 {
             later_fragment: false,
             len,
             transport_at: at + ipv6::LEN,
+            end: at + len,
             ports: 0,
         };
-        let end = at + len;
+        let end = network.end;
         walk_extension_headers(packet, &mut network, end)?;
         if !network.fragment && has_ports(network.protocol) {
             if end < network.transport_at + 4 {
@@ -127,14 +128,12 @@ impl Family for V6 {
     #[inline(always)]
     fn is_error<P: Packet>(packet: &P, network: &Network<Address6>) -> bool {
         network.protocol == protocol::ICMP6
-            && !packet
-                .bytes::<1>(network.transport_at)
-                .is_some_and(|kind| icmp::v6_is_query(kind[0]))
+            && !first_byte(packet, network).is_some_and(icmp::v6_is_query)
     }
 
     #[inline(always)]
     fn quoted_ends<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<Ends<Address6>> {
-        prefixed::quoted_ends(packet, network.transport_at)
+        prefixed::quoted_ends(packet, network)
     }
 
     #[inline(always)]

@@ -120,7 +120,7 @@ fn mapped<P: Packet, T: Tables>(
     if !matches!(network.protocol, protocol::TCP | protocol::UDP) {
         return Err(gateways);
     }
-    let transport = transport::read(packet, network.transport_at, network.protocol)?;
+    let transport = transport::read(packet, network)?;
     let mut found = (flow != UNKNOWN).then_some(flow);
     if found.is_none() {
         let uplink = uplink_entry(tables, state, id)?;
@@ -166,7 +166,7 @@ fn error<P: Packet, T: Tables>(
     parsed: &mut Parsed,
     (id, pool): (u8, u16),
 ) -> Result<Decision, Verdict> {
-    let quoted = Quoted::read(packet, parsed.v4.transport_at).ok_or(Verdict::PassGateway)?;
+    let quoted = Quoted::read(packet, &parsed.v4).ok_or(Verdict::PassGateway)?;
     let index = tables
         .find_flow(state, &errors::flow_to_host(&quoted))
         .ok_or(Verdict::PassGateway)?;
