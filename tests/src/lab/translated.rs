@@ -28,6 +28,15 @@ pub fn is_under(address: Ipv6Addr, uplink: usize) -> bool {
     address.segments()[..3] == [0x2001, 0xdb8, 0xb0 + uplink as u16]
 }
 
+/// Has an ISP send what is for the uplink's prefix to the gateway; also after the link was down, which
+/// takes IPv6 routes away.
+pub fn lead(lab: &GatewayLab, uplink: usize) -> Result<()> {
+    let gateway = lab.uplinks[uplink].addresses.gateway6;
+    let prefix = prefix(uplink);
+    let route = format!("route replace {prefix} via {gateway} dev gw\n");
+    lab.uplinks[uplink].isp.batch(&route)
+}
+
 impl Translated {
     /// The network of a plan with private addresses; `more` are lines of the configuration file.
     pub fn new(plan: &Plan, more: &str) -> Result<Self> {
@@ -42,8 +51,7 @@ impl Translated {
             text += &format!(
                 "[[uplink]]\nname = \"{name}\"\ndevice = \"{device}\"\nprefix = \"{prefix}\"\n"
             );
-            let to_gateway = format!("route add {prefix} via {} dev gw\n", addresses.gateway6);
-            uplink.isp.batch(&to_gateway)?;
+            lead(&lab, n)?;
             let to_isp = format!("route add {prefix} via {}\n", addresses.transit6);
             lab.internet.batch(&to_isp)?;
             // The LAN's own prefix is nobody's business any more.
