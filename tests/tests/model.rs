@@ -24,8 +24,16 @@ fn agrees(bench: &mut dyn Bench) {
     let report = run::run(bench, seed(), packets()).unwrap_or_else(|error| panic!("{error:#}"));
     println!("{report:#?}\nin {:.1?}", begun.elapsed());
     // What the model lets pass must stay rare, or it proves nothing.
-    assert!(report.forgotten * 1000 <= report.packets as u64, "{}", report.forgotten);
-    assert!(report.ambiguous * 100 <= report.packets as u64, "{}", report.ambiguous);
+    assert!(
+        report.forgotten * 1000 <= report.packets as u64,
+        "{}",
+        report.forgotten
+    );
+    assert!(
+        report.ambiguous * 100 <= report.packets as u64,
+        "{}",
+        report.ambiguous
+    );
 }
 
 #[test]

@@ -190,7 +190,9 @@ fn owner<F: Family, T: Tables>(
 ) -> Result<u8, Verdict> {
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let pin = live(tables, state, hash, pin::time(tables.now()));
-    if pin.is_some() && state.is_alive(F::INDEX, pin.uplink()) {
+    // As in `stays`: with nothing eligible no uplink is better.
+    let stays = state.is_alive(F::INDEX, pin.uplink()) || group(state).eligible(F::INDEX) == 0;
+    if pin.is_some() && stays {
         return Ok(pin.uplink());
     }
     chosen::<F, T>(tables, state, ends)

@@ -15,17 +15,25 @@ use multihome_common::{
         tag::{Tag, TagLine, WAYS},
     },
     limits::MAX_UPLINKS,
-    nat44::ports::{LINE, PortLine, PortRanges, PortWord, RESERVED as RESERVED_WORD, Space, line_of},
+    nat44::ports::{
+        LINE, PortLine, PortRanges, PortWord, RESERVED as RESERVED_WORD, Space, line_of,
+    },
     nptv6::{Prefix, Translation},
     port::PortEntry,
     rank::RankRow,
     state::{GROUP_HOLD, GroupWords, IPV4, IPV6, Policy, SharedState},
-    uplink::{Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER, UplinkEntry},
+    uplink::{
+        Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER,
+        UplinkEntry,
+    },
     verdict::Verdict,
 };
 
 use super::{
-    site::{FORWARDS, GATEWAY, GATEWAY4, GATEWAY6, Host, INSIDE6, LAN_MTU, Port, RESERVED, Site, Words, next_hop, uplink_mac},
+    site::{
+        FORWARDS, GATEWAY, GATEWAY4, GATEWAY6, Host, INSIDE6, LAN_MTU, Port, RESERVED, Site, Words,
+        next_hop, uplink_mac,
+    },
     tables::{Ends, Record},
 };
 
@@ -106,7 +114,11 @@ pub fn record(bench: &dyn Bench, index: usize) -> (u64, Option<Record>) {
 
 /// The words that the programs read.
 pub(super) fn write_state(site: &Site, words: &Words, state: &mut SharedState) {
-    let policy = if site.conduct.by_source { Policy::Source } else { Policy::FiveTuple };
+    let policy = if site.conduct.by_source {
+        Policy::Source
+    } else {
+        Policy::FiveTuple
+    };
     let flags = if site.conduct.hold { GROUP_HOLD } else { 0 };
     state.seed = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
     state.groups[0] = GroupWords {
@@ -177,15 +189,29 @@ pub(super) fn port_entry(port: Port) -> PortEntry {
 
 /// A LAN host's entry.
 pub(super) fn host_entry(host: &Host) -> HostEntry {
-    HostEntry { hop: Hop::new(host.mac, host.from), mtu: host.mtu, slot: LAN_SLOT as u16 }
+    HostEntry {
+        hop: Hop::new(host.mac, host.from),
+        mtu: host.mtu,
+        slot: LAN_SLOT as u16,
+    }
 }
 
 /// The classes of all addresses.
 pub(super) fn segments(site: &Site) -> (Vec<(Address4, Class)>, Vec<(Address6, Class)>) {
     let four = site.borders4().into_iter();
-    let four = four.map(|first| (Address4::from_bytes(first.octets()), site.class(first.into())));
+    let four = four.map(|first| {
+        (
+            Address4::from_bytes(first.octets()),
+            site.class(first.into()),
+        )
+    });
     let six = site.borders6().into_iter();
-    let six = six.map(|first| (Address6::from_bytes(first.octets()), site.class(first.into())));
+    let six = six.map(|first| {
+        (
+            Address6::from_bytes(first.octets()),
+            site.class(first.into()),
+        )
+    });
     (merged(four), merged(six))
 }
 
@@ -203,9 +229,12 @@ fn merged<A: Copy>(segments: impl Iterator<Item = (A, Class)>) -> Vec<(A, Class)
 pub(super) fn port_words(site: &Site) -> Vec<(usize, u64)> {
     let mut words = Vec::new();
     for address in site.uplinks.iter().flat_map(|uplink| &uplink.outside) {
-        let pool = site.pool_of(*address).expect("an outside address has a pool");
+        let pool = site
+            .pool_of(*address)
+            .expect("an outside address has a pool");
         for space in [Space::Tcp, Space::Udp] {
-            let place = |port: u16| line_of(pool, space, port) as usize * LINE + usize::from(port) % LINE;
+            let place =
+                |port: u16| line_of(pool, space, port) as usize * LINE + usize::from(port) % LINE;
             words.push((place(RESERVED), RESERVED_WORD));
             for (outside, inside, port) in FORWARDS {
                 words.push((place(outside), PortWord::forward(inside.into(), port).0));

@@ -4,11 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6Header};
 
-use super::{
-    packet::number,
-    rewrite::sum,
-    site::GATEWAY,
-};
+use super::{packet::number, rewrite::sum, site::GATEWAY};
 
 /// A transport header and its payload; the checksum is made for these addresses.
 pub fn transport(
@@ -21,7 +17,11 @@ pub fn transport(
     let (from, to) = (ports.0.to_be_bytes(), ports.1.to_be_bytes());
     let (mut message, sum_at) = match protocol {
         number::TCP => {
-            let head = [&from[..], &to, &[0, 0, 1, 7, 0, 0, 9, 3, 0x50, kind, 4, 0, 0, 0, 0, 0]];
+            let head = [
+                &from[..],
+                &to,
+                &[0, 0, 1, 7, 0, 0, 9, 3, 0x50, kind, 4, 0, 0, 0, 0, 0],
+            ];
             (head.concat(), Some(16))
         }
         number::UDP => {
@@ -75,7 +75,12 @@ pub struct Head {
 
 impl Default for Head {
     fn default() -> Self {
-        Self { ttl: 64, identification: 0, fragment: None, options: 0 }
+        Self {
+            ttl: 64,
+            identification: 0,
+            fragment: None,
+            options: 0,
+        }
     }
 }
 

@@ -35,7 +35,8 @@ impl Quoted {
         if header[0] >> 4 != 4 || header_len < 20 || be(&header[6..]) & 0x1fff != 0 {
             return None;
         }
-        let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+        let address =
+            |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
         let ports = match header[9] {
             number::TCP | number::UDP => {
                 let ports = inner.get(header_len..header_len + 4)?;
@@ -50,7 +51,12 @@ impl Quoted {
                 (0, 0)
             }
         };
-        Some(Self { source: address(12), destination: address(16), protocol: header[9], ports })
+        Some(Self {
+            source: address(12),
+            destination: address(16),
+            protocol: header[9],
+            ports,
+        })
     }
 
     /// The flow of a quoted packet that was on its way to a LAN host.
@@ -69,7 +75,11 @@ impl Quoted {
 impl Gateway {
     /// About a packet that came from the internet.
     pub(super) fn error_from_lan(&mut self, packet: &Packet<'_>) -> Result<Fate, Stop> {
-        let quoted = if packet.is_v6() { None } else { Quoted::read(packet) };
+        let quoted = if packet.is_v6() {
+            None
+        } else {
+            Quoted::read(packet)
+        };
         if let Some(quoted) = &quoted
             && self.site.tracked()
         {
@@ -82,8 +92,19 @@ impl Gateway {
                     return Err(Verdict::DropTooBig.into());
                 }
                 let out = Out::unchanged(packet.frame)
-                    .translate_quoted(packet.transport, packet.end, End::Destination, (record.outside, record.port))
-                    .translate(packet.at, packet.end, End::Source, (record.outside, 0), false);
+                    .translate_quoted(
+                        packet.transport,
+                        packet.end,
+                        End::Destination,
+                        (record.outside, record.port),
+                    )
+                    .translate(
+                        packet.at,
+                        packet.end,
+                        End::Source,
+                        (record.outside, 0),
+                        false,
+                    );
                 return Ok(self.leave(packet, out, record.uplink));
             }
         }
@@ -101,7 +122,7 @@ impl Gateway {
             None => about6(packet).unwrap_or_else(|| steered(packet)),
         };
         let id = self.owner(&about, packet)?;
-        if !packet.is_v6() && !self.site.uplinks[usize::from(id)].outside.is_empty() {
+        if !packet.is_v6() && self.translates(id) {
             return Err(Verdict::DropUnknownError.into());
         }
         self.send(packet, id)
@@ -111,13 +132,29 @@ impl Gateway {
     pub(super) fn error_between(&mut self, packet: &Packet<'_>, id: u8) -> Result<Fate, Stop> {
         let gateway = Stop::Verdict(Verdict::PassGateway);
         let quoted = Quoted::read(packet).ok_or(gateway)?;
-        let record = self.tables.flows.get(&quoted.to_host()).ok_or(gateway)?.record;
+        let record = self
+            .tables
+            .flows
+            .get(&quoted.to_host())
+            .ok_or(gateway)?
+            .record;
         if record.uplink != id {
             return Err(Verdict::DropUnknownError.into());
         }
         let out = Out::unchanged(packet.frame)
-            .translate_quoted(packet.transport, packet.end, End::Destination, (record.outside, record.port))
-            .translate(packet.at, packet.end, End::Source, (record.outside, 0), false);
+            .translate_quoted(
+                packet.transport,
+                packet.end,
+                End::Destination,
+                (record.outside, record.port),
+            )
+            .translate(
+                packet.at,
+                packet.end,
+                End::Source,
+                (record.outside, 0),
+                false,
+            );
         // From here on it is one from outside, but that nobody would know it any more.
         let inner = Packet::read(&out.bytes).map_err(Stop::Verdict)?;
         match self.error_from_uplink(&inner, id, v4(packet.destination)) {
@@ -138,7 +175,12 @@ impl Gateway {
         let port = quoted.ports.0;
         let with_ports = matches!(quoted.protocol, number::TCP | number::UDP);
         let number = Number::of(quoted.protocol, port, quoted.destination);
-        let to = self.tables.numbers.get(&(outside, number)).copied().ok_or(gateway)?;
+        let to = self
+            .tables
+            .numbers
+            .get(&(outside, number))
+            .copied()
+            .ok_or(gateway)?;
         if quoted.source != outside || port == RESERVED && with_ports {
             return Err(gateway);
         }
@@ -152,7 +194,10 @@ impl Gateway {
         let unknown = Stop::Verdict(Verdict::DropUnknownError);
         let flow = *self.tables.flows.get(&ends).ok_or(unknown)?;
         let pair = matches!(number, Number::Pair(..));
-        if flow.record.uplink != id || flow.record.outside != outside || !pair && flow.record.port != port {
+        if flow.record.uplink != id
+            || flow.record.outside != outside
+            || !pair && flow.record.port != port
+        {
             return Err(unknown);
         }
         if packet.ttl <= 1 {
@@ -162,8 +207,19 @@ impl Gateway {
             return Err(Verdict::DropTooBig.into());
         }
         let out = Out::unchanged(packet.frame)
-            .translate_quoted(packet.transport, packet.end, End::Source, (to.inside, to.port))
-            .translate(packet.at, packet.end, End::Destination, (to.inside, 0), false);
+            .translate_quoted(
+                packet.transport,
+                packet.end,
+                End::Source,
+                (to.inside, to.port),
+            )
+            .translate(
+                packet.at,
+                packet.end,
+                End::Destination,
+                (to.inside, 0),
+                false,
+            );
         Ok(Self::hand_over(packet, out, flow.host))
     }
 }
@@ -178,7 +234,9 @@ fn about6(packet: &Packet<'_>) -> Option<Ends> {
     if header[0] >> 4 != 6 {
         return None;
     }
-    let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&header[at..at + 16]).expect("sixteen bytes"));
+    let address = |at: usize| {
+        IpAddr::from(<[u8; 16]>::try_from(&header[at..at + 16]).expect("sixteen bytes"))
+    };
     let (inside_port, remote_port) = match header[6] {
         number::TCP | number::UDP => {
             let ports = inner.get(40..44)?;
@@ -186,5 +244,11 @@ fn about6(packet: &Packet<'_>) -> Option<Ends> {
         }
         _ => (0, 0),
     };
-    Some(Ends { inside: address(24), remote: address(8), protocol: header[6], inside_port, remote_port })
+    Some(Ends {
+        inside: address(24),
+        remote: address(8),
+        protocol: header[6],
+        inside_port,
+        remote_port,
+    })
 }

@@ -87,7 +87,12 @@ impl Gateway {
             for address in site.uplinks.iter().flat_map(|uplink| &uplink.outside) {
                 for (outside, inside, port) in super::site::FORWARDS {
                     for number in [Number::Tcp(outside), Number::Udp(outside)] {
-                        let mapping = Mapping { inside, port, flows: 0, forward: true };
+                        let mapping = Mapping {
+                            inside,
+                            port,
+                            flows: 0,
+                            forward: true,
+                        };
                         tables.numbers.insert((*address, number), mapping);
                     }
                 }
@@ -125,19 +130,35 @@ impl Gateway {
                 };
                 fate.unwrap_or_else(|stop| stopped(&packet, stop))
             }
-            Err(verdict) => {
-                Fate { verdict, out: Out::unchanged(frame), uplink: None }
-            }
+            Err(verdict) => Fate {
+                verdict,
+                out: Out::unchanged(frame),
+                uplink: None,
+            },
         };
         self.compare_flows();
         if self.seen.verdict != Some(fate.verdict) {
-            self.faults.push(format!("verdict {:?} instead of {:?}", self.seen.verdict, fate.verdict));
+            self.faults.push(format!(
+                "verdict {:?} ({:?}) instead of {:?}",
+                self.seen.verdict, self.seen.uplink, fate.verdict
+            ));
         } else if self.seen.uplink != fate.uplink {
-            self.faults.push(format!("uplink {:?} instead of {:?}", self.seen.uplink, fate.uplink));
-        } else if fate.verdict.disposition() != Disposition::Drop && !fate.out.is(&self.seen.output) {
-            self.faults.push(format!("out\n  {:02x?}\ninstead of\n  {:02x?}", self.seen.output, fate.out.bytes));
+            self.faults.push(format!(
+                "uplink {:?} instead of {:?}",
+                self.seen.uplink, fate.uplink
+            ));
+        } else if fate.verdict.disposition() != Disposition::Drop && !fate.out.is(&self.seen.output)
+        {
+            self.faults.push(format!(
+                "out\n  {:02x?}\ninstead of\n  {:02x?}",
+                self.seen.output, fate.out.bytes
+            ));
         }
-        if self.faults.is_empty() { Ok(fate.verdict) } else { Err(self.faults.join("; ")) }
+        if self.faults.is_empty() {
+            Ok(fate.verdict)
+        } else {
+            Err(self.faults.join("; "))
+        }
     }
 
     /// Notes that something is not as it must be.
@@ -151,22 +172,33 @@ impl Gateway {
         began.sort_unstable();
         self.opened.sort_unstable();
         if began != self.opened {
-            self.faults.push(format!("flows began: {began:?} instead of {:?}", self.opened));
+            self.faults.push(format!(
+                "flows began: {began:?} instead of {:?}",
+                self.opened
+            ));
         }
-        let mut ended: Vec<Ends> = self.seen.closed.iter().map(|record| record.ends).collect();
+        self.displace();
         for ends in std::mem::take(&mut self.closed) {
-            match ended.iter().position(|other| *other == ends) {
-                Some(at) => drop(ended.swap_remove(at)),
-                None => self.faults.push(format!("did not end: {ends:?}")),
+            if !self.seen.closed.iter().any(|record| record.ends == ends) {
+                self.faults.push(format!("did not end: {ends:?}"));
             }
         }
+    }
+
+    /// Ends flows that gave way to others: only where it is crowded, and never one that was answered.
+    fn displace(&mut self) {
+        let ended = self.seen.closed.iter().map(|record| record.ends);
+        let ended: Vec<Ends> = ended.filter(|ends| !self.closed.contains(ends)).collect();
         for ends in ended {
-            // Only for another, where it is crowded, and never one that was answered.
-            let answered = self.tables.flows.get(&ends).is_some_and(|flow| flow.answered);
+            let answered = self
+                .tables
+                .flows
+                .get(&ends)
+                .is_some_and(|flow| flow.answered);
             if self.opened.is_empty() || answered || self.tables.flows.len() < 16 {
                 self.faults.push(format!("ended without need: {ends:?}"));
             }
-            self.forget_flow(&ends);
+            self.close(&ends);
             self.displaced += 1;
         }
     }
@@ -203,7 +235,13 @@ impl Gateway {
         host: Host,
         must: Option<(Ipv4Addr, u16)>,
     ) -> Result<(), Stop> {
-        let Some(record) = self.seen.opened.iter().find(|record| record.ends == ends).copied() else {
+        let Some(record) = self
+            .seen
+            .opened
+            .iter()
+            .find(|record| record.ends == ends)
+            .copied()
+        else {
             return Err(self.unopened(&ends, uplink));
         };
         self.opened.push(ends);
@@ -214,12 +252,25 @@ impl Gateway {
         if let Err(why) = self.may_open(&ends, uplink, &record, must, old) {
             self.faults.push(format!("{why}: {record:?}"));
         }
-        let fresh = Mapping { inside, port: ends.inside_port, flows: 0, forward: false };
+        let fresh = Mapping {
+            inside,
+            port: ends.inside_port,
+            flows: 0,
+            forward: false,
+        };
         let mapping = self.tables.numbers.entry(key).or_insert(fresh);
         if !mapping.forward {
             mapping.flows += 1;
         }
-        self.tables.flows.insert(ends, Flow { record, host, answered: false });
+        self.displace();
+        self.tables.flows.insert(
+            ends,
+            Flow {
+                record,
+                host,
+                answered: false,
+            },
+        );
         Ok(())
     }
 
@@ -234,19 +285,44 @@ impl Gateway {
         let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
         let inside = v4(ends.inside);
         check(record.uplink == uplink, "another uplink")?;
-        check(self.site.owner_of(record.outside) == Some(uplink), "an address of another uplink")?;
-        check(self.site.pool_of(record.outside) == Some(record.pool), "another part of the ports")?;
+        check(
+            self.site.owner_of(record.outside) == Some(uplink),
+            "an address of another uplink",
+        )?;
+        check(
+            self.site.pool_of(record.outside) == Some(record.pool),
+            "another part of the ports",
+        )?;
         // RFC 4787 REQ-2: paired.
-        let paired = *self.tables.paired.entry((inside, uplink)).or_insert(record.outside);
-        check(paired == record.outside || must.is_some(), "another outside address than before")?;
+        if must.is_none() {
+            let paired = *self
+                .tables
+                .paired
+                .entry((inside, uplink))
+                .or_insert(record.outside);
+            check(
+                paired == record.outside,
+                "another outside address than before",
+            )?;
+        }
         if let Number::Pair(remote, protocol) = Number::of(ends.protocol, 0, v4(ends.remote)) {
-            let number = *self.tables.pairs.entry((remote, protocol)).or_insert(record.port);
+            let number = *self
+                .tables
+                .pairs
+                .entry((remote, protocol))
+                .or_insert(record.port);
             check(number == record.port, "another number for the far end")?;
         } else {
-            check(record.port != RESERVED || ends.protocol == number::ICMP, "the gateway's own port")?;
+            check(
+                record.port != RESERVED || ends.protocol == number::ICMP,
+                "the gateway's own port",
+            )?;
         }
         if let Some(old) = old {
-            check(old.inside == inside && old.port == ends.inside_port, "the port is another host's")?;
+            check(
+                old.inside == inside && old.port == ends.inside_port,
+                "the port is another host's",
+            )?;
             return check(old.forward == record.forward, "a forward or not");
         }
         check(!record.forward, "no forward")?;
@@ -254,17 +330,29 @@ impl Gateway {
             return check(must == (record.outside, record.port), "another outside end");
         }
         // RFC 4787 REQ-1: the mapping does not depend on the far end.
-        let elsewhere = self.tables.numbers.iter().any(|((address, number), mapping)| {
-            let same = std::mem::discriminant(number) == std::mem::discriminant(&Number::of(ends.protocol, 0, inside));
-            let pair = matches!(number, Number::Pair(..));
-            *address == record.outside && same && !pair && !mapping.forward && mapping.inside == inside && mapping.port == ends.inside_port
-        });
+        let elsewhere = self
+            .tables
+            .numbers
+            .iter()
+            .any(|((address, number), mapping)| {
+                let same = std::mem::discriminant(number)
+                    == std::mem::discriminant(&Number::of(ends.protocol, 0, inside));
+                let pair = matches!(number, Number::Pair(..));
+                *address == record.outside
+                    && same
+                    && !pair
+                    && !mapping.forward
+                    && mapping.inside == inside
+                    && mapping.port == ends.inside_port
+            });
         check(!elsewhere, "a second mapping of one inside port")?;
         if ends.protocol == number::UDP {
             // RFC 4787 REQ-4.
             check((record.port ^ ends.inside_port) & 1 == 0, "another parity")?;
         }
-        if matches!(ends.protocol, number::TCP | number::UDP | number::ICMP) && record.port != ends.inside_port {
+        if matches!(ends.protocol, number::TCP | number::UDP | number::ICMP)
+            && record.port != ends.inside_port
+        {
             let own = self.is_free(record.outside, ends, ends.inside_port);
             check(!own, "the same port was free")?;
             let near = record.port / 8 == ends.inside_port / 8;
@@ -288,18 +376,28 @@ impl Gateway {
         }
         let step = if ends.protocol == number::UDP { 2 } else { 1 };
         let first = ends.inside_port & !7 | ends.inside_port & (step - 1);
-        let uplinks = if self.unsure.is_empty() { &[uplink][..] } else { &self.unsure };
-        let mut addresses = uplinks.iter().flat_map(|id| &self.site.uplinks[usize::from(*id)].outside);
-        let full = addresses.any(|&address| match Number::of(ends.protocol, 0, v4(ends.remote)) {
-            number @ Number::Pair(..) => self.tables.numbers.contains_key(&(address, number)),
-            Number::Tcp(_) | Number::Udp(_) | Number::Query(_) => {
-                (first..first | 8).step_by(step.into()).take(8).all(|port| port > first | 7 || !self.is_free(address, ends, port))
-            }
-        });
+        let uplinks = if self.unsure.is_empty() {
+            &[uplink][..]
+        } else {
+            &self.unsure
+        };
+        let mut addresses = uplinks
+            .iter()
+            .flat_map(|id| &self.site.uplinks[usize::from(*id)].outside);
+        let full = addresses.any(
+            |&address| match Number::of(ends.protocol, 0, v4(ends.remote)) {
+                number @ Number::Pair(..) => self.tables.numbers.contains_key(&(address, number)),
+                Number::Tcp(_) | Number::Udp(_) | Number::Query(_) => (first..first | 8)
+                    .step_by(step.into())
+                    .take(8)
+                    .all(|port| port > first | 7 || !self.is_free(address, ends, port)),
+            },
+        );
         if self.seen.verdict == Some(Verdict::DropNoPort) && full {
             return Verdict::DropNoPort.into();
         }
-        self.faults.push(format!("did not begin: {ends:?} by uplink {uplink}"));
+        self.faults
+            .push(format!("did not begin: {ends:?} by uplink {uplink}"));
         Verdict::DropInternal.into()
     }
 
@@ -326,13 +424,23 @@ impl Gateway {
     }
 
     fn word(&self) -> u64 {
-        if self.words.eligible == 0 { self.words.last_good } else { self.words.eligible }
+        if self.words.eligible == 0 {
+            self.words.last_good
+        } else {
+            self.words.eligible
+        }
     }
 
     /// What of a flow is hashed.
     fn hashed(&self, ends: &Ends) -> Ends {
         if self.site.conduct.by_source {
-            return Ends { remote: ends.inside, protocol: 0, inside_port: 0, remote_port: 0, ..*ends };
+            return Ends {
+                remote: ends.inside,
+                protocol: 0,
+                inside_port: 0,
+                remote_port: 0,
+                ..*ends
+            };
         }
         *ends
     }
@@ -340,6 +448,14 @@ impl Gateway {
     /// The uplink that ranks first for a flow.
     fn first(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
         let (hashed, word) = (self.hashed(ends), self.word());
+        if self.seen.verdict == Some(Verdict::DropTooBig) {
+            // It says that the uplink is too small for the packet, but not which it is.
+            let small = [0, 1, 2].map(|id| {
+                usize::from(self.mtu(id)) < packet.len() && (packet.is_v6() || !self.translates(id))
+            });
+            self.tables
+                .learn(&hashed, word, |first| small[usize::from(first)]);
+        }
         let firsts = self.tables.firsts(&hashed, word);
         let hint = self.hint(packet).filter(|id| firsts.contains(id));
         let Some(id) = hint.or_else(|| firsts.first().copied()) else {
@@ -371,10 +487,14 @@ impl Gateway {
         if firsts.is_empty() {
             return Err(Verdict::ReplyUnreachable.into());
         }
-        let decided = if firsts.iter().all(|&first| goes(first) == goes(*firsts.first().expect("one"))) {
+        let decided = if firsts
+            .iter()
+            .all(|&first| goes(first) == goes(*firsts.first().expect("one")))
+        {
             goes(*firsts.first().expect("one"))
         } else {
-            self.tables.learn(&hashed, word, |first| goes(first) == seen);
+            self.tables
+                .learn(&hashed, word, |first| goes(first) == seen);
             seen
         };
         Ok(decided)
@@ -396,7 +516,9 @@ impl Gateway {
             let stays = |first: u8| first == id || settled >> first & 1 == 0;
             let firsts = self.tables.firsts(&hashed, word);
             let seen = self.hint(packet) == Some(id);
-            if firsts.iter().all(|&first| stays(first)) || seen && firsts.iter().any(|&first| stays(first)) {
+            if firsts.iter().all(|&first| stays(first))
+                || seen && firsts.iter().any(|&first| stays(first))
+            {
                 self.tables.learn(&hashed, word, stays);
                 return Ok(id);
             }
@@ -410,7 +532,8 @@ impl Gateway {
     /// The uplink of a flow without a packet of its own.
     pub(super) fn owner(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
         match self.tables.pins.get(ends) {
-            Some(pin) if self.is_alive(pin.uplink) => Ok(pin.uplink),
+            // With nothing else to take, it stays where it is.
+            Some(pin) if self.is_alive(pin.uplink) || self.words.eligible == 0 => Ok(pin.uplink),
             _ => self.choose(ends, packet),
         }
     }
@@ -424,16 +547,36 @@ impl Gateway {
         }
         let uplink = self.choose(ends, packet)?;
         self.ambiguous += u64::from(!self.unsure.is_empty());
-        self.tables.pins.insert(*ends, super::tables::Pin { uplink, inbound: false });
+        self.tables.pins.insert(
+            *ends,
+            super::tables::Pin {
+                uplink,
+                inbound: false,
+            },
+        );
         Ok(uplink)
     }
 
-    fn stays(&mut self, ends: &Ends, pin: super::tables::Pin, packet: &Packet<'_>) -> Result<bool, Stop> {
+    fn stays(
+        &mut self,
+        ends: &Ends,
+        pin: super::tables::Pin,
+        packet: &Packet<'_>,
+    ) -> Result<bool, Stop> {
         let (id, alive) = (pin.uplink, self.is_alive(pin.uplink));
         if alive {
-            let moved = self.seen.verdict == Some(Verdict::ReplyReset)
-                || self.seen.verdict == Some(Verdict::DropUnknownConnection)
-                || self.hint(packet).is_some_and(|hint| hint != id);
+            // Only where flows are opened, or end, is any of this said.
+            let elsewhere = matches!(
+                self.seen.verdict,
+                Some(
+                    Verdict::ReplyReset
+                        | Verdict::DropUnknownConnection
+                        | Verdict::DropUnknownError
+                        | Verdict::DropNoPort
+                        | Verdict::DropNoFlow
+                )
+            );
+            let moved = elsewhere || self.hint(packet).is_some_and(|hint| hint != id);
             if pin.inbound || !self.returns(ends, id, moved)? {
                 return Ok(true);
             }
@@ -475,13 +618,21 @@ impl Gateway {
     /// Sends a packet by an uplink.
     pub(super) fn leave(&self, packet: &Packet<'_>, out: Out, id: u8) -> Fate {
         let out = out.hop(packet.at, next_hop(id, packet.is_v6()), uplink_mac(id));
-        Fate { verdict: Verdict::Forwarded, out, uplink: Some(id) }
+        Fate {
+            verdict: Verdict::Forwarded,
+            out,
+            uplink: Some(id),
+        }
     }
 
     /// Hands a packet to a LAN host.
     pub(super) fn hand_over(packet: &Packet<'_>, out: Out, host: Host) -> Fate {
         let out = out.hop(packet.at, host.mac, host.from);
-        Fate { verdict: Verdict::Forwarded, out, uplink: None }
+        Fate {
+            verdict: Verdict::Forwarded,
+            out,
+            uplink: None,
+        }
     }
 
     /// Translates one end of a packet and what follows its header.
@@ -528,5 +679,9 @@ fn stopped(packet: &Packet<'_>, stop: Stop) -> Fate {
         }
         None => (verdict, Out::unchanged(packet.frame)),
     };
-    Fate { verdict, out, uplink: None }
+    Fate {
+        verdict,
+        out,
+        uplink: None,
+    }
 }

@@ -28,8 +28,16 @@ pub fn steered(packet: &Packet<'_>) -> Ends {
 /// translation must change has to be there.
 pub fn ends_of(packet: &Packet<'_>) -> Result<Ends, Stop> {
     let (inside_port, remote_port) = numbers(packet)?;
-    let remote_port = if packet.protocol == number::ICMP { 0 } else { remote_port };
-    Ok(Ends { inside_port, remote_port, ..steered(packet) })
+    let remote_port = if packet.protocol == number::ICMP {
+        0
+    } else {
+        remote_port
+    };
+    Ok(Ends {
+        inside_port,
+        remote_port,
+        ..steered(packet)
+    })
 }
 
 /// Source and destination port, or the identifier twice.
@@ -56,7 +64,9 @@ pub fn is_martian(address: IpAddr) -> bool {
             matches!(address.octets(), [0 | 127 | 224.., ..] | [169, 254, ..])
         }
         IpAddr::V6(address) => {
-            u128::from(address) < 2 || address.is_multicast() || address.segments()[0] >> 6 == 0xfe80 >> 6
+            u128::from(address) < 2
+                || address.is_multicast()
+                || address.segments()[0] >> 6 == 0xfe80 >> 6
         }
     }
 }
@@ -107,11 +117,14 @@ impl Gateway {
         }
         if known.is_none() {
             let steered = steered(packet);
-            let id = self.owner(&steered, packet)?;
-            if self.site.uplinks[usize::from(id)].outside.is_empty() {
-                let id = self.pinned(&steered, packet)?;
+            let mut id = self.owner(&steered, packet)?;
+            if !self.translates(id) {
+                id = self.pinned(&steered, packet)?;
+            }
+            if !self.translates(id) {
                 if packet.fragment && packet.len() <= usize::from(self.mtu(id)) {
-                    self.remember(packet, Port::Lan, (v4(packet.source), v4(packet.destination)), Some(id), None);
+                    let addresses = (v4(packet.source), v4(packet.destination));
+                    self.remember(packet, Port::Lan, addresses, Some(id), None);
                 }
                 return self.send(packet, id);
             }
@@ -125,9 +138,20 @@ impl Gateway {
         let out = self.note_outward(packet, &ends);
         if packet.fragment {
             let outside = self.tables.flows[&ends].record.outside;
-            self.remember(packet, Port::Lan, (outside, v4(packet.destination)), Some(id), None);
+            self.remember(
+                packet,
+                Port::Lan,
+                (outside, v4(packet.destination)),
+                Some(id),
+                None,
+            );
         }
         Ok(self.leave(packet, out, id))
+    }
+
+    /// Whether an uplink gives IPv4 packets an outside address: without it none may leave there.
+    pub(super) fn translates(&self, id: u8) -> bool {
+        !self.site.uplinks[usize::from(id)].outside.is_empty()
     }
 
     /// Translates the source of a packet of a known flow.
@@ -149,7 +173,9 @@ impl Gateway {
             return Err(gateway);
         }
         let ends = ends_of(packet)?;
-        let to = self.mapping(destination, packet.protocol, ends.remote_port).ok_or(gateway)?;
+        let to = self
+            .mapping(destination, packet.protocol, ends.remote_port)
+            .ok_or(gateway)?;
         if packet.ttl <= 1 {
             return Err(Verdict::ReplyTimeExceeded.into());
         }
@@ -159,6 +185,19 @@ impl Gateway {
         }
         if self.tables.flows[&ends].record.uplink != id {
             return Err(Verdict::DropFiltered.into());
+        }
+        if self
+            .mapping(destination, packet.protocol, ends.remote_port)
+            .is_none()
+        {
+            // The new flow has displaced the one that this was for.
+            let unasked = self.site.conduct.drop_unasked;
+            return Err(if unasked {
+                Verdict::DropUnasked
+            } else {
+                Verdict::DropNoNeighbour
+            }
+            .into());
         }
         let out = self.note_outward(packet, &ends);
         let record = self.tables.flows[&ends].record;
@@ -172,15 +211,29 @@ impl Gateway {
         // What cannot go on is dropped: its source is translated already.
         let host = match self.accept(packet, &back, id, &to, (destination, ends.remote_port)) {
             Ok(host) => host,
-            Err(Stop::Verdict(Verdict::PassNoNeighbour)) => return Err(Verdict::DropNoNeighbour.into()),
+            Err(Stop::Verdict(Verdict::PassNoNeighbour)) => {
+                return Err(Verdict::DropNoNeighbour.into());
+            }
             Err(Stop::TooBig(_)) => return Err(Verdict::DropTooBig.into()),
             Err(stop) => return Err(stop),
         };
         if packet.fragment {
             // Its later fragments have a destination that is the gateway's: see `from_lan`.
-            self.remember_as(packet, Port::Lan, record.outside, (record.outside, to.inside), host);
+            self.remember_as(
+                packet,
+                Port::Lan,
+                record.outside,
+                (record.outside, to.inside),
+                host,
+            );
         }
-        let out = out.translate(packet.at, packet.end, End::Destination, (to.inside, to.port), true);
+        let out = out.translate(
+            packet.at,
+            packet.end,
+            End::Destination,
+            (to.inside, to.port),
+            true,
+        );
         Ok(Self::hand_over(packet, out, host))
     }
 
@@ -189,7 +242,10 @@ impl Gateway {
         let IpAddr::V6(destination) = packet.destination else {
             unreachable!("IPv4 has no prefixes");
         };
-        let (id, prefix, length) = self.site.is_under_prefix(destination).expect("its class says so");
+        let (id, prefix, length) = self
+            .site
+            .is_under_prefix(destination)
+            .expect("its class says so");
         let back = |address| super::prefix::translate(address, prefix, INSIDE6, length);
         let inside = back(destination).ok_or(Verdict::DropNoPrefix)?;
         if self.site.class(inside.into()) != Class::Lan {
@@ -256,7 +312,9 @@ impl Gateway {
     pub(super) fn is_prefixed(&self, id: u8, address: IpAddr) -> bool {
         let prefix = self.site.uplinks[usize::from(id)].prefix;
         match (address, prefix) {
-            (IpAddr::V6(address), Some((_, length))) => super::prefix::has(address, INSIDE6, length.max(48)),
+            (IpAddr::V6(address), Some((_, length))) => {
+                super::prefix::has(address, INSIDE6, length.max(48))
+            }
             (IpAddr::V4(_) | IpAddr::V6(_), _) => false,
         }
     }
@@ -277,7 +335,12 @@ impl Gateway {
         uplink: Option<u8>,
         host: Option<Host>,
     ) {
-        let course = Course { source, destination, uplink, host };
+        let course = Course {
+            source,
+            destination,
+            uplink,
+            host,
+        };
         self.tables.datagrams.insert(datagram(packet, port), course);
     }
 
@@ -289,8 +352,16 @@ impl Gateway {
         (source, destination): (Ipv4Addr, Ipv4Addr),
         host: Host,
     ) {
-        let key = Datagram { source: from, ..datagram(packet, port) };
-        let course = Course { source, destination, uplink: None, host: Some(host) };
+        let key = Datagram {
+            source: from,
+            ..datagram(packet, port)
+        };
+        let course = Course {
+            source,
+            destination,
+            uplink: None,
+            host: Some(host),
+        };
         self.tables.datagrams.insert(key, course);
     }
 }
@@ -332,5 +403,9 @@ fn may_open(packet: &Packet<'_>) -> Result<(), Stop> {
 
 /// Where the station is that sent a frame.
 fn sender(packet: &Packet<'_>) -> Host {
-    Host { mac: packet.sender(), from: GATEWAY, mtu: LAN_MTU }
+    Host {
+        mac: packet.sender(),
+        from: GATEWAY,
+        mtu: LAN_MTU,
+    }
 }

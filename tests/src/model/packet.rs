@@ -67,11 +67,18 @@ impl<'f> Packet<'f> {
         let short = Verdict::DropTruncated;
         let mut at = 12;
         for _ in 0..2 {
-            if matches!(frame.get(at..at + 2).ok_or(short)?, [0x81, 0] | [0x88, 0xa8]) {
+            if matches!(
+                frame.get(at..at + 2).ok_or(short)?,
+                [0x81, 0] | [0x88, 0xa8]
+            ) {
                 at += 4;
             }
         }
-        let kind: [u8; 2] = frame.get(at..at + 2).ok_or(short)?.try_into().expect("two bytes");
+        let kind: [u8; 2] = frame
+            .get(at..at + 2)
+            .ok_or(short)?
+            .try_into()
+            .expect("two bytes");
         at += 2;
         if frame[..6] != GATEWAY {
             return Err(Verdict::PassOtherHost);
@@ -90,7 +97,9 @@ impl<'f> Packet<'f> {
         if header[0] >> 4 != 4 || header_len < 20 || len < header_len {
             return Err(Verdict::DropBadHeader);
         }
-        let whole = frame.get(at..at + header_len).ok_or(Verdict::DropTruncated)?;
+        let whole = frame
+            .get(at..at + header_len)
+            .ok_or(Verdict::DropTruncated)?;
         if super::rewrite::sum(whole) != 0xffff {
             return Err(Verdict::DropBadChecksum);
         }
@@ -98,7 +107,12 @@ impl<'f> Packet<'f> {
             return Err(Verdict::DropTruncated);
         }
         let address = |from: usize| {
-            IpAddr::V4(Ipv4Addr::new(header[from], header[from + 1], header[from + 2], header[from + 3]))
+            IpAddr::V4(Ipv4Addr::new(
+                header[from],
+                header[from + 1],
+                header[from + 2],
+                header[from + 3],
+            ))
         };
         let offset = be(&header[6..]);
         let packet = Self {

@@ -10,7 +10,9 @@ fn add(a: u16, b: u16) -> u16 {
 
 /// The words of a prefix, added up.
 fn sum(prefix: Ipv6Addr) -> u16 {
-    prefix.segments()[..4].iter().fold(0, |sum, &word| add(sum, word))
+    prefix.segments()[..4]
+        .iter()
+        .fold(0, |sum, &word| add(sum, word))
 }
 
 /// Whether an address has a prefix.

@@ -41,7 +41,10 @@ pub struct Out {
 impl Out {
     /// The frame as it came in.
     pub fn unchanged(frame: &[u8]) -> Self {
-        Self { bytes: frame.to_vec(), sums: Vec::new() }
+        Self {
+            bytes: frame.to_vec(),
+            sums: Vec::new(),
+        }
     }
 
     /// Whether another frame is this one.
@@ -63,7 +66,9 @@ impl Out {
     fn mend(&mut self, sum_at: usize, before: &[u8], covered: &[u8]) {
         // RFC 1624: HC' = ~(~HC + ~m + m').
         let old = be(&self.bytes[sum_at..]);
-        let parts = [!old, !sum(before), sum(covered)].map(u16::to_be_bytes).concat();
+        let parts = [!old, !sum(before), sum(covered)]
+            .map(u16::to_be_bytes)
+            .concat();
         self.bytes[sum_at..sum_at + 2].copy_from_slice(&(!sum(&parts)).to_be_bytes());
         self.sums.push(sum_at);
     }
@@ -85,7 +90,14 @@ impl Out {
 
     /// Gives one end of the IPv4 packet at `at`, which ends at `end`, another address, and another
     /// port if its transport header is there.
-    pub fn translate(mut self, at: usize, end: usize, side: End, to: (Ipv4Addr, u16), transport: bool) -> Self {
+    pub fn translate(
+        mut self,
+        at: usize,
+        end: usize,
+        side: End,
+        to: (Ipv4Addr, u16),
+        transport: bool,
+    ) -> Self {
         let header_len = usize::from(self.bytes[at] & 15) * 4;
         let protocol = self.bytes[at + 9];
         let before = self.bytes.clone();
@@ -104,7 +116,12 @@ impl Out {
             return self;
         }
         let pseudo = protocol != number::ICMP;
-        let port_at = port_at + if pseudo && side == End::Destination { 2 } else { 0 };
+        let port_at = port_at
+            + if pseudo && side == End::Destination {
+                2
+            } else {
+                0
+            };
         self.bytes[port_at..port_at + 2].copy_from_slice(&to.1.to_be_bytes());
         if end < sum_at + 2 || protocol == number::UDP && before[sum_at..sum_at + 2] == [0, 0] {
             return self;
@@ -125,7 +142,13 @@ impl Out {
     }
 
     /// Translates what an ICMP error at `icmp_at` quotes, and mends the error's own checksum.
-    pub fn translate_quoted(mut self, icmp_at: usize, end: usize, side: End, to: (Ipv4Addr, u16)) -> Self {
+    pub fn translate_quoted(
+        mut self,
+        icmp_at: usize,
+        end: usize,
+        side: End,
+        to: (Ipv4Addr, u16),
+    ) -> Self {
         let before = self.bytes.clone();
         self = self.translate(icmp_at + 8, end, side, to, true);
         let covered = self.bytes[icmp_at + 4..end].to_vec();
@@ -154,7 +177,12 @@ pub fn error(packet: &Packet<'_>, verdict: Verdict, mtu: u16) -> Out {
     let most = if packet.is_v6() { 1280 - 48 } else { 576 - 28 };
     let quoted = &packet.frame[packet.at..packet.end];
     let quoted = &quoted[..quoted.len().min(most)];
-    let mtu = if verdict == Verdict::ReplyTooBig { mtu } else { 0 }.to_be_bytes();
+    let mtu = if verdict == Verdict::ReplyTooBig {
+        mtu
+    } else {
+        0
+    }
+    .to_be_bytes();
     let message = [&[kind, code, 0, 0, 0, 0, mtu[0], mtu[1]], quoted].concat();
     let (protocol, gateway) = if packet.is_v6() {
         (number::ICMP6, IpAddr::V6(GATEWAY6))
@@ -168,7 +196,13 @@ pub fn error(packet: &Packet<'_>, verdict: Verdict, mtu: u16) -> Out {
 pub fn reset(packet: &Packet<'_>) -> Out {
     let segment = packet.payload();
     let (flags, header_len) = (segment[13], usize::from(segment[12] >> 4) * 4);
-    let mut reply = [&segment[2..4], &segment[..2], &[0; 8], &[0x50, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let mut reply = [
+        &segment[2..4],
+        &segment[..2],
+        &[0; 8],
+        &[0x50, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
     if flags & flag::ACK != 0 {
         reply[4..8].copy_from_slice(&segment[8..12]);
         reply[13] = flag::RST;
@@ -183,24 +217,48 @@ pub fn reset(packet: &Packet<'_>) -> Out {
 }
 
 /// A packet of the gateway's own, back to where another came from.
-fn own(packet: &Packet<'_>, from: IpAddr, protocol: u8, mut message: Vec<u8>, sum_at: usize) -> Out {
+fn own(
+    packet: &Packet<'_>,
+    from: IpAddr,
+    protocol: u8,
+    mut message: Vec<u8>,
+    sum_at: usize,
+) -> Out {
     let len = message.len() as u16;
-    let mut frame = [&packet.frame[6..12], &packet.frame[..6], &packet.frame[12..packet.at]].concat();
+    let mut frame = [
+        &packet.frame[6..12],
+        &packet.frame[..6],
+        &packet.frame[12..packet.at],
+    ]
+    .concat();
     let mut covered = Vec::new();
     let header = match (from, packet.source) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let mut header = Ipv4Header::new(len, 64, IpNumber(protocol), from.octets(), to.octets())
-                .expect("a length that fits");
+            let mut header =
+                Ipv4Header::new(len, 64, IpNumber(protocol), from.octets(), to.octets())
+                    .expect("a length that fits");
             header.dscp = etherparse::IpDscp::try_new(0x30).expect("six bits");
             header.dont_fragment = true;
             header.header_checksum = header.calc_header_checksum();
             if protocol != number::ICMP {
-                covered = [&from.octets()[..], &to.octets(), &[0, protocol], &len.to_be_bytes()].concat();
+                covered = [
+                    &from.octets()[..],
+                    &to.octets(),
+                    &[0, protocol],
+                    &len.to_be_bytes(),
+                ]
+                .concat();
             }
             header.to_bytes().to_vec()
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            covered = [&from.octets()[..], &to.octets(), &[0, protocol], &len.to_be_bytes()].concat();
+            covered = [
+                &from.octets()[..],
+                &to.octets(),
+                &[0, protocol],
+                &len.to_be_bytes(),
+            ]
+            .concat();
             Ipv6Header {
                 payload_length: len,
                 next_header: IpNumber(protocol),
@@ -212,7 +270,9 @@ fn own(packet: &Packet<'_>, from: IpAddr, protocol: u8, mut message: Vec<u8>, su
             .to_bytes()
             .to_vec()
         }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => unreachable!("one family"),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            unreachable!("one family")
+        }
     };
     covered.extend(&message);
     message[sum_at..sum_at + 2].copy_from_slice(&(!sum(&covered)).to_be_bytes());

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use multihome_common::{
-    nat44::ports::{LINE, PortWord, SPACES, LINES},
+    nat44::ports::{LINE, LINES, PortWord, SPACES},
     verdict::Verdict,
 };
 
@@ -56,7 +56,8 @@ pub fn run(bench: &mut dyn Bench, seed: u64, packets: usize) -> Result<Report> {
     while report.packets < packets {
         let seed = seed << 32 | story;
         let most = STORY.min(packets - report.packets);
-        tell(bench, seed, most, &mut report).map_err(|error| error.context(format!("seed {seed}")))?;
+        tell(bench, seed, most, &mut report)
+            .map_err(|error| error.context(format!("seed {seed}")))?;
         story += 1;
     }
     Ok(report)
@@ -69,7 +70,12 @@ pub fn run(bench: &mut dyn Bench, seed: u64, packets: usize) -> Result<Report> {
 pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Report) -> Result<()> {
     let mut random = Random(seed);
     let site = Site::new(conduct(&mut random));
-    let mut words = Words { alive: 0b111, eligible: 0b111, last_good: 0b111, settled: 0 };
+    let mut words = Words {
+        alive: 0b111,
+        eligible: 0b111,
+        last_good: 0b111,
+        settled: 0,
+    };
     bench.enter(&site, &words)?;
     let mut gateway = Gateway::new(site.clone(), words);
     let mut traffic = Traffic::new(site.clone(), Random(random.next()));
@@ -96,7 +102,10 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
         compare_slots(bench, &mut table, &mut seen);
         let output = seen.output.clone();
         let verdict = gateway.judge(port, &frame, seen).map_err(|what| {
-            anyhow::anyhow!("packet {n}, {port:?}, {:?}, {words:?}\n  {frame:02x?}\n{what}", site.conduct)
+            anyhow::anyhow!(
+                "packet {n}, {port:?}, {:?}, {words:?}\n  {frame:02x?}\n{what}",
+                site.conduct
+            )
         })?;
         if verdict == Verdict::Forwarded {
             traffic.forwarded(ran.uplink, &output);
@@ -105,7 +114,8 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
         report.packets += 1;
         report.most_flows = report.most_flows.max(gateway.tables.flows.len());
         if (n + 1).is_multiple_of(CHECKPOINT) {
-            compare_ports(bench, &gateway).map_err(|error| error.context(format!("after packet {n}, {:?}", site.conduct)))?;
+            compare_ports(bench, &gateway)
+                .map_err(|error| error.context(format!("after packet {n}, {:?}", site.conduct)))?;
         }
     }
     compare_ports(bench, &gateway)?;
@@ -133,15 +143,26 @@ fn conduct(random: &mut Random) -> Conduct {
 
 /// Some uplinks die, return, are spared, or have been up for long.
 fn change(random: &mut Random) -> Words {
-    let alive = random.of(&[0b111, 0b111, 0b111, 0b110, 0b101, 0b011, 0b001, 0b010, 0b000]);
+    let alive = random.of(&[
+        0b111, 0b111, 0b111, 0b110, 0b101, 0b011, 0b001, 0b010, 0b000,
+    ]);
     let eligible = match random.below(5) {
         0 => alive & random.next(),
         1 => 0,
         _ => alive,
     };
-    let settled = if random.one_in(3) { eligible & random.next() } else { 0 };
+    let settled = if random.one_in(3) {
+        eligible & random.next()
+    } else {
+        0
+    };
     let last_good = random.of(&[0b111, 0b111, 0b010, 0]);
-    Words { alive, eligible, last_good, settled }
+    Words {
+        alive,
+        eligible,
+        last_good,
+        settled,
+    }
 }
 
 /// Notes which flows began and ended.
@@ -158,7 +179,6 @@ fn compare_slots(bench: &dyn Bench, table: &mut [(u64, Option<Record>)], seen: &
     }
 }
 
-
 /// Whether each outside port has the owner and as many flows as the model says.
 fn compare_ports(bench: &dyn Bench, gateway: &Gateway) -> Result<()> {
     let mut expected: BTreeMap<usize, u64> = BTreeMap::new();
@@ -167,7 +187,9 @@ fn compare_ports(bench: &dyn Bench, gateway: &Gateway) -> Result<()> {
         ((usize::from(pool) * SPACES as usize + space) * LINES as usize) * LINE + usize::from(port)
     };
     for address in site.uplinks.iter().flat_map(|uplink| &uplink.outside) {
-        let pool = site.pool_of(*address).expect("an outside address has a pool");
+        let pool = site
+            .pool_of(*address)
+            .expect("an outside address has a pool");
         for space in [0, 1] {
             expected.insert(place(pool, space, RESERVED), 0xffff);
         }
@@ -182,17 +204,32 @@ fn compare_ports(bench: &dyn Bench, gateway: &Gateway) -> Result<()> {
                 (3, number, number)
             }
         };
-        let pool = site.pool_of(*address).expect("an outside address has a pool");
-        let flows = if mapping.forward { 0xffff } else { mapping.flows };
+        let pool = site
+            .pool_of(*address)
+            .expect("an outside address has a pool");
+        let flows = if mapping.forward {
+            0xffff
+        } else {
+            mapping.flows
+        };
         let inside = u64::from(u32::from(mapping.inside));
-        expected.insert(place(pool, space, port), inside << 32 | u64::from(inner) << 16 | u64::from(flows));
+        expected.insert(
+            place(pool, space, port),
+            inside << 32 | u64::from(inner) << 16 | u64::from(flows),
+        );
     }
     let words = bench.ports().iter().flat_map(|line| &line.0).enumerate();
     for (at, word) in words.filter(|(_, word)| !PortWord(word.load()).is_free()) {
         let found = expected.remove(&at);
-        ensure!(found == Some(word.load()), "port word {at:#x} is {word:?} instead of {found:x?}");
+        ensure!(
+            found == Some(word.load()),
+            "port word {at:#x} is {word:?} instead of {found:x?}"
+        );
     }
-    let left: Vec<(&usize, Ipv4Addr)> = expected.iter().map(|(at, word)| (at, Ipv4Addr::from((word >> 32) as u32))).collect();
+    let left: Vec<(&usize, Ipv4Addr)> = expected
+        .iter()
+        .map(|(at, word)| (at, Ipv4Addr::from((word >> 32) as u32)))
+        .collect();
     ensure!(left.is_empty(), "port words that are free: {left:x?}");
     Ok(())
 }

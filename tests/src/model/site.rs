@@ -110,7 +110,12 @@ impl Site {
             prefix,
         };
         let mut uplinks = vec![
-            uplink(1500, &[Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)], 0, v6(0xb0, 48)),
+            uplink(
+                1500,
+                &[Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)],
+                0,
+                v6(0xb0, 48),
+            ),
             uplink(1400, &[Ipv4Addr::new(198, 51, 100, 2)], 2, v6(0xb1, 64)),
             uplink(1480, &[Ipv4Addr::new(203, 0, 113, 2)], 3, None),
         ];
@@ -139,7 +144,10 @@ impl Site {
     /// The part of the port table of an outside address.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<u16> {
         self.uplinks.iter().find_map(|uplink| {
-            let place = uplink.outside.iter().position(|outside| *outside == address)?;
+            let place = uplink
+                .outside
+                .iter()
+                .position(|outside| *outside == address)?;
             Some(uplink.pool + place as u16)
         })
     }
@@ -167,7 +175,8 @@ impl Site {
 
     fn class6(&self, address: Ipv6Addr) -> Class {
         let word = address.segments();
-        if address == GATEWAY6 || address == Ipv6Addr::new(0x2001, 0xdb8, 0xb0, 0xfffe, 0, 0, 0, 1) {
+        if address == GATEWAY6 || address == Ipv6Addr::new(0x2001, 0xdb8, 0xb0, 0xfffe, 0, 0, 0, 1)
+        {
             Class::Gateway
         } else if word[..3] == INSIDE6.segments()[..3] {
             Class::Lan
@@ -224,9 +233,22 @@ impl Site {
     /// The lowest address of each stretch of one class, of IPv6.
     pub fn borders6(&self) -> Vec<Ipv6Addr> {
         [
-            "::", "::2", "2001:db8:1::", "2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::",
-            "2001:db8:b0::", "2001:db8:b0:fffe::1", "2001:db8:b0:fffe::2", "2001:db8:b1::", "2001:db8:b1:1::", "2001:db8:aaaa::", "2001:db8:aaab::",
-            "fe80::", "fec0::", "ff00::",
+            "::",
+            "::2",
+            "2001:db8:1::",
+            "2001:db8:1::1",
+            "2001:db8:1::2",
+            "2001:db8:2::",
+            "2001:db8:b0::",
+            "2001:db8:b0:fffe::1",
+            "2001:db8:b0:fffe::2",
+            "2001:db8:b1::",
+            "2001:db8:b1:1::",
+            "2001:db8:aaaa::",
+            "2001:db8:aaab::",
+            "fe80::",
+            "fec0::",
+            "ff00::",
         ]
         .iter()
         .map(|text| text.parse().expect("a constant"))

@@ -147,7 +147,14 @@ pub struct Tables {
     rankings: BTreeMap<Ends, Vec<[u8; 3]>>,
 }
 
-const ORDERS: [[u8; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+const ORDERS: [[u8; 3]; 6] = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+];
 
 fn first_of(order: [u8; 3], word: u64) -> Option<u8> {
     order.into_iter().find(|id| word >> id & 1 == 1)
@@ -158,12 +165,18 @@ impl Tables {
     pub fn firsts(&self, ends: &Ends, word: u64) -> BTreeSet<u8> {
         let all = ORDERS.to_vec();
         let orders = self.rankings.get(ends).unwrap_or(&all);
-        orders.iter().filter_map(|&order| first_of(order, word)).collect()
+        orders
+            .iter()
+            .filter_map(|&order| first_of(order, word))
+            .collect()
     }
 
     /// Learns which of them do.
     pub fn learn(&mut self, ends: &Ends, word: u64, may: impl Fn(u8) -> bool) {
-        let orders = self.rankings.entry(*ends).or_insert_with(|| ORDERS.to_vec());
+        let orders = self
+            .rankings
+            .entry(*ends)
+            .or_insert_with(|| ORDERS.to_vec());
         orders.retain(|&order| first_of(order, word).is_some_and(&may));
     }
 }

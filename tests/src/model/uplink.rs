@@ -36,11 +36,23 @@ impl Gateway {
         if packet.protocol == number::ICMP && !answers {
             return Err(Verdict::PassGateway.into());
         }
-        let own = super::site::RESERVED == port && matches!(packet.protocol, number::TCP | number::UDP);
+        let own =
+            super::site::RESERVED == port && matches!(packet.protocol, number::TCP | number::UDP);
         let number = Number::of(packet.protocol, port, v4(packet.source));
-        let Some(to) = self.tables.numbers.get(&(outside, number)).copied().filter(|_| !own) else {
+        let Some(to) = self
+            .tables
+            .numbers
+            .get(&(outside, number))
+            .copied()
+            .filter(|_| !own)
+        else {
             let unasked = self.site.conduct.drop_unasked && !own;
-            return Err(if unasked { Verdict::DropUnasked } else { Verdict::PassGateway }.into());
+            return Err(if unasked {
+                Verdict::DropUnasked
+            } else {
+                Verdict::PassGateway
+            }
+            .into());
         };
         self.check_source(packet)?;
         let with_ports = matches!(packet.protocol, number::TCP | number::UDP);
@@ -82,7 +94,8 @@ impl Gateway {
             Some(flow) => {
                 let record = flow.record;
                 let pair = matches!(Number::of(ends.protocol, 0, outside), Number::Pair(..));
-                if record.uplink != id || record.outside != outside || !pair && record.port != port {
+                if record.uplink != id || record.outside != outside || !pair && record.port != port
+                {
                     return Err(Verdict::DropFiltered.into());
                 }
             }
@@ -97,7 +110,11 @@ impl Gateway {
         if packet.ttl <= 1 {
             return Err(Verdict::ReplyTimeExceeded.into());
         }
-        let flow = self.tables.flows.get_mut(ends).expect("it is known or was opened");
+        let flow = self
+            .tables
+            .flows
+            .get_mut(ends)
+            .expect("it is known or was opened");
         if packet.len() > usize::from(flow.host.mtu) {
             return Err(Stop::TooBig(flow.host.mtu));
         }
@@ -107,7 +124,10 @@ impl Gateway {
 
     pub(super) fn host(&self, address: IpAddr) -> Option<Host> {
         let hosts = self.site.hosts();
-        hosts.into_iter().find(|(known, _)| *known == address).map(|(_, host)| host)
+        hosts
+            .into_iter()
+            .find(|(known, _)| *known == address)
+            .map(|(_, host)| host)
     }
 
     /// For a LAN host's own address, or one under the uplink's prefix.
@@ -126,7 +146,9 @@ impl Gateway {
         match class {
             Class::Lan => {}
             Class::Gateway => return Err(Verdict::PassGateway.into()),
-            Class::OnLink | Class::Internet | Class::Outside => return Err(Verdict::PassNotOurs.into()),
+            Class::OnLink | Class::Internet | Class::Outside => {
+                return Err(Verdict::PassNotOurs.into());
+            }
             Class::Special => return Err(Verdict::PassSpecial.into()),
         }
         self.check_source(packet)?;
@@ -144,14 +166,19 @@ impl Gateway {
                 remote_port,
             };
             // A flow that nobody inside has begun leaves by the uplink that it came in by.
-            self.tables.pins.entry(ends).or_insert(Pin { uplink: id, inbound: true });
+            self.tables.pins.entry(ends).or_insert(Pin {
+                uplink: id,
+                inbound: true,
+            });
         }
         if packet.len() > usize::from(host.mtu) {
             return Err(Stop::TooBig(host.mtu));
         }
         let mut out = Out::unchanged(packet.frame);
         if let (IpAddr::V6(address), true) = (inside, inside != packet.destination) {
-            let (prefix, length) = self.site.uplinks[usize::from(id)].prefix.expect("it was translated");
+            let (prefix, length) = self.site.uplinks[usize::from(id)]
+                .prefix
+                .expect("it was translated");
             if let Some((source, _, at)) = quoted6(packet)
                 && super::prefix::has(source, prefix, length)
                 && let Some(inside) = super::prefix::translate(source, prefix, INSIDE6, length)
@@ -171,7 +198,11 @@ impl Gateway {
         };
         let key = datagram(packet, port);
         let course = *self.tables.datagrams.get(&key).ok_or(unknown)?;
-        if self.seen.verdict == Some(unknown) && course.uplink.is_none_or(|id| self.words.alive >> id & 1 == 1) {
+        if self.seen.verdict == Some(unknown)
+            && course
+                .uplink
+                .is_none_or(|id| self.words.alive >> id & 1 == 1)
+        {
             // The table is small and forgets; the test says how often it may.
             self.tables.datagrams.remove(&key);
             self.forgotten += 1;

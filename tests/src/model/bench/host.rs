@@ -23,7 +23,12 @@ use crate::model::site::{Port, Site, Words};
 #[derive(Default)]
 pub struct OnHost {
     tables: SimTables,
+    runs: u32,
 }
+
+/// Packets in one tick of the clock: few enough that there are older flows, and so many that no
+/// datagram in fragments is forgotten.
+const PACKETS_PER_TICK: u32 = 128;
 
 impl Bench for OnHost {
     fn enter(&mut self, site: &Site, words: &Words) -> Result<()> {
@@ -37,10 +42,14 @@ impl Bench for OnHost {
         for (address, host) in site.hosts() {
             match address {
                 IpAddr::V4(address) => {
-                    tables.hosts4.insert(Address4::from_bytes(address.octets()), host_entry(&host));
+                    tables
+                        .hosts4
+                        .insert(Address4::from_bytes(address.octets()), host_entry(&host));
                 }
                 IpAddr::V6(address) => {
-                    tables.hosts6.insert(Address6::from_bytes(address.octets()), host_entry(&host));
+                    tables
+                        .hosts6
+                        .insert(Address6::from_bytes(address.octets()), host_entry(&host));
                 }
             }
         }
@@ -48,7 +57,9 @@ impl Bench for OnHost {
             tables.uplinks[id * 2] = uplink_entry(site, id as u8);
             for (place, address) in uplink.outside.iter().enumerate() {
                 let owner = (id as u8, uplink.pool + place as u16);
-                tables.outsides.insert(Address4::from_bytes(address.octets()), owner);
+                tables
+                    .outsides
+                    .insert(Address4::from_bytes(address.octets()), owner);
             }
         }
         for (place, word) in port_words(site) {
@@ -64,6 +75,10 @@ impl Bench for OnHost {
     }
 
     fn run(&mut self, port: Port, bytes: &[u8]) -> Result<Ran> {
+        self.runs += 1;
+        if self.runs.is_multiple_of(PACKETS_PER_TICK) {
+            self.tables.now += 1;
+        }
         let entry = port_entry(port);
         let mut frame = Frame::new(bytes);
         let decision = match port {

@@ -83,10 +83,14 @@ impl InKernel {
             .context("cannot load the object")?;
         for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
-            program.load().with_context(|| format!("the kernel refused {name}"))?;
+            program
+                .load()
+                .with_context(|| format!("the kernel refused {name}"))?;
         }
-        let mut take =
-            |name: &str| ebpf.take_map(name).with_context(|| format!("no map {name}"));
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
         let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
         for bucket in 0..RANK_BUCKETS {
             rows.set(bucket as u32, rank_row(bucket).0, 0)?;
@@ -95,7 +99,9 @@ impl InKernel {
         for slot in [0, 1, 2, LAN_SLOT] {
             devices.set(slot, IFINDEX, None, 0)?;
         }
-        let verdicts = Verdict::ALL.iter().map(|verdict| u32::from(verdict.number()));
+        let verdicts = Verdict::ALL
+            .iter()
+            .map(|verdict| u32::from(verdict.number()));
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
             uplinks: take(abi::UPLINKS)?.try_into()?,
@@ -107,17 +113,28 @@ impl InKernel {
             outsides: take(abi::OUTSIDES)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
             counters: take(abi::COUNTERS)?.try_into()?,
-            tags: Shared::of(&take(abi::FLOW_TAGS)?, BUCKETS[0] as usize * size_of::<TagLine>())?,
-            flows: Shared::of(&take(abi::FLOWS)?, BUCKETS[0] as usize * WAYS * size_of::<FlowSlot>())?,
+            tags: Shared::of(
+                &take(abi::FLOW_TAGS)?,
+                BUCKETS[0] as usize * size_of::<TagLine>(),
+            )?,
+            flows: Shared::of(
+                &take(abi::FLOWS)?,
+                BUCKETS[0] as usize * WAYS * size_of::<FlowSlot>(),
+            )?,
             nat_ports: Shared::of(
                 &take(abi::NAT_PORTS)?,
                 (POOLS * SPACES * LINES) as usize * size_of::<PortLine>(),
             )?,
             pins: Shared::of(&take(abi::PINS)?, PIN_LINES as usize * size_of::<PinLine>())?,
-            fragments: Shared::of(&take(abi::FRAGMENTS)?, FRAGMENT_SLOTS * size_of::<FragmentSlot>())?,
+            fragments: Shared::of(
+                &take(abi::FRAGMENTS)?,
+                FRAGMENT_SLOTS * size_of::<FragmentSlot>(),
+            )?,
             port: None,
             known: std::collections::HashMap::new(),
-            columns: verdicts.chain(FORWARDED_COLUMNS..FORWARDED_COLUMNS + 3).collect(),
+            columns: verdicts
+                .chain(FORWARDED_COLUMNS..FORWARDED_COLUMNS + 3)
+                .collect(),
             cpus: nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
             runs: 0,
             ebpf,
@@ -125,7 +142,9 @@ impl InKernel {
     }
 
     fn count(&self, slot: u32, column: u32) -> Result<u64> {
-        let cell = self.counters.get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
+        let cell = self
+            .counters
+            .get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
         Ok(cell.iter().map(|count| count.packets).sum())
     }
 
@@ -148,20 +167,30 @@ impl InKernel {
 
 impl Bench for InKernel {
     fn enter(&mut self, site: &Site, words: &Words) -> Result<()> {
-        for map in [&mut self.tags, &mut self.flows, &mut self.nat_ports, &mut self.pins, &mut self.fragments] {
+        for map in [
+            &mut self.tags,
+            &mut self.flows,
+            &mut self.nat_ports,
+            &mut self.pins,
+            &mut self.fragments,
+        ] {
             map.clear();
         }
         let (four, six) = segments(site);
-        self.classes4.set(0, AddressTable::new(&four).context("too many")?, 0)?;
-        self.classes6.set(0, AddressTable::new(&six).context("too many")?, 0)?;
+        self.classes4
+            .set(0, AddressTable::new(&four).context("too many")?, 0)?;
+        self.classes6
+            .set(0, AddressTable::new(&six).context("too many")?, 0)?;
         for (address, host) in site.hosts() {
             let entry = host_entry(&host);
             match address {
                 IpAddr::V4(address) => {
-                    self.hosts4.insert(Address4::from_bytes(address.octets()).key(), entry, 0)?;
+                    self.hosts4
+                        .insert(Address4::from_bytes(address.octets()).key(), entry, 0)?;
                 }
                 IpAddr::V6(address) => {
-                    self.hosts6.insert(Address6::from_bytes(address.octets()).key(), entry, 0)?;
+                    self.hosts6
+                        .insert(Address6::from_bytes(address.octets()).key(), entry, 0)?;
                 }
             }
         }
@@ -169,7 +198,8 @@ impl Bench for InKernel {
             self.outsides.remove(&key)?;
         }
         for (id, uplink) in (0u8..).zip(&site.uplinks) {
-            self.uplinks.set(u32::from(id) * 2, uplink_entry(site, id), 0)?;
+            self.uplinks
+                .set(u32::from(id) * 2, uplink_entry(site, id), 0)?;
             for (place, address) in (0u64..).zip(&uplink.outside) {
                 let word = u64::from(id) << 16 | (u64::from(uplink.pool) + place);
                 self.outsides.insert(u32::from(*address), word, 0)?;
@@ -189,7 +219,8 @@ impl Bench for InKernel {
 
     fn run(&mut self, port: Port, frame: &[u8]) -> Result<Ran> {
         if self.runs.is_multiple_of(REFILL) {
-            self.bucket.set(0, PerCpuValues::try_from(vec![0; self.cpus])?, 0)?;
+            self.bucket
+                .set(0, PerCpuValues::try_from(vec![0; self.cpus])?, 0)?;
         }
         self.runs += 1;
         let entry = port_entry(port);
@@ -207,7 +238,9 @@ impl Bench for InKernel {
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut output);
-        let result = program.test_run(options).context("cannot run the program")?;
+        let result = program
+            .test_run(options)
+            .context("cannot run the program")?;
         output.truncate(result.data_size_out as usize);
         let column = self.column(entry.slot)?;
         let (verdict, uplink) = match column.checked_sub(FORWARDED_COLUMNS) {
@@ -215,8 +248,16 @@ impl Bench for InKernel {
             None => (Verdict::from_number(column as u8), None),
         };
         let action = verdict.map(crate::prog_run::row::action);
-        ensure!(action == Some(result.return_value), "action {}", result.return_value);
-        Ok(Ran { verdict, uplink, output })
+        ensure!(
+            action == Some(result.return_value),
+            "action {}",
+            result.return_value
+        );
+        Ok(Ran {
+            verdict,
+            uplink,
+            output,
+        })
     }
 
     fn tags(&self) -> &[TagLine] {
