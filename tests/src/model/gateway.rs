@@ -68,6 +68,8 @@ pub struct Gateway {
     opened: Vec<Ends>,
     closed: Vec<Ends>,
     faults: Vec<String>,
+    /// Pins of which it is not known which of several uplinks they name.
+    doubts: Vec<(Ends, Vec<u8>)>,
     /// Uplinks that may have been chosen, when nothing told which.
     unsure: Vec<u8>,
     /// How often one of several uplinks was remembered, and nothing told which.
@@ -107,6 +109,7 @@ impl Gateway {
             closed: Vec::new(),
             faults: Vec::new(),
             unsure: Vec::new(),
+            doubts: Vec::new(),
             ambiguous: 0,
             forgotten: 0,
             displaced: 0,
@@ -119,6 +122,32 @@ impl Gateway {
     /// What they should have done.
     pub fn judge(&mut self, port: Port, frame: &[u8], seen: Seen) -> Result<Verdict, String> {
         self.seen = seen;
+        if self.doubts.is_empty() {
+            return self.judge_once(port, frame);
+        }
+        let before = self.tables.clone();
+        let judged = self.judge_once(port, frame);
+        if judged.is_ok() {
+            return judged;
+        }
+        // Perhaps a pin is another than was thought.
+        for (at, (ends, candidates)) in self.doubts.clone().into_iter().enumerate() {
+            for uplink in candidates {
+                self.tables = before.clone();
+                if let Some(pin) = self.tables.pins.get_mut(&ends) {
+                    pin.uplink = uplink;
+                }
+                if let Ok(verdict) = self.judge_once(port, frame) {
+                    self.doubts.remove(at);
+                    return Ok(verdict);
+                }
+            }
+        }
+        judged
+    }
+
+    fn judge_once(&mut self, port: Port, frame: &[u8]) -> Result<Verdict, String> {
+        self.faults.clear();
         self.opened.clear();
         self.closed.clear();
         self.unsure.clear();
@@ -546,7 +575,10 @@ impl Gateway {
             }
         }
         let uplink = self.choose(ends, packet)?;
-        self.ambiguous += u64::from(!self.unsure.is_empty());
+        if !self.unsure.is_empty() {
+            self.ambiguous += 1;
+            self.doubts.push((*ends, self.unsure.clone()));
+        }
         self.tables.pins.insert(
             *ends,
             super::tables::Pin {
