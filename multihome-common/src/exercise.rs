@@ -5,7 +5,7 @@
 //! comes in (see [`Arrival`]), its length as two bytes, little-endian, and the frame from its EtherType
 //! on.
 
-use std::{boxed::Box, collections::BTreeSet, prelude::v1::*, vec};
+use std::{collections::BTreeSet, prelude::v1::*, vec};
 
 use crate::{
     address::{Address4, Address6, AddressTable, Class},
@@ -353,5 +353,5 @@ fn uplink(world: World, id: u8) -> UplinkEntry {
 /// # Panics
 /// When something does not hold that must.
 pub fn packet_path(input: &[u8]) {
-    Box::new(Exercise::default()).run(input);
+    Exercise::default().run(input);
 }

@@ -55,10 +55,11 @@ pub fn run(options: &Options) -> Result<()> {
         let least = directory(target_dir.join("least"))?;
         fs::remove_dir_all(&least)?;
         fs::create_dir(&least)?;
-        // Small inputs only: the corpus is part of the project, and of each of its clones.
+        // Few and small inputs: the corpus is part of the project, and of each of its clones. One for
+        // each edge, however often it is taken, will do.
         run::step(
             Command::new(&fuzzer)
-                .args(["-merge=1", "-max_len=1024"])
+                .args(["-set_cover_merge=1", "-use_counters=0", "-max_len=1024"])
                 .args([&least, &kept, &found]),
         )?;
         fs::remove_dir_all(&kept)?;
