@@ -3,7 +3,7 @@
 //! Where the programs are free to choose (an uplink for a new flow, an outside port), the model takes
 //! their choice, and checks that it is one that they may make.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use multihome_common::verdict::{Disposition, Verdict};
 
@@ -78,6 +78,8 @@ pub struct Gateway {
     pub forgotten: u64,
     /// Flows that gave way to others.
     pub displaced: u64,
+    /// Far ends whose number is that of another: sixteen bits stand for an address and a protocol.
+    pub collisions: u64,
 }
 
 impl Gateway {
@@ -113,6 +115,7 @@ impl Gateway {
             ambiguous: 0,
             forgotten: 0,
             displaced: 0,
+            collisions: 0,
         }
     }
 
@@ -422,6 +425,14 @@ impl Gateway {
                     .all(|port| port > first | 7 || !self.is_free(address, ends, port)),
             },
         );
+        let pair = matches!(
+            Number::of(ends.protocol, 0, v4(ends.remote)),
+            Number::Pair(..)
+        );
+        if self.seen.verdict == Some(Verdict::DropNoPort) && !full && pair {
+            self.collisions += 1;
+            return Verdict::DropNoPort.into();
+        }
         if self.seen.verdict == Some(Verdict::DropNoPort) && full {
             return Verdict::DropNoPort.into();
         }
@@ -535,26 +546,51 @@ impl Gateway {
 
     /// The uplink for a new flow.
     fn choose(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        if !self.site.conduct.by_source {
-            return self.first(ends, packet);
+        if self.site.conduct.by_source {
+            return self.related(ends, packet);
         }
-        if let Some(&id) = self.tables.relations.get(&ends.inside)
-            && self.words.eligible >> id & 1 == 1
-        {
-            let (hashed, word, settled) = (self.hashed(ends), self.word(), self.words.settled);
-            let stays = |first: u8| first == id || settled >> first & 1 == 0;
-            let firsts = self.tables.firsts(&hashed, word);
-            let seen = self.hint(packet) == Some(id);
-            if firsts.iter().all(|&first| stays(first))
-                || seen && firsts.iter().any(|&first| stays(first))
-            {
-                self.tables.learn(&hashed, word, stays);
-                return Ok(id);
+        self.first(ends, packet)
+    }
+
+    /// The uplink of all that a LAN host does, while that is eligible and none that is better has been
+    /// up for long enough; as far as it is known.
+    fn related(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
+        let (hashed, word) = (self.hashed(ends), self.word());
+        let Words {
+            eligible, settled, ..
+        } = self.words;
+        let firsts = self.tables.firsts(&hashed, word);
+        if firsts.is_empty() {
+            return Err(Verdict::ReplyUnreachable.into());
+        }
+        let related = self.tables.related(ends.inside);
+        let mut options = BTreeSet::new();
+        for &id in &related {
+            if eligible >> id & 1 == 0 {
+                options.extend(&firsts);
+                continue;
+            }
+            let moves = |first: &u8| settled >> first & 1 == 1;
+            options.extend(firsts.iter().filter(|first| moves(first)));
+            if !firsts.iter().all(moves) {
+                options.insert(id);
             }
         }
-        let id = self.first(ends, packet)?;
-        self.ambiguous += u64::from(!self.unsure.is_empty());
-        self.tables.relations.insert(ends.inside, id);
+        if !self.tables.relations.contains_key(&ends.inside) {
+            options.extend(&firsts);
+        }
+        let hint = self.hint(packet).filter(|id| options.contains(id));
+        if let Some(id) = hint {
+            options = BTreeSet::from([id]);
+        } else if options.len() > 1 {
+            self.unsure.extend(&options);
+        }
+        if related.is_empty() && hint.is_some() {
+            self.tables
+                .learn(&hashed, word, |first| options.contains(&first));
+        }
+        let id = *options.first().expect("one of those that rank first");
+        self.tables.relations.insert(ends.inside, options);
         Ok(id)
     }
 
