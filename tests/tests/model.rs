@@ -30,6 +30,11 @@ fn agrees(bench: &mut dyn Bench) {
         report.forgotten
     );
     assert!(
+        report.collisions * 10_000 <= report.packets as u64,
+        "{}",
+        report.collisions
+    );
+    assert!(
         report.ambiguous * 100 <= report.packets as u64,
         "{}",
         report.ambiguous

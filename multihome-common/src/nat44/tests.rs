@@ -1,5 +1,6 @@
 //! The whole way of translated packets, out and back, and the tables behind it.
 
+mod mixed;
 mod story;
 
 use std::{collections::BTreeMap, prelude::v1::*};

@@ -122,7 +122,7 @@ impl Gateway {
             None => about6(packet).unwrap_or_else(|| steered(packet)),
         };
         let id = self.owner(&about, packet)?;
-        if !packet.is_v6() && !self.site.uplinks[usize::from(id)].outside.is_empty() {
+        if !packet.is_v6() && self.translates(id) {
             return Err(Verdict::DropUnknownError.into());
         }
         self.send(packet, id)

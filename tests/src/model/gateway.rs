@@ -3,7 +3,7 @@
 //! Where the programs are free to choose (an uplink for a new flow, an outside port), the model takes
 //! their choice, and checks that it is one that they may make.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use multihome_common::verdict::{Disposition, Verdict};
 
@@ -68,6 +68,8 @@ pub struct Gateway {
     opened: Vec<Ends>,
     closed: Vec<Ends>,
     faults: Vec<String>,
+    /// Pins of which it is not known which of several uplinks they name.
+    doubts: Vec<(Ends, Vec<u8>)>,
     /// Uplinks that may have been chosen, when nothing told which.
     unsure: Vec<u8>,
     /// How often one of several uplinks was remembered, and nothing told which.
@@ -76,6 +78,8 @@ pub struct Gateway {
     pub forgotten: u64,
     /// Flows that gave way to others.
     pub displaced: u64,
+    /// Far ends whose number is that of another: sixteen bits stand for an address and a protocol.
+    pub collisions: u64,
 }
 
 impl Gateway {
@@ -107,9 +111,11 @@ impl Gateway {
             closed: Vec::new(),
             faults: Vec::new(),
             unsure: Vec::new(),
+            doubts: Vec::new(),
             ambiguous: 0,
             forgotten: 0,
             displaced: 0,
+            collisions: 0,
         }
     }
 
@@ -119,6 +125,32 @@ impl Gateway {
     /// What they should have done.
     pub fn judge(&mut self, port: Port, frame: &[u8], seen: Seen) -> Result<Verdict, String> {
         self.seen = seen;
+        if self.doubts.is_empty() {
+            return self.judge_once(port, frame);
+        }
+        let before = self.tables.clone();
+        let judged = self.judge_once(port, frame);
+        if judged.is_ok() {
+            return judged;
+        }
+        // Perhaps a pin is another than was thought.
+        for (at, (ends, candidates)) in self.doubts.clone().into_iter().enumerate() {
+            for uplink in candidates {
+                self.tables = before.clone();
+                if let Some(pin) = self.tables.pins.get_mut(&ends) {
+                    pin.uplink = uplink;
+                }
+                if let Ok(verdict) = self.judge_once(port, frame) {
+                    self.doubts.remove(at);
+                    return Ok(verdict);
+                }
+            }
+        }
+        judged
+    }
+
+    fn judge_once(&mut self, port: Port, frame: &[u8]) -> Result<Verdict, String> {
+        self.faults.clear();
         self.opened.clear();
         self.closed.clear();
         self.unsure.clear();
@@ -139,8 +171,8 @@ impl Gateway {
         self.compare_flows();
         if self.seen.verdict != Some(fate.verdict) {
             self.faults.push(format!(
-                "verdict {:?} instead of {:?}",
-                self.seen.verdict, fate.verdict
+                "verdict {:?} ({:?}) instead of {:?}",
+                self.seen.verdict, self.seen.uplink, fate.verdict
             ));
         } else if self.seen.uplink != fate.uplink {
             self.faults.push(format!(
@@ -177,15 +209,19 @@ impl Gateway {
                 self.opened
             ));
         }
-        let mut ended: Vec<Ends> = self.seen.closed.iter().map(|record| record.ends).collect();
+        self.displace();
         for ends in std::mem::take(&mut self.closed) {
-            match ended.iter().position(|other| *other == ends) {
-                Some(at) => drop(ended.swap_remove(at)),
-                None => self.faults.push(format!("did not end: {ends:?}")),
+            if !self.seen.closed.iter().any(|record| record.ends == ends) {
+                self.faults.push(format!("did not end: {ends:?}"));
             }
         }
+    }
+
+    /// Ends flows that gave way to others: only where it is crowded, and never one that was answered.
+    fn displace(&mut self) {
+        let ended = self.seen.closed.iter().map(|record| record.ends);
+        let ended: Vec<Ends> = ended.filter(|ends| !self.closed.contains(ends)).collect();
         for ends in ended {
-            // Only for another, where it is crowded, and never one that was answered.
             let answered = self
                 .tables
                 .flows
@@ -194,7 +230,7 @@ impl Gateway {
             if self.opened.is_empty() || answered || self.tables.flows.len() < 16 {
                 self.faults.push(format!("ended without need: {ends:?}"));
             }
-            self.forget_flow(&ends);
+            self.close(&ends);
             self.displaced += 1;
         }
     }
@@ -258,6 +294,7 @@ impl Gateway {
         if !mapping.forward {
             mapping.flows += 1;
         }
+        self.displace();
         self.tables.flows.insert(
             ends,
             Flow {
@@ -289,15 +326,17 @@ impl Gateway {
             "another part of the ports",
         )?;
         // RFC 4787 REQ-2: paired.
-        let paired = *self
-            .tables
-            .paired
-            .entry((inside, uplink))
-            .or_insert(record.outside);
-        check(
-            paired == record.outside || must.is_some(),
-            "another outside address than before",
-        )?;
+        if must.is_none() {
+            let paired = *self
+                .tables
+                .paired
+                .entry((inside, uplink))
+                .or_insert(record.outside);
+            check(
+                paired == record.outside,
+                "another outside address than before",
+            )?;
+        }
         if let Number::Pair(remote, protocol) = Number::of(ends.protocol, 0, v4(ends.remote)) {
             let number = *self
                 .tables
@@ -386,6 +425,14 @@ impl Gateway {
                     .all(|port| port > first | 7 || !self.is_free(address, ends, port)),
             },
         );
+        let pair = matches!(
+            Number::of(ends.protocol, 0, v4(ends.remote)),
+            Number::Pair(..)
+        );
+        if self.seen.verdict == Some(Verdict::DropNoPort) && !full && pair {
+            self.collisions += 1;
+            return Verdict::DropNoPort.into();
+        }
         if self.seen.verdict == Some(Verdict::DropNoPort) && full {
             return Verdict::DropNoPort.into();
         }
@@ -441,6 +488,14 @@ impl Gateway {
     /// The uplink that ranks first for a flow.
     fn first(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
         let (hashed, word) = (self.hashed(ends), self.word());
+        if self.seen.verdict == Some(Verdict::DropTooBig) {
+            // It says that the uplink is too small for the packet, but not which it is.
+            let small = [0, 1, 2].map(|id| {
+                usize::from(self.mtu(id)) < packet.len() && (packet.is_v6() || !self.translates(id))
+            });
+            self.tables
+                .learn(&hashed, word, |first| small[usize::from(first)]);
+        }
         let firsts = self.tables.firsts(&hashed, word);
         let hint = self.hint(packet).filter(|id| firsts.contains(id));
         let Some(id) = hint.or_else(|| firsts.first().copied()) else {
@@ -491,33 +546,59 @@ impl Gateway {
 
     /// The uplink for a new flow.
     fn choose(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        if !self.site.conduct.by_source {
-            return self.first(ends, packet);
+        if self.site.conduct.by_source {
+            return self.related(ends, packet);
         }
-        if let Some(&id) = self.tables.relations.get(&ends.inside)
-            && self.words.eligible >> id & 1 == 1
-        {
-            let (hashed, word, settled) = (self.hashed(ends), self.word(), self.words.settled);
-            let stays = |first: u8| first == id || settled >> first & 1 == 0;
-            let firsts = self.tables.firsts(&hashed, word);
-            let seen = self.hint(packet) == Some(id);
-            if firsts.iter().all(|&first| stays(first))
-                || seen && firsts.iter().any(|&first| stays(first))
-            {
-                self.tables.learn(&hashed, word, stays);
-                return Ok(id);
+        self.first(ends, packet)
+    }
+
+    /// The uplink of all that a LAN host does, while that is eligible and none that is better has been
+    /// up for long enough; as far as it is known.
+    fn related(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
+        let (hashed, word) = (self.hashed(ends), self.word());
+        let Words {
+            eligible, settled, ..
+        } = self.words;
+        let firsts = self.tables.firsts(&hashed, word);
+        if firsts.is_empty() {
+            return Err(Verdict::ReplyUnreachable.into());
+        }
+        let related = self.tables.related(ends.inside);
+        let mut options = BTreeSet::new();
+        for &id in &related {
+            if eligible >> id & 1 == 0 {
+                options.extend(&firsts);
+                continue;
+            }
+            let moves = |first: &u8| settled >> first & 1 == 1;
+            options.extend(firsts.iter().filter(|first| moves(first)));
+            if !firsts.iter().all(moves) {
+                options.insert(id);
             }
         }
-        let id = self.first(ends, packet)?;
-        self.ambiguous += u64::from(!self.unsure.is_empty());
-        self.tables.relations.insert(ends.inside, id);
+        if !self.tables.relations.contains_key(&ends.inside) {
+            options.extend(&firsts);
+        }
+        let hint = self.hint(packet).filter(|id| options.contains(id));
+        if let Some(id) = hint {
+            options = BTreeSet::from([id]);
+        } else if options.len() > 1 {
+            self.unsure.extend(&options);
+        }
+        if related.is_empty() && hint.is_some() {
+            self.tables
+                .learn(&hashed, word, |first| options.contains(&first));
+        }
+        let id = *options.first().expect("one of those that rank first");
+        self.tables.relations.insert(ends.inside, options);
         Ok(id)
     }
 
     /// The uplink of a flow without a packet of its own.
     pub(super) fn owner(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
         match self.tables.pins.get(ends) {
-            Some(pin) if self.is_alive(pin.uplink) => Ok(pin.uplink),
+            // With nothing else to take, it stays where it is.
+            Some(pin) if self.is_alive(pin.uplink) || self.words.eligible == 0 => Ok(pin.uplink),
             _ => self.choose(ends, packet),
         }
     }
@@ -530,7 +611,10 @@ impl Gateway {
             }
         }
         let uplink = self.choose(ends, packet)?;
-        self.ambiguous += u64::from(!self.unsure.is_empty());
+        if !self.unsure.is_empty() {
+            self.ambiguous += 1;
+            self.doubts.push((*ends, self.unsure.clone()));
+        }
         self.tables.pins.insert(
             *ends,
             super::tables::Pin {
@@ -549,9 +633,18 @@ impl Gateway {
     ) -> Result<bool, Stop> {
         let (id, alive) = (pin.uplink, self.is_alive(pin.uplink));
         if alive {
-            let moved = self.seen.verdict == Some(Verdict::ReplyReset)
-                || self.seen.verdict == Some(Verdict::DropUnknownConnection)
-                || self.hint(packet).is_some_and(|hint| hint != id);
+            // Only where flows are opened, or end, is any of this said.
+            let elsewhere = matches!(
+                self.seen.verdict,
+                Some(
+                    Verdict::ReplyReset
+                        | Verdict::DropUnknownConnection
+                        | Verdict::DropUnknownError
+                        | Verdict::DropNoPort
+                        | Verdict::DropNoFlow
+                )
+            );
+            let moved = elsewhere || self.hint(packet).is_some_and(|hint| hint != id);
             if pin.inbound || !self.returns(ends, id, moved)? {
                 return Ok(true);
             }

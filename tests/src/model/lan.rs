@@ -117,17 +117,14 @@ impl Gateway {
         }
         if known.is_none() {
             let steered = steered(packet);
-            let id = self.owner(&steered, packet)?;
-            if self.site.uplinks[usize::from(id)].outside.is_empty() {
-                let id = self.pinned(&steered, packet)?;
+            let mut id = self.owner(&steered, packet)?;
+            if !self.translates(id) {
+                id = self.pinned(&steered, packet)?;
+            }
+            if !self.translates(id) {
                 if packet.fragment && packet.len() <= usize::from(self.mtu(id)) {
-                    self.remember(
-                        packet,
-                        Port::Lan,
-                        (v4(packet.source), v4(packet.destination)),
-                        Some(id),
-                        None,
-                    );
+                    let addresses = (v4(packet.source), v4(packet.destination));
+                    self.remember(packet, Port::Lan, addresses, Some(id), None);
                 }
                 return self.send(packet, id);
             }
@@ -150,6 +147,11 @@ impl Gateway {
             );
         }
         Ok(self.leave(packet, out, id))
+    }
+
+    /// Whether an uplink gives IPv4 packets an outside address: without it none may leave there.
+    pub(super) fn translates(&self, id: u8) -> bool {
+        !self.site.uplinks[usize::from(id)].outside.is_empty()
     }
 
     /// Translates the source of a packet of a known flow.
@@ -186,6 +188,19 @@ impl Gateway {
         }
         if self.tables.flows[&ends].record.uplink != id {
             return Err(Verdict::DropFiltered.into());
+        }
+        if self
+            .mapping(destination, packet.protocol, ends.remote_port)
+            .is_none()
+        {
+            // The new flow has displaced the one that this was for.
+            let unasked = self.site.conduct.drop_unasked;
+            return Err(if unasked {
+                Verdict::DropUnasked
+            } else {
+                Verdict::DropNoNeighbour
+            }
+            .into());
         }
         let out = self.note_outward(packet, &ends);
         let record = self.tables.flows[&ends].record;

@@ -41,6 +41,8 @@ pub struct Report {
     pub forgotten: u64,
     /// See [`Gateway::displaced`].
     pub displaced: u64,
+    /// See [`Gateway::collisions`].
+    pub collisions: u64,
     /// The most flows at a time.
     pub most_flows: usize,
 }
@@ -122,6 +124,7 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
     report.ambiguous += gateway.ambiguous;
     report.forgotten += gateway.forgotten;
     report.displaced += gateway.displaced;
+    report.collisions += gateway.collisions;
     Ok(())
 }
 
@@ -136,6 +139,7 @@ fn conduct(random: &mut Random) -> Conduct {
         0 => conduct.routed = true,
         1 | 2 => conduct.mixed = true,
         3 => conduct.crowded = true,
+        4 => conduct.by_source = true,
         _ => {}
     }
     conduct

@@ -139,8 +139,8 @@ pub struct Tables {
     pub paired: BTreeMap<(Ipv4Addr, u8), Ipv4Addr>,
     /// Pins of flows without a record.
     pub pins: BTreeMap<Ends, Pin>,
-    /// Uplinks of LAN hosts whose flows keep together.
-    pub relations: BTreeMap<IpAddr, u8>,
+    /// Uplinks of LAN hosts whose flows keep together, as far as they are known.
+    pub relations: BTreeMap<IpAddr, BTreeSet<u8>>,
     /// Datagrams in fragments.
     pub datagrams: BTreeMap<Datagram, Course>,
     /// Orders of the uplinks that nothing seen speaks against, by what is hashed.
@@ -169,6 +169,21 @@ impl Tables {
             .iter()
             .filter_map(|&order| first_of(order, word))
             .collect()
+    }
+
+    /// The uplinks that all of a LAN host's flows may be kept together on: without a new flow, those
+    /// that it has flows on, which are asked now and then.
+    pub fn related(&self, inside: IpAddr) -> BTreeSet<u8> {
+        if let Some(related) = self.relations.get(&inside) {
+            return related.clone();
+        }
+        let flows = self
+            .flows
+            .values()
+            .filter(|flow| flow.record.ends.inside == inside);
+        let pins = self.pins.iter().filter(|(ends, _)| ends.inside == inside);
+        let uplinks = flows.map(|flow| flow.record.uplink);
+        uplinks.chain(pins.map(|(_, pin)| pin.uplink)).collect()
     }
 
     /// Learns which of them do.

@@ -46,6 +46,11 @@ impl Gateway {
             .copied()
             .filter(|_| !own)
         else {
+            let pair = matches!(number, Number::Pair(..));
+            if pair && self.seen.verdict == Some(Verdict::DropFiltered) {
+                self.collisions += 1;
+                return Err(Verdict::DropFiltered.into());
+            }
             let unasked = self.site.conduct.drop_unasked && !own;
             return Err(if unasked {
                 Verdict::DropUnasked

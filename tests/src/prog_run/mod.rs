@@ -40,6 +40,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::quoted::rows(),
         rows::fragments::rows(),
         rows::forwarded_ports::rows(),
+        rows::guarded::rows(),
         rows::pinned::rows(),
         rows::prefixed::rows(),
     ]

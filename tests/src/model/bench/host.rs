@@ -23,7 +23,12 @@ use crate::model::site::{Port, Site, Words};
 #[derive(Default)]
 pub struct OnHost {
     tables: SimTables,
+    runs: u32,
 }
+
+/// Packets in one tick of the clock: few enough that there are older flows, and so many that no
+/// datagram in fragments is forgotten.
+const PACKETS_PER_TICK: u32 = 128;
 
 impl Bench for OnHost {
     fn enter(&mut self, site: &Site, words: &Words) -> Result<()> {
@@ -70,6 +75,10 @@ impl Bench for OnHost {
     }
 
     fn run(&mut self, port: Port, bytes: &[u8]) -> Result<Ran> {
+        self.runs += 1;
+        if self.runs.is_multiple_of(PACKETS_PER_TICK) {
+            self.tables.now += 1;
+        }
         let entry = port_entry(port);
         let mut frame = Frame::new(bytes);
         let decision = match port {
