@@ -41,7 +41,7 @@ pub fn outward<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let transport = transport::read(packet, network.transport_at, network.protocol)?;
+    let transport = transport::read(packet, network)?;
     let mut found = (flow != UNKNOWN).then_some(flow);
     if found.is_none() {
         let key = key(network, transport);

@@ -10,7 +10,7 @@ pub mod kernel;
 pub mod memory;
 pub mod row;
 pub mod rows;
-mod shared;
+pub(crate) mod shared;
 pub mod tables;
 pub mod world;
 
