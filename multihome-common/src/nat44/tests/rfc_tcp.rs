@@ -194,3 +194,20 @@ fn a_connection_may_end_in_any_order() {
         check(&Connection::after(&steps).tables);
     }
 }
+
+/// RFC 5382 REQ-5: a client may take the same port again at once.
+#[test]
+fn a_connection_of_the_same_ends_is_kept_like_any_other() {
+    for end in [&[('>', FIN), ('<', FIN)][..], &[('<', tcp::RST)]] {
+        let again = [('>', tcp::SYN), OPENED[0], OPENED[1]];
+        let steps = [&OPENED[..], end, &again].concat();
+        assert!(Connection::after(&steps).holds(2 * 3600));
+    }
+}
+
+/// RFC 7857 section 2, figure 1: who goes on has not sent the reset.
+#[test]
+fn a_reset_that_the_sender_does_not_heed_ends_nothing() {
+    let steps = [OPENED[0], OPENED[1], ('<', tcp::RST), ('<', tcp::ACK)];
+    assert!(Connection::after(&steps).holds(2 * 3600));
+}

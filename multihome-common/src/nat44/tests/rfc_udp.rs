@@ -6,13 +6,17 @@ use std::{
     prelude::v1::*,
 };
 
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
 use super::story::*;
 use crate::{
-    flow::{FlowKey, lifetime::Kind},
+    flow::{FlowKey, lifetime::Kind, table::FlowMemory as _},
+    nat44::open::Opening,
     nat44::ports::{self, PortRanges, Space},
     sim::SimTables,
     state::{GroupWords, Policy},
     tables::Tables as _,
+    testing,
     verdict::Verdict,
     wire::protocol,
 };
@@ -279,4 +283,42 @@ fn no_payload_is_looked_into() {
         let payload = sent.len() - packet.payload;
         assert_eq!(left[payload..], sent[payload..]);
     }
+}
+
+/// RFC 4787 REQ-1: also when packets to two far ends come on two CPUs at once.
+#[test]
+fn two_cpus_make_one_mapping_for_one_inside_port() {
+    const ROUNDS: u32 = 4000;
+    let tables = one_uplink(8192, &[SHARED], &[]);
+    let gate = AtomicU32::new(0);
+    let ports = |cpu: u32| -> Vec<u16> {
+        (0..ROUNDS)
+            .map(|round| {
+                let (inside, remote) = (u32::from_be_bytes(INSIDE), 0xcb00_7101 + cpu);
+                let ends = (1024 + round * 8) << 16 | 443;
+                let opening = Opening {
+                    key: FlowKey::v4(inside, remote, ends, protocol::UDP),
+                    host: testing::host(),
+                    uplink: 0,
+                    outside: 0,
+                };
+                gate.fetch_add(1, SeqCst);
+                while gate.load(SeqCst) < 2 * (round + 1) {
+                    core::hint::spin_loop();
+                }
+                let index = tables.open_flow(&tables.state, &opening).expect("room");
+                tables.flow(index).expect("a flow").outside().port
+            })
+            .collect()
+    };
+    let [one, other] = std::thread::scope(|scope| {
+        [0, 1]
+            .map(|cpu| {
+                let ports = &ports;
+                scope.spawn(move || ports(cpu))
+            })
+            .map(|thread| thread.join().expect("no panic"))
+    });
+    assert_eq!(one, other);
+    check(&tables);
 }
