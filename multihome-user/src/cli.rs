@@ -1,6 +1,6 @@
 //! The command line: subcommands, flags and their help.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -38,6 +38,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the translated flows: both ends, uplink, state, how long they last, what they carried
     Flows(FlowsArgs),
+    /// Tell an uplink that its provider leads another IPv6 prefix here (NPTv6)
+    Prefix(PrefixArgs),
     /// Take everything off the devices and end the controller, if one runs
     Detach(DetachArgs),
 }
@@ -229,6 +231,43 @@ impl FlowsArgs {
             host: self.host,
             json: self.json,
         }
+    }
+}
+
+/// `multihome prefix`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For the hook of a DHCPv6 client to call when the provider delegates a prefix. The LAN's inside_prefix
+is translated to it from now on, also by controllers that start later, until `none` or `detach`.
+
+Example:
+  multihome prefix fibre 2001:db8:12::/48")]
+pub struct PrefixArgs {
+    /// The uplink's name
+    #[arg(value_name = "UPLINK")]
+    pub uplink: String,
+
+    /// The prefix, or "none" to go back to the configured one
+    #[arg(value_name = "PREFIX|none")]
+    pub prefix: PrefixOrNone,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// A prefix, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixOrNone(pub Option<Ipv6Prefix>);
+
+impl FromStr for PrefixOrNone {
+    type Err = <Ipv6Prefix as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|prefix| Self(Some(prefix)))
     }
 }
 

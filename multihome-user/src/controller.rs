@@ -14,7 +14,7 @@ use multihome_common::{
 };
 
 use crate::{
-    config::{GroupConfig, UplinkConfig},
+    config::{GroupConfig, Ipv6Prefix, UplinkConfig},
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
@@ -39,7 +39,7 @@ use path::Path;
 use refresh::tiers;
 pub use settings::{Adopted, Settings, Translation};
 use settled::Settled;
-pub use translation::Treatment;
+pub use translation::{PrefixRefused, Treatment};
 use words::Words;
 
 /// The families, in the order of every pair of words.
@@ -64,6 +64,8 @@ pub enum Event {
     Probe(ProbeEvent),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
+    /// The provider of the uplink of this id leads another IPv6 prefix to the gateway, or none.
+    Prefix(u8, Option<Ipv6Prefix>),
     /// Time passed.
     Tick,
 }
@@ -203,6 +205,8 @@ impl Controller {
             applied: Applied {
                 alive: left.alive,
                 tracked: left.tracked,
+                // An uplink whose next hop is not known yet goes on with the one that it had.
+                uplinks: settings.entries,
                 ..Applied::default()
             },
             behind: Behind::default(),
@@ -294,6 +298,7 @@ impl Controller {
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Swept(live) => self.swept(live),
+            Event::Prefix(id, prefix) => self.set_prefix(id, prefix, now),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
                 actions.extend(self.resolve_next_hops(false));

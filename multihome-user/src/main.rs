@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use multihome::{
-    cli::{Cli, Command, DetachArgs, FlowsArgs, RunArgs, StatusArgs},
+    cli::{Cli, Command, DetachArgs, FlowsArgs, PrefixArgs, RunArgs, StatusArgs},
     config::{Config, check_ports},
     control::{
         client::{self, ControlError},
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args),
         Command::Status(args) => show_status(&args),
         Command::Flows(args) => list_flows(&args),
+        Command::Prefix(args) => tell_prefix(&args),
         Command::Detach(args) => detach(&args),
     };
     match done {
@@ -103,6 +104,19 @@ fn list_flows(args: &FlowsArgs) -> Result<(), Failure> {
     )?)
 }
 
+fn tell_prefix(args: &PrefixArgs) -> Result<(), Failure> {
+    let request = Request::Prefix {
+        uplink: args.uplink.clone(),
+        prefix: args.prefix.0,
+    };
+    match client::request(&args.run_dir, &request)? {
+        Response::Done => Ok(()),
+        Response::Status(_) | Response::Detached | Response::Unfit(_) | Response::Error(_) => {
+            Err(ControlError::NoAnswer(socket_path(&args.run_dir)).into())
+        }
+    }
+}
+
 /// Has a running controller detach; without one, does it here.
 fn detach(args: &DetachArgs) -> Result<(), Failure> {
     match client::request(&args.run_dir, &Request::Detach {}) {
@@ -122,6 +136,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     // Held, so that no controller starts meanwhile.
     let run_dir = RunDir::take(path)?;
     let detached = dataplane::detach(path)?;
+    run::Prefixes::forget(path);
     if let Err(error) = run_dir.remove() {
         // Harmless: the next controller uses it as it is.
         print(&format!(

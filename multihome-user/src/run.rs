@@ -10,12 +10,12 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Ipv6Prefix},
     control::{
         protocol::{Request, Response},
         server::{ControlServer, Exchange},
     },
-    controller::{Controller, Event, TICK},
+    controller::{Controller, Event, PrefixRefused, TICK},
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     heartbeat::Heartbeat,
     netlink::{NetEvent, Noticed, Watcher},
@@ -29,6 +29,7 @@ mod error;
 mod executor;
 mod pace;
 mod pools;
+pub mod prefixes;
 mod prepared;
 mod report;
 mod slices;
@@ -40,6 +41,7 @@ use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 pub use error::RunError;
 use executor::{Executor, Outcome};
 use pace::Pace;
+pub use prefixes::Prefixes;
 use prepared::Prepared;
 use report::{Names, Shares, Sources};
 use telemetry::Telemetry;
@@ -67,11 +69,13 @@ enum End {
 ///
 /// # Errors
 /// See [`RunError`]. After an error at the start nothing is attached that was not before.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(mut config: Config) -> Result<(), RunError> {
     let ports = ports_for_flows(&config)?;
     privilege::check()?;
     let started = Instant::now();
     let run_dir = RunDir::take(&config.run_dir)?;
+    let prefixes = Prefixes::load(&config.run_dir, &config).map_err(RunError::Prefixes)?;
+    prefixes.apply(&mut config);
     let heartbeat = Heartbeat::new(started);
     let mut telemetry = Telemetry::bind(&config, &heartbeat)?;
     let mut control = ControlServer::bind(&run_dir)?;
@@ -115,6 +119,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         shares: Shares::default(),
         pace: Pace::new(Instant::now()),
         upkeep,
+        prefixes,
         started,
         heartbeat,
         ticks: 0,
@@ -169,6 +174,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     drop(gateway);
     if end == End::Detach {
         let detached = dataplane::detach(&config.run_dir);
+        Prefixes::forget(&config.run_dir);
         if let Some(reply) = asked_by {
             let response = match &detached {
                 Ok(_) => Response::Detached,
@@ -205,6 +211,7 @@ struct Gateway {
     shares: Shares,
     pace: Pace,
     upkeep: Upkeep,
+    prefixes: Prefixes,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -337,7 +344,33 @@ impl Gateway {
                 Ok(None)
             }
             Request::Detach {} => Ok(Some(reply)),
+            Request::Prefix { uplink, prefix } => {
+                let response = match self.tell_prefix(&uplink, prefix)? {
+                    Ok(()) => Response::Done,
+                    Err(refused) => Response::Unfit(refused.to_string()),
+                };
+                let _ = reply.send(response);
+                Ok(None)
+            }
         }
+    }
+
+    /// Gives an uplink another IPv6 prefix; the inner error says why not.
+    fn tell_prefix(
+        &mut self,
+        name: &str,
+        prefix: Option<Ipv6Prefix>,
+    ) -> Result<Result<(), PrefixRefused>, RunError> {
+        let id = match self.controller.may_have_prefix(name, prefix) {
+            Ok(id) => id,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let now = match self.prefixes.tell(name, prefix) {
+            Ok(now) => now,
+            Err(error) => return Ok(Err(PrefixRefused::NotKept(error.to_string()))),
+        };
+        self.handle(Event::Prefix(id, now), Instant::now())?;
+        Ok(Ok(()))
     }
 }
 

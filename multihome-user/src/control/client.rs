@@ -35,6 +35,9 @@ pub enum ControlError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Unfit(String),
     /// The answer is not one; another version may be running.
     #[error("the answer from {} is not understood", path.display())]
     NotUnderstood {
@@ -54,7 +57,7 @@ pub enum ControlError {
 impl Classify for ControlError {
     fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Denied(_) => ExitClass::Input,
+            Self::Denied(_) | Self::Unfit(_) => ExitClass::Input,
             Self::NotRunning(_)
             | Self::Io { .. }
             | Self::NotUnderstood { .. }
@@ -72,7 +75,7 @@ impl Classify for ControlError {
             Self::NotUnderstood { .. } => {
                 Some("is the running controller of another version than this command?".into())
             }
-            Self::Io { .. } | Self::NoAnswer(_) | Self::Refused(_) => None,
+            Self::Io { .. } | Self::Unfit(_) | Self::NoAnswer(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -91,6 +94,7 @@ pub fn request(run_dir: &Path, request: &Request) -> Result<Response, ControlErr
     }
     match serde_json::from_slice(&line) {
         Ok(Response::Error(reason)) => Err(ControlError::Refused(reason)),
+        Ok(Response::Unfit(reason)) => Err(ControlError::Unfit(reason)),
         Ok(response) => Ok(response),
         Err(source) => Err(ControlError::NotUnderstood { path, source }),
     }

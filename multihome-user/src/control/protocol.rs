@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::Status;
+use crate::{config::Ipv6Prefix, status::Status};
 
 /// The longest request that the controller reads, in bytes with the line's end.
 pub const MAX_REQUEST: usize = 64 * 1024;
@@ -18,6 +18,14 @@ pub enum Request {
     Status {},
     /// Take everything off the devices and end.
     Detach {},
+    /// The provider of an uplink leads this IPv6 prefix to the gateway; without one, what is
+    /// configured holds.
+    Prefix {
+        /// The uplink's name.
+        uplink: String,
+        /// The prefix.
+        prefix: Option<Ipv6Prefix>,
+    },
 }
 
 /// What the controller answers.
@@ -28,6 +36,10 @@ pub enum Response {
     Status(Box<Status>),
     /// Everything was taken off the devices; the controller ends now.
     Detached,
+    /// The request was carried out.
+    Done,
+    /// The request asks for what cannot be done.
+    Unfit(String),
     /// The request was not carried out.
     Error(String),
 }
@@ -48,6 +60,13 @@ mod tests {
         for (request, wire) in [
             (Request::Status {}, "{\"command\":\"status\"}\n"),
             (Request::Detach {}, "{\"command\":\"detach\"}\n"),
+            (
+                Request::Prefix {
+                    uplink: "fibre".into(),
+                    prefix: "2001:db8:1::/48".parse().ok(),
+                },
+                "{\"command\":\"prefix\",\"uplink\":\"fibre\",\"prefix\":\"2001:db8:1::/48\"}\n",
+            ),
         ] {
             assert_eq!(line(&request), wire.as_bytes());
             assert_eq!(
@@ -57,6 +76,7 @@ mod tests {
         }
         for (response, wire) in [
             (Response::Detached, "\"detached\"\n"),
+            (Response::Done, "\"done\"\n"),
             (Response::Error("no".into()), "{\"error\":\"no\"}\n"),
         ] {
             assert_eq!(line(&response), wire.as_bytes());

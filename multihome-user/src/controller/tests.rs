@@ -4,7 +4,10 @@ mod forwards;
 mod story;
 mod translation;
 
-use multihome_common::port::PORT_VLAN_DEVICES;
+use multihome_common::{
+    port::PORT_VLAN_DEVICES,
+    uplink::{Hop, MODE_NPTV6, MODE_ROUTED},
+};
 use proptest::prelude::*;
 
 use self::story::{
@@ -12,7 +15,10 @@ use self::story::{
     settings, uplink_config,
 };
 use super::*;
-use crate::netlink::{MAIN_TABLE, Route};
+use crate::{
+    config::Mode,
+    netlink::{MAIN_TABLE, Route},
+};
 
 #[test]
 fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
@@ -332,6 +338,91 @@ fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
 }
 
 /// An uplink that the earlier controller did not have was taken for one that it had found dead.
+/// A packet to a MAC of zeroes is lost: what an earlier controller knew of the next hop holds.
+#[test]
+fn a_restart_without_a_known_next_hop_keeps_the_one_that_there_was() {
+    let old = Hop::new([2, 0, 0, 9, 9, 9], [2, 0, 0, 0, 0, 11]);
+    let entry = UplinkEntry {
+        mtu: 1500,
+        next_hop: [old; 2],
+        ..UplinkEntry::default()
+    };
+    let adopted = Adopted {
+        known: 0b11,
+        alive: [0b11; 2],
+        eligible: [0b11; 2],
+        ..Adopted::default()
+    };
+    let uplinks = vec![
+        uplink_config("fiber", "fiber0", 1),
+        uplink_config("lte", "lte0", 1),
+    ];
+    let settings = Settings {
+        adopted: Some(adopted),
+        entries: [(FIBER, entry), (LTE, entry)].into(),
+        ..settings(uplinks)
+    };
+    let now = Instant::now();
+    let mut controller = Controller::new(settings, kernel(), now);
+    for action in controller.begin(now) {
+        if let Action::SetUplink(id, entry) = action {
+            assert_eq!(entry.next_hop, [old; 2], "uplink {id}");
+        }
+    }
+}
+
+/// A provider delegates another prefix: the uplink's entry has it at once, and no other's changes.
+#[test]
+fn a_prefix_that_an_uplink_is_told_is_in_its_entry() {
+    let prefix = |text: &str| text.parse().expect("a prefix");
+    let mut uplinks = vec![
+        uplink_config("fiber", "fiber0", 1),
+        uplink_config("lte", "lte0", 1),
+    ];
+    uplinks[0].mode = Mode::Auto;
+    let mut settings = settings(uplinks);
+    settings.translation.inside_prefix = Some(prefix("fd00:1:2::/48"));
+    let mut story = Story::begin_with(kernel(), settings);
+    let told = Some(prefix("2001:db8:5::/48"));
+    assert_eq!(story.controller.may_have_prefix("fiber", told), Ok(FIBER));
+    let actions = story
+        .controller
+        .handle(Event::Prefix(FIBER, told), story.now);
+    let entries: Vec<_> = actions
+        .iter()
+        .filter_map(|action| {
+            let Action::SetUplink(id, entry) = action else {
+                return None;
+            };
+            Some((*id, entry.mode[IPV6], entry.prefix.length()))
+        })
+        .collect();
+    assert_eq!(entries, [(FIBER, MODE_NPTV6, 48)]);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::SetSegments(IPV6, _))),
+        "{actions:?}"
+    );
+    let gone = story
+        .controller
+        .handle(Event::Prefix(FIBER, None), story.now);
+    assert!(
+        gone.iter().any(|action| matches!(
+            action,
+            Action::SetUplink(FIBER, entry) if entry.mode[IPV6] == MODE_ROUTED
+        )),
+        "{gone:?}"
+    );
+
+    let refused = |name: &str, prefix| story.controller.may_have_prefix(name, prefix).unwrap_err();
+    assert_eq!(
+        refused("cable", told).to_string(),
+        "there is no uplink cable; there are fiber, lte"
+    );
+    assert!(matches!(refused("lte", told), PrefixRefused::Routed(_)));
+}
+
 #[test]
 fn an_uplink_that_is_new_at_a_restart_serves_as_soon_as_its_next_hop_is_found() {
     let adopted = Adopted {

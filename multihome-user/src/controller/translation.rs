@@ -82,7 +82,93 @@ impl fmt::Display for Treatment {
     }
 }
 
+/// Why an uplink cannot have another IPv6 prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixRefused {
+    /// There is no such uplink.
+    #[error("there is no uplink {name}; there are {}", known.join(", "))]
+    NoUplink {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The LAN's own prefix is not known.
+    #[error("the configuration has no inside_prefix, so there is nothing to translate")]
+    NoInside,
+    /// The uplink does not translate.
+    #[error("uplink {0} is configured to leave IPv6 addresses as they are (mode routed)")]
+    Routed(String),
+    /// RFC 6296 cannot translate these.
+    #[error("{inside} cannot become {outside}: {source}")]
+    Impossible {
+        /// The LAN's prefix.
+        inside: Ipv6Prefix,
+        /// The uplink's.
+        outside: Ipv6Prefix,
+        /// Why.
+        source: nptv6::Error,
+    },
+    /// The next controller would not know of it.
+    #[error("it cannot be kept in the run directory: {0}")]
+    NotKept(String),
+}
+
 impl Controller {
+    /// The id of the uplink of this name, if it may have this prefix.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_have_prefix(
+        &self,
+        name: &str,
+        prefix: Option<Ipv6Prefix>,
+    ) -> Result<u8, PrefixRefused> {
+        let mut uplinks = self.uplinks.iter();
+        let Some(uplink) = uplinks.find(|uplink| uplink.config.name == name) else {
+            return Err(PrefixRefused::NoUplink {
+                name: name.to_owned(),
+                known: self
+                    .uplinks
+                    .iter()
+                    .map(|uplink| uplink.config.name.clone())
+                    .collect(),
+            });
+        };
+        if uplink.config.mode.ipv6() == Mode6::Routed {
+            return Err(PrefixRefused::Routed(name.to_owned()));
+        }
+        let inside = self
+            .translation
+            .inside_prefix
+            .ok_or(PrefixRefused::NoInside)?;
+        if let Some(outside) = prefix {
+            nptv6::Translation::new(self::prefix(inside), self::prefix(outside)).map_err(
+                |source| PrefixRefused::Impossible {
+                    inside,
+                    outside,
+                    source,
+                },
+            )?;
+        }
+        Ok(uplink.id)
+    }
+
+    /// An uplink's provider leads another IPv6 prefix to the gateway.
+    pub(super) fn set_prefix(
+        &mut self,
+        id: u8,
+        prefix: Option<Ipv6Prefix>,
+        now: std::time::Instant,
+    ) -> Vec<Action> {
+        for uplink in self.uplinks.iter_mut().filter(|uplink| uplink.id == id) {
+            uplink.config.prefix = prefix;
+        }
+        let mut actions = self.refresh(false, now);
+        actions.extend(self.refresh_segments());
+        actions
+    }
+
     /// Notes whether all IPv4 addresses of the LAN's devices are private, so that the internet has
     /// no way back to them. While they have none, what was known holds: addresses that are set anew
     /// must not move flows.

@@ -46,6 +46,9 @@ pub enum RunError {
     /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
+    /// What uplinks were told cannot be read.
+    #[error("cannot read the file `prefixes` in the run directory")]
+    Prefixes(#[source] io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
@@ -120,6 +123,7 @@ impl Classify for RunError {
             Self::Netlink(_)
             | Self::Metrics(_)
             | Self::Probe(_)
+            | Self::Prefixes(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => ExitClass::Runtime,
         }
@@ -142,6 +146,7 @@ impl Classify for RunError {
             | Self::Metrics(_)
             | Self::Probe(_)
             | Self::Segments(_)
+            | Self::Prefixes(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => None,
         }
