@@ -1,12 +1,15 @@
 //! The command line: subcommands, flags and their help.
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{
-    DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Interval, Ipv6Prefix,
-    Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, XdpMode,
+use crate::{
+    config::{
+        DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Interval, Ipv6Prefix,
+        Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, XdpMode,
+    },
+    flows::Query,
 };
 
 /// The whole command line.
@@ -33,6 +36,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show every uplink: state, since when, round-trip time, loss, share of traffic, next hop
     Status(StatusArgs),
+    /// List the translated flows: both ends, uplink, state, how long they last, what they carried
+    Flows(FlowsArgs),
     /// Take everything off the devices and end the controller, if one runs
     Detach(DetachArgs),
 }
@@ -186,6 +191,45 @@ pub struct StatusArgs {
     /// The run directory that was given to `multihome run`
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
     pub run_dir: PathBuf,
+}
+
+/// `multihome flows`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The table is read as it is, whether or not a controller runs; rows come in no order. Only IPv4 flows
+whose addresses are translated have a row. FORWARD tells whether the outside port is one of a port
+forward. In place of ports, ICMP queries show their identifier.
+
+Examples:
+  multihome flows --uplink fibre --host 192.168.1.20
+  multihome flows --json | jq 'select(.idle_s > 60)'")]
+pub struct FlowsArgs {
+    /// Only flows of this uplink
+    #[arg(long, value_name = "NAME")]
+    pub uplink: Option<String>,
+
+    /// Only flows whose inside or remote address is this IPv4 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<Ipv4Addr>,
+
+    /// Print one JSON object for each flow, each on a line of its own
+    #[arg(long)]
+    pub json: bool,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+impl FlowsArgs {
+    /// What is asked for.
+    pub fn query(&self) -> Query<'_> {
+        Query {
+            uplink: self.uplink.as_deref(),
+            host: self.host,
+            json: self.json,
+        }
+    }
 }
 
 /// `multihome detach`.

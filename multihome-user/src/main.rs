@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use multihome::{
-    cli::{Cli, Command, DetachArgs, RunArgs, StatusArgs},
+    cli::{Cli, Command, DetachArgs, FlowsArgs, RunArgs, StatusArgs},
     config::{Config, check_ports},
     control::{
         client::{self, ControlError},
@@ -19,7 +19,7 @@ use multihome::{
     },
     dataplane,
     exit::{self, Classify, ExitClass},
-    kernel_ports, logging, run,
+    flows, kernel_ports, logging, run,
     run_dir::RunDir,
     status,
 };
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => start(&args),
         Command::Status(args) => show_status(&args),
+        Command::Flows(args) => list_flows(&args),
         Command::Detach(args) => detach(&args),
     };
     match done {
@@ -92,6 +93,14 @@ fn show_status(args: &StatusArgs) -> Result<(), Failure> {
             status::timestamp(SystemTime::now()),
         ))
     }
+}
+
+fn list_flows(args: &FlowsArgs) -> Result<(), Failure> {
+    Ok(flows::list(
+        &args.run_dir,
+        &args.query(),
+        io::stdout().lock(),
+    )?)
 }
 
 /// Has a running controller detach; without one, does it here.

@@ -1,10 +1,7 @@
 //! The loop around the controller: starts everything in order, feeds it events, carries out its
 //! actions, and ends as it was asked to.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
@@ -13,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, check_ports},
+    config::Config,
     control::{
         protocol::{Request, Response},
         server::{ControlServer, Exchange},
@@ -21,13 +18,13 @@ use crate::{
     controller::{Controller, Event, TICK},
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     heartbeat::Heartbeat,
-    kernel_ports,
-    netlink::{NetEvent, NetState, Noticed, Watcher},
+    netlink::{NetEvent, Noticed, Watcher},
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
     run_dir::RunDir,
 };
 
+mod checks;
 mod error;
 mod executor;
 mod pace;
@@ -39,6 +36,7 @@ mod slots;
 mod telemetry;
 mod upkeep;
 
+use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 pub use error::RunError;
 use executor::{Executor, Outcome};
 use pace::Pace;
@@ -186,65 +184,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     } else {
         control.shutdown().await;
         tracing::info!("the controller ends; the dataplane goes on as last decided");
-    }
-    Ok(())
-}
-
-/// The ports that translated flows may get.
-fn ports_for_flows(config: &Config) -> Result<Vec<RangeInclusive<u16>>, RunError> {
-    let kernel = kernel_ports::read()?;
-    check_ports(config, kernel.clone())?;
-    let ports = kernel_ports::for_flows(&config.nat.ports, &kernel);
-    if ports.is_empty() && pools::all(config) > 0 {
-        return Err(RunError::NoPorts);
-    }
-    Ok(ports)
-}
-
-/// Says so when tables that were adopted are not as large as configured.
-fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
-    let (buckets, capacity) = (dataplane.flows.buckets(), dataplane.flows.capacity());
-    if wanted.buckets() != buckets {
-        tracing::warn!(
-            "the flow table keeps the {capacity} places that it was made with; another number of \
-             flows takes effect after `multihome detach`, which ends all flows"
-        );
-    }
-}
-
-fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
-    let devices = config
-        .lan
-        .iter()
-        .chain(config.uplinks.iter().map(|uplink| &uplink.device));
-    for device in devices {
-        let origin = || config.device_origin(device);
-        match net.link_by_name(device) {
-            None => {
-                return Err(RunError::UnknownDevice {
-                    origin: origin(),
-                    device: device.clone(),
-                });
-            }
-            Some(link) if link.mac.is_none() => {
-                return Err(RunError::NotEthernet {
-                    origin: origin(),
-                    device: device.clone(),
-                });
-            }
-            Some(_) => {}
-        }
-    }
-    for uplink in config
-        .uplinks
-        .iter()
-        .filter(|uplink| uplink.probe.is_empty())
-    {
-        tracing::warn!(
-            "uplink {}: no probe= target given, so only its next hop is watched: a failure beyond \
-             that is not seen",
-            uplink.name
-        );
     }
     Ok(())
 }

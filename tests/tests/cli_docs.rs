@@ -60,7 +60,7 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
-    for subcommand in ["run", "status", "detach"] {
+    for subcommand in ["run", "status", "flows", "detach"] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         let block = format!(

@@ -36,7 +36,7 @@ fn stdout(arguments: &[&str]) -> Result<String> {
 fn help_and_version_are_there() -> Result<()> {
     ensure!(stdout(&["--version"])?.trim() == concat!("multihome ", env!("CARGO_PKG_VERSION")));
     let help = stdout(&["--help"])?;
-    for subcommand in ["run", "status", "detach"] {
+    for subcommand in ["run", "status", "flows", "detach"] {
         ensure!(help.contains(&format!("\n  {subcommand} ")), "{help}");
         let own = stdout(&[subcommand, "--help"])?;
         ensure!(own.contains("--run-dir <DIR>"), "{own}");
@@ -151,7 +151,8 @@ fn check_prints_the_configuration_in_full() -> Result<()> {
     Ok(())
 }
 
-/// Without a controller, status fails with what to look at, and detach has nothing to do.
+/// Without a controller, status fails with what to look at, and detach has nothing to do. Flows are
+/// listed without one, but not without tables.
 #[test]
 fn without_a_controller_it_is_said_so() -> Result<()> {
     let folder = TempDir::new()?;
@@ -165,6 +166,17 @@ fn without_a_controller_it_is_said_so() -> Result<()> {
         let told = format!(
             "error: no controller answers on {path}/control.sock\n  help: is `multihome run` \
              running, with the same --run-dir?\n"
+        );
+        ensure!(stderr == told, "{stderr}");
+    }
+    for form in [&[][..], &["--json"], &["--uplink", "fibre"]] {
+        let output = run(&[&["flows", "--run-dir", path], form].concat())?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{}", output.status);
+        ensure!(output.stdout.is_empty());
+        let told = format!(
+            "error: no flow table below {path}: nothing is attached\n  help: was `multihome run` \
+             started, with the same --run-dir?\n"
         );
         ensure!(stderr == told, "{stderr}");
     }

@@ -282,6 +282,48 @@ fn bad_files_are_refused() -> Result<()> {
     )
 }
 
+/// Ports that the kernel gives to sockets of its own, which only the machine can tell: also when the
+/// file is only checked.
+#[test]
+fn ports_of_the_kernels_own_are_refused_with_their_place() -> Result<()> {
+    let bench = Bench::new()?;
+    bench
+        .gateway
+        .sysctl(&["net.ipv4.ip_local_port_range=40000 50000"])?;
+    let good = "lan = \"lan0\"\n[[uplink]]\nname = \"a\"\ndevice = \"eth1\"\n";
+    let rows = [
+        (
+            format!("{good}[nat]\nports = [\"1024-2047\", \"39000-40000\"]\n"),
+            ":6:23: the ports 39000-40000 overlap 40000-50000",
+        ),
+        (
+            format!(
+                "{good}[[forward]]\nprotocol = \"tcp\"\ninside = \"10.0.0.5:80\"\n\
+                 outside = 45000\n"
+            ),
+            ":8:11: the ports 45000 overlap 40000-50000",
+        ),
+    ];
+    for (text, message) in rows {
+        let path = bench.file(&text)?;
+        let path = path.to_str().context("a path of the lab's own")?;
+        for words in [&["--config", path][..], &["--config", path, "--check"]] {
+            let output = bench.run(words)?;
+            bench
+                .ensure_refused(
+                    &output,
+                    &[&format!("{path}{message}"), "ip_local_port_range"],
+                )
+                .with_context(|| format!("{words:?} of\n{text}"))?;
+        }
+    }
+    bench
+        .gateway
+        .sysctl(&["net.ipv4.ip_local_port_range=1024 65535"])?;
+    let output = bench.run(&["--lan", "lan0", "--uplink", "a=eth1"])?;
+    bench.ensure_refused(&output, &["leaves no port above 1023"])
+}
+
 /// A device that is there and cannot be used. The uplink is named last, so that another device
 /// would have got its program before.
 #[test]

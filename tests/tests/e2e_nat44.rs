@@ -348,6 +348,32 @@ fn a_forward_that_is_gone_is_closed() -> Result<()> {
     Ok(())
 }
 
+/// The tables of outside ports are made at the first start: a configuration that needs larger ones is
+/// refused, and what runs goes on.
+#[test]
+fn more_outside_addresses_than_the_tables_have_room_for_are_refused() -> Result<()> {
+    let (lab, settings) = private_lan()?;
+    let mut gateway = Gateway::start(&lab, settings)?;
+    let host = &lab.hosts[0].namespace;
+    let listener = listen(&lab.server, PORT)?;
+    let mut client = connect(host, 6000, server(PORT))?;
+    let (mut served, _) = accept(&listener)?;
+    gateway.process()?.signal(Signal::SIGTERM)?;
+    gateway.process()?.wait(PATIENCE)?;
+    let more = "fiber=wan0,mode=nat44,outside=192.0.2.2,outside=192.0.2.200";
+    let words = ["--lan", "lan0", "--metrics-listen", "off", "--uplink"];
+    let output = gateway.run("run", &[&words[..], &[more, "cable=wan1"]].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{}\n{said}", output.status);
+    for told in ["uplink fiber", "3 are configured", "multihome detach"] {
+        ensure!(said.contains(told), "{told:?} is not in: {said}");
+    }
+    exchange(&mut client, &mut served)?;
+    let output = gateway.run("detach", &[])?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
 /// A device's new address is what flows are translated to from then on.
 #[test]
 fn a_new_address_of_the_device_is_used() -> Result<()> {

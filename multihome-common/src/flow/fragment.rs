@@ -87,7 +87,7 @@ impl Datagram {
 pub struct Course {
     /// What becomes of source << 32 | destination, in host order.
     pub translated: u64,
-    /// The flow's slot << 32, and in bits 0 to 7 the uplink's id or [`TO_HOST`].
+    /// The flow's slot << 32, and in bits 0 to 7 the uplink's id, [`TO_HOST`] or [`TURNED_ROUND`].
     pub way: u64,
     /// The LAN host, when it goes to one.
     pub host: HostEntry,
@@ -95,6 +95,9 @@ pub struct Course {
 
 /// The way of fragments to a LAN host.
 pub const TO_HOST: u64 = 0xff;
+/// The way of fragments that are for an outside address, from the LAN: what is done then stands with the
+/// translated addresses.
+pub const TURNED_ROUND: u64 = 0xfe;
 
 impl Course {
     /// The flow's slot.
@@ -103,10 +106,16 @@ impl Course {
         (self.way >> 32) as u32
     }
 
+    /// Whether the translated addresses are to be looked up again.
+    #[inline(always)]
+    pub const fn is_turned_round(&self) -> bool {
+        self.way & 0xff == TURNED_ROUND
+    }
+
     /// The uplink that the fragments leave by; `None` when they are for a LAN host.
     #[inline(always)]
     pub const fn uplink(&self) -> Option<u8> {
-        if self.way & 0xff == TO_HOST {
+        if self.way & 0xff >= TURNED_ROUND {
             None
         } else {
             Some(self.way as u8 & 63)

@@ -5,7 +5,7 @@ use crate::{
     checksum::Difference,
     family::V4,
     flow::{
-        fragment::{Course, Datagram, TO_HOST},
+        fragment::{Course, Datagram, TO_HOST, TURNED_ROUND},
         slot::Direction,
     },
     packet::Packet,
@@ -32,10 +32,12 @@ pub fn later<P: Packet, T: Tables>(
     let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
     let datagram = datagram(packet, port, parsed).ok_or(Verdict::DropTruncated)?;
-    let course = match tables.find_fragment(state, &datagram) {
+    let course = match course(tables, state, &datagram) {
         Some(course) => course,
         // It may be the gateway's own; if it is not, the kernel waits in vain for the others.
-        None if !port.is_lan() => return Err(Verdict::PassFragment),
+        None if !port.is_lan() || tables.outside(network.destination).is_some() => {
+            return Err(Verdict::PassFragment);
+        }
         None => return Err(Verdict::DropEarlyFragment),
     };
     let mtu = match course.uplink() {
@@ -59,6 +61,24 @@ pub fn later<P: Packet, T: Tables>(
         Some((id, uplink)) => lan::send::<V4, P>(packet, parsed, uplink, id),
         None => hand_over::<V4, P>(packet, parsed, &course.host),
     }
+}
+
+/// What was done with the first fragment, twice if it was turned round.
+#[inline(always)]
+fn course<T: Tables>(tables: &T, state: &SharedState, datagram: &Datagram) -> Option<Course> {
+    let course = tables.find_fragment(state, datagram)?;
+    if !course.is_turned_round() {
+        return Some(course);
+    }
+    let addresses = course.translated;
+    let course = tables.find_fragment(
+        state,
+        &Datagram {
+            addresses,
+            ..*datagram
+        },
+    )?;
+    (!course.is_turned_round()).then_some(course)
 }
 
 /// The uplink that a datagram's first fragment left by, if the others can follow.
@@ -117,6 +137,25 @@ pub(super) fn remember_inward<P: Packet, T: Tables>(
         translated,
         way: u64::from(flow) << 32 | TO_HOST,
         host: *host,
+    };
+    remember(packet, tables, state, port, parsed, &course);
+}
+
+/// Remembers that a datagram's first fragment was turned round: what was done then is remembered with
+/// the translated addresses.
+#[inline(always)]
+pub(super) fn remember_turned_round<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    state: &SharedState,
+    port: &PortEntry,
+    parsed: &Parsed,
+    translated: u64,
+) {
+    let course = Course {
+        translated,
+        way: u64::from(UNKNOWN) << 32 | TURNED_ROUND,
+        host: HostEntry::default(),
     };
     remember(packet, tables, state, port, parsed, &course);
 }

@@ -13,7 +13,6 @@ use aya::{
 use multihome_common::{
     abi::{self, SlotName},
     address::{Address4, Address6, AddressTable},
-    limits::MAX_SLOTS,
     port::PortEntry,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
@@ -23,7 +22,7 @@ use super::{
     CounterReader, DataplaneError, FlowTables, Sizes, Undo,
     attach::{self, Attached},
     grace::Grace,
-    pins, redirect,
+    names, pins, redirect,
     shared::SharedArray,
 };
 use crate::config::XdpMode;
@@ -193,16 +192,7 @@ impl Dataplane {
     /// # Errors
     /// When the map cannot be read.
     pub fn names(&self) -> Result<Vec<Option<String>>, DataplaneError> {
-        (0..MAX_SLOTS as u32)
-            .map(|slot| {
-                let name = self.names.get(&slot, 0).map_err(refused(abi::NAMES))?;
-                let end = name
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(name.len());
-                Ok((end > 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned()))
-            })
-            .collect()
+        names::read(&self.names)
     }
 }
 

@@ -27,9 +27,26 @@ pub struct PortPlan {
 impl PortPlan {
     /// What the word of this port is to be; zero for ports that flows may have.
     fn wanted(&self, space: Space, port: u16) -> u64 {
-        if let Some(inside) = self.forwards.get(&(space as u8, port)) {
-            return PortWord::forward(inside.ip().to_bits(), inside.port()).0;
+        match self.forwards.get(&(space as u8, port)) {
+            Some(inside) => forward(inside),
+            None => self.without_forwards(space, port),
         }
+    }
+
+    /// The same of all ports of a space. A forward may be of very many ports, so they are not sought
+    /// one by one.
+    fn all_wanted(&self, space: Space) -> Vec<u64> {
+        let mut wanted: Vec<u64> = (0..=u16::MAX)
+            .map(|port| self.without_forwards(space, port))
+            .collect();
+        let of_space = (space as u8, 0)..=(space as u8, u16::MAX);
+        for (&(_, port), inside) in self.forwards.range(of_space) {
+            wanted[usize::from(port)] = forward(inside);
+        }
+        wanted
+    }
+
+    fn without_forwards(&self, space: Space, port: u16) -> u64 {
         let free = match space {
             Space::Tcp | Space::Udp => self.ranges.iter().any(|range| range.contains(&port)),
             Space::Query => self.own_query != Some(port),
@@ -54,6 +71,10 @@ impl PortPlan {
     }
 }
 
+fn forward(inside: &SocketAddrV4) -> u64 {
+    PortWord::forward(inside.ip().to_bits(), inside.port()).0
+}
+
 impl FlowTables {
     /// Makes the ports of one outside address what the plan says; how many could not be, because
     /// flows still have them.
@@ -62,12 +83,12 @@ impl FlowTables {
     pub fn plan(&self, pool: u16, plan: &PortPlan) -> usize {
         let mut left = 0;
         for space in PLANNED {
-            for port in 0..=u16::MAX {
+            for (port, wanted) in (0..=u16::MAX).zip(plan.all_wanted(space)) {
                 let Some(line) = self.port_line(line_of(pool, space, port)) else {
                     return left;
                 };
                 let word = &line.0[usize::from(port) % LINE];
-                let (old, wanted) = (PortWord(word.load()), plan.wanted(space, port));
+                let old = PortWord(word.load());
                 let permanent = old.is_reserved() || old.is_forward();
                 if old.0 == wanted || wanted == 0 && !permanent {
                     continue;
@@ -129,6 +150,10 @@ mod tests {
         assert_eq!(plan.wanted(Space::Udp, 443), RESERVED);
         assert_eq!(plan.wanted(Space::Query, 77), RESERVED);
         assert_eq!(plan.wanted(Space::Query, 78), 0);
+        for space in PLANNED {
+            let each = (0..=u16::MAX).map(|port| plan.wanted(space, port));
+            assert!(each.eq(plan.all_wanted(space)), "{space:?}");
+        }
     }
 
     /// A flow of this protocol and outside port, of the host 10.0.0.5.

@@ -37,7 +37,7 @@ pub fn open(run_dir: &Path) -> Result<PathBuf, DataplaneError> {
     if !is_bpf_fs(&root) {
         mount_everywhere(&root)?;
     }
-    let pins = root.join(pin_directory_name()?);
+    let pins = root.join(own_directory()?);
     create_private(&pins)?;
     Ok(pins)
 }
@@ -68,8 +68,14 @@ pub fn unmount_everywhere(root: &Path) {
     }
 }
 
-/// Another network namespace's devices are other devices: its pins are left alone.
-fn pin_directory_name() -> Result<String, DataplaneError> {
+/// What the names of the pin directories of this ABI begin with; a network namespace's number follows.
+pub fn directory_prefix() -> String {
+    format!("abi-{:016x}-net-", abi::HASH)
+}
+
+/// The name of this network namespace's pin directory. Another one's devices are other devices: its
+/// pins are left alone.
+pub fn own_directory() -> Result<String, DataplaneError> {
     let path = Path::new("/proc/thread-self/ns/net");
     let inode = fs::metadata(path)
         .map_err(|source| DataplaneError::Path {
@@ -78,7 +84,7 @@ fn pin_directory_name() -> Result<String, DataplaneError> {
             source,
         })?
         .ino();
-    Ok(format!("abi-{:016x}-net-{inode}", abi::HASH))
+    Ok(format!("{}{inode}", directory_prefix()))
 }
 
 fn create_private(path: &Path) -> Result<(), DataplaneError> {

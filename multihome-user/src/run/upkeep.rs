@@ -1,7 +1,10 @@
 //! The upkeep of flows, pins and outside ports while the loop runs: what is over is taken away, what
 //! is left is counted, and ports become the kernel's or forwards as soon as flows leave them.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use multihome_common::{
     flow::{self, lifetime::Timeouts, slot::FlowSlot},
@@ -25,6 +28,9 @@ pub struct Upkeep {
     swept: Swept,
     /// What the ports of each uplink's outside addresses are for, by its id.
     plans: BTreeMap<u8, Planned>,
+    /// Parts of the port table that are not as planned yet, with their uplinks: flows may have ports
+    /// that are to be another's.
+    waiting: VecDeque<(u8, u16)>,
 }
 
 /// The ports of one uplink.
@@ -33,8 +39,6 @@ struct Planned {
     /// The parts of the port table that it holds for.
     first: u16,
     count: u16,
-    /// Flows still have ports that are to be another's.
-    waits: bool,
 }
 
 /// What an uplink has in the tables.
@@ -51,6 +55,7 @@ impl Upkeep {
     /// uplink, in the order of the configuration, with its id; `plan` is what is alike for all.
     pub fn new(config: &Config, base: &[(u8, u16)], plan: &PortPlan, tables: &FlowTables) -> Self {
         let mut plans = BTreeMap::new();
+        let mut waiting = VecDeque::new();
         for (uplink, &(id, first)) in config.uplinks.iter().zip(base) {
             let mut plan = plan.clone();
             for forward in config
@@ -70,15 +75,8 @@ impl Upkeep {
                 }
             }
             let count = pools::needed(uplink);
-            plans.insert(
-                id,
-                Planned {
-                    plan,
-                    first,
-                    count,
-                    waits: count > 0,
-                },
-            );
+            waiting.extend((0..count).map(|place| (id, first + place)));
+            plans.insert(id, Planned { plan, first, count });
         }
         let sizes = Tables {
             buckets: tables.buckets(),
@@ -90,6 +88,7 @@ impl Upkeep {
             timeouts: timeouts(&config.nat.timeouts),
             swept: Swept::new(tables.pools()),
             plans,
+            waiting,
         }
     }
 
@@ -101,12 +100,12 @@ impl Upkeep {
     /// Puts all in order at once: before traffic is taken over, and before anything can be in the
     /// way that an earlier controller's configuration has left.
     pub fn all(&mut self, tables: &FlowTables, controller: &Controller) -> Swept {
-        self.set_ports(tables);
+        self.set_all_ports(tables);
         let slices: Vec<Slice> = self.slices.rest(Instant::now()).collect();
         for slice in slices {
             self.sweep(tables, controller, slice);
         }
-        self.set_ports(tables);
+        self.set_all_ports(tables);
         self.end_pass(tables)
     }
 
@@ -118,6 +117,7 @@ impl Upkeep {
         if !last {
             return None;
         }
+        // One part of the table alone: a look at all of its ports takes as long as a slice.
         self.set_ports(tables);
         Some(self.end_pass(tables))
     }
@@ -152,12 +152,21 @@ impl Upkeep {
         tables.count_ports(slice.ports, swept);
     }
 
-    /// Sets the ports of uplinks that still wait for some.
+    /// Sets the ports of all parts that wait for it.
+    fn set_all_ports(&mut self, tables: &FlowTables) {
+        for _ in 0..self.waiting.len() {
+            self.set_ports(tables);
+        }
+    }
+
+    /// Sets the ports of the part that has waited for longest; when it could not all be done, that
+    /// waits anew.
     fn set_ports(&mut self, tables: &FlowTables) {
-        for planned in self.plans.values_mut().filter(|planned| planned.waits) {
-            let parts = planned.first..planned.first + planned.count;
-            let left: usize = parts.map(|pool| tables.plan(pool, &planned.plan)).sum();
-            planned.waits = left > 0;
+        if let Some((id, pool)) = self.waiting.pop_front()
+            && let Some(planned) = self.plans.get(&id)
+            && tables.plan(pool, &planned.plan) > 0
+        {
+            self.waiting.push_back((id, pool));
         }
     }
 

@@ -169,7 +169,10 @@ impl Gateway {
         if !packet.later && packet.is_error() {
             return self.error_between(packet, id);
         }
-        if !matches!(packet.protocol, number::TCP | number::UDP) || packet.later {
+        if packet.later {
+            return self.later(packet, Port::Lan);
+        }
+        if !matches!(packet.protocol, number::TCP | number::UDP) {
             return Err(gateway);
         }
         let ends = ends_of(packet)?;
@@ -218,14 +221,8 @@ impl Gateway {
             Err(stop) => return Err(stop),
         };
         if packet.fragment {
-            // Its later fragments have a destination that is the gateway's: see `from_lan`.
-            self.remember_as(
-                packet,
-                Port::Lan,
-                record.outside,
-                (record.outside, to.inside),
-                host,
-            );
+            let addresses = (record.outside, to.inside);
+            self.remember(packet, Port::Lan, addresses, None, Some(host));
         }
         let out = out.translate(
             packet.at,
@@ -342,27 +339,6 @@ impl Gateway {
             host,
         };
         self.tables.datagrams.insert(datagram(packet, port), course);
-    }
-
-    fn remember_as(
-        &mut self,
-        packet: &Packet<'_>,
-        port: Port,
-        from: Ipv4Addr,
-        (source, destination): (Ipv4Addr, Ipv4Addr),
-        host: Host,
-    ) {
-        let key = Datagram {
-            source: from,
-            ..datagram(packet, port)
-        };
-        let course = Course {
-            source,
-            destination,
-            uplink: None,
-            host: Some(host),
-        };
-        self.tables.datagrams.insert(key, course);
     }
 }
 

@@ -197,9 +197,10 @@ impl Gateway {
 
     /// A later fragment of IPv4, which goes the way of the first.
     pub(super) fn later(&mut self, packet: &Packet<'_>, port: Port) -> Result<Fate, Stop> {
-        let unknown = match port {
-            Port::Lan => Verdict::DropEarlyFragment,
-            Port::Uplink(_) => Verdict::PassFragment,
+        // What is for an address of the gateway may be its own.
+        let unknown = match self.site.owner_of(v4(packet.destination)) {
+            None => Verdict::DropEarlyFragment,
+            Some(_) => Verdict::PassFragment,
         };
         let key = datagram(packet, port);
         let course = *self.tables.datagrams.get(&key).ok_or(unknown)?;

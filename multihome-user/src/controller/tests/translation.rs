@@ -16,7 +16,7 @@ use super::{
     *,
 };
 use crate::{
-    config::{Failback, HashPolicy, Mode, OnUplinkLoss},
+    config::{Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Unasked},
     netlink::Address,
 };
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use etherparse::{Ipv4Header, UdpHeader};
 use multihome_common::verdict::Verdict::{
-    DropEarlyFragment, DropFiltered, DropHopLimit, DropTooBig, PassFragment,
+    DropEarlyFragment, DropFiltered, DropHopLimit, DropTooBig, Forwarded, PassFragment,
 };
 
 use super::translated::{
@@ -13,7 +13,7 @@ use super::translated::{
 use crate::prog_run::{
     frames::{IPV4, ethernet, ipv4},
     row::Row,
-    world::{HOST4, OUTSIDE, SERVER4, Side},
+    world::{GATEWAY, HOST, HOST4, LAN_PORT, Nat, OUTSIDE, SERVER4, Side},
 };
 
 /// An end of a datagram: address and port.
@@ -57,8 +57,55 @@ fn fragments(
     .map(|(part, edit)| ethernet(macs.0, macs.1, &[], IPV4, &ipv4(ends, ttl, 17, part, edit)))
 }
 
+/// A datagram from one LAN host to another by a forwarded port.
+fn turned_round() -> Vec<Row> {
+    let other = (Ipv4Addr::new(10, 1, 0, 50), 6000);
+    let station = (GATEWAY, [2, 0, 0, 0, 1, 50]);
+    let forwarded = (OUTSIDE, 8080);
+    let [first, later] = fragments(station, [other, forwarded], 64, 7);
+    let delivered = fragments((HOST, LAN_PORT), [(OUTSIDE, other.1), (HOST4, 80)], 63, 7);
+    [
+        Row::changed(
+            "a first fragment goes from one LAN host to another by the outside address",
+            Side::Lan,
+            first.clone(),
+            Forwarded,
+            delivered[0].clone(),
+        ),
+        Row::changed(
+            "a later fragment follows it there",
+            Side::Lan,
+            later.clone(),
+            Forwarded,
+            delivered[1].clone(),
+        )
+        .after(Side::Lan, first),
+        Row::unchanged(
+            "a later fragment from the LAN that no first went before is the gateway's",
+            Side::Lan,
+            later,
+            PassFragment,
+        ),
+    ]
+    .map(|row| {
+        row.within(|world| {
+            world.nat = Some(Nat {
+                forward: Some((8080, 80)),
+                ..Nat::default()
+            });
+        })
+    })
+    .into()
+}
+
 /// The rows.
 pub fn rows() -> Vec<Row> {
+    let mut rows = turned_round();
+    rows.extend(translated());
+    rows
+}
+
+fn translated() -> Vec<Row> {
     let (host, outside) = (address(HOST4, PORT), address(OUTSIDE, PORT));
     let server = address(SERVER4, 443);
     let sent = |ttl, id| fragments(FROM_HOST, [host, server], ttl, id);

@@ -1,0 +1,57 @@
+//! What the controller is told when it begins.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use crate::{
+    config::{Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
+    health::HealthSettings,
+};
+
+/// What the controller is to look after.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The uplinks with their ids.
+    pub uplinks: Vec<(u8, UplinkConfig)>,
+    /// The LAN ports with their slots.
+    pub lan: Vec<(u32, String)>,
+    /// When a path's state changes.
+    pub health: HealthSettings,
+    /// How long an eligible word must hold to be remembered as good.
+    pub settle: Duration,
+    /// What an earlier controller left, if one did.
+    pub adopted: Option<Adopted>,
+    /// How flows are spread, and moved.
+    pub group: GroupConfig,
+    /// How addresses are translated.
+    pub translation: Translation,
+    /// Hosts of the LAN that forwards lead to.
+    pub forwards: Vec<Ipv4Addr>,
+}
+
+/// How addresses are translated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// The first part of the port table of each uplink that may translate IPv4, by its id.
+    pub pools: BTreeMap<u8, u16>,
+    /// The LAN's own IPv6 prefix.
+    pub inside_prefix: Option<Ipv6Prefix>,
+    /// Whose packets reach the host behind a port.
+    pub filtering: Filtering,
+    /// What becomes of what nobody asked for.
+    pub unasked: Unasked,
+}
+
+/// The words that an earlier controller left, by family.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Adopted {
+    /// The uplinks that it had; others are new, and begin as at a first start.
+    pub known: u64,
+    /// Paths that were alive.
+    pub alive: [u64; 2],
+    /// The eligible words.
+    pub eligible: [u64; 2],
+    /// The settled words.
+    pub settled: [u64; 2],
+    /// Which families' flows were looked up; bit n = family n.
+    pub tracked: u64,
+}

@@ -1,0 +1,80 @@
+//! What only the machine can tell of a configuration: devices that are not there, ports that are the
+//! kernel's own, tables that were made for another one.
+
+use std::ops::RangeInclusive;
+
+use super::{RunError, pools};
+use crate::{
+    config::{Config, check_ports},
+    dataplane::{Dataplane, Sizes},
+    kernel_ports,
+    netlink::NetState,
+};
+
+/// The ports that translated flows may get.
+///
+/// # Errors
+/// When ports are configured that the kernel gives to its own sockets, or it leaves none.
+pub fn ports_for_flows(config: &Config) -> Result<Vec<RangeInclusive<u16>>, RunError> {
+    let kernel = kernel_ports::read()?;
+    check_ports(config, kernel.clone())?;
+    let ports = kernel_ports::for_flows(&config.nat.ports, &kernel);
+    if ports.is_empty() && pools::all(config) > 0 {
+        return Err(RunError::NoPorts);
+    }
+    Ok(ports)
+}
+
+/// Says so when tables that were adopted are not as large as configured.
+pub fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
+    let tables = &dataplane.flows;
+    let flows = wanted.pools > 0 && wanted.buckets() != tables.buckets();
+    if flows || wanted.pin_lines() != tables.pin_lines() {
+        tracing::warn!(
+            "the flow table keeps the {} places that it was made with; another number of flows takes \
+             effect after `multihome detach`, which ends all flows",
+            tables.capacity()
+        );
+    }
+}
+
+/// Fails when a device is not there or is none of Ethernet; warns of uplinks that are hardly watched.
+///
+/// # Errors
+/// The first such device.
+pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
+    let devices = config
+        .lan
+        .iter()
+        .chain(config.uplinks.iter().map(|uplink| &uplink.device));
+    for device in devices {
+        let origin = || config.device_origin(device);
+        match net.link_by_name(device) {
+            None => {
+                return Err(RunError::UnknownDevice {
+                    origin: origin(),
+                    device: device.clone(),
+                });
+            }
+            Some(link) if link.mac.is_none() => {
+                return Err(RunError::NotEthernet {
+                    origin: origin(),
+                    device: device.clone(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    for uplink in config
+        .uplinks
+        .iter()
+        .filter(|uplink| uplink.probe.is_empty())
+    {
+        tracing::warn!(
+            "uplink {}: no probe= target given, so only its next hop is watched: a failure beyond \
+             that is not seen",
+            uplink.name
+        );
+    }
+    Ok(())
+}
