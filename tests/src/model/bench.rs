@@ -196,23 +196,22 @@ pub(super) fn host_entry(host: &Host) -> HostEntry {
     }
 }
 
-/// The classes of all addresses.
-pub(super) fn segments(site: &Site) -> (Vec<(Address4, Class)>, Vec<(Address6, Class)>) {
-    let four = site.borders4().into_iter();
-    let four = four.map(|first| {
-        (
-            Address4::from_bytes(first.octets()),
-            site.class(first.into()),
-        )
-    });
-    let six = site.borders6().into_iter();
-    let six = six.map(|first| {
-        (
-            Address6::from_bytes(first.octets()),
-            site.class(first.into()),
-        )
-    });
-    (merged(four), merged(six))
+/// The classes of IPv4 addresses.
+pub(super) fn segments4(site: &Site) -> Vec<(Address4, Class)> {
+    let borders = site.borders4().into_iter();
+    merged(borders.map(|first| {
+        let class = site.class(first.into());
+        (Address4::from_bytes(first.octets()), class)
+    }))
+}
+
+/// The classes of IPv6 addresses.
+pub(super) fn segments6(site: &Site) -> Vec<(Address6, Class)> {
+    let borders = site.borders6().into_iter();
+    merged(borders.map(|first| {
+        let class = site.class(first.into());
+        (Address6::from_bytes(first.octets()), class)
+    }))
 }
 
 fn merged<A: Copy>(segments: impl Iterator<Item = (A, Class)>) -> Vec<(A, Class)> {

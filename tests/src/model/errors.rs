@@ -82,31 +82,30 @@ impl Gateway {
         };
         if let Some(quoted) = &quoted
             && self.site.tracked()
+            && let Some(flow) = self.tables.flows.get(&quoted.to_host())
         {
-            if let Some(flow) = self.tables.flows.get(&quoted.to_host()) {
-                let record = flow.record;
-                if self.words.alive >> record.uplink & 1 == 0 {
-                    return Err(Verdict::DropUnknownError.into());
-                }
-                if packet.len() > usize::from(self.mtu(record.uplink)) {
-                    return Err(Verdict::DropTooBig.into());
-                }
-                let out = Out::unchanged(packet.frame)
-                    .translate_quoted(
-                        packet.transport,
-                        packet.end,
-                        End::Destination,
-                        (record.outside, record.port),
-                    )
-                    .translate(
-                        packet.at,
-                        packet.end,
-                        End::Source,
-                        (record.outside, 0),
-                        false,
-                    );
-                return Ok(self.leave(packet, out, record.uplink));
+            let record = flow.record;
+            if self.words.alive >> record.uplink & 1 == 0 {
+                return Err(Verdict::DropUnknownError.into());
             }
+            if packet.len() > usize::from(self.mtu(record.uplink)) {
+                return Err(Verdict::DropTooBig.into());
+            }
+            let out = Out::unchanged(packet.frame)
+                .translate_quoted(
+                    packet.transport,
+                    packet.end,
+                    End::Destination,
+                    (record.outside, record.port),
+                )
+                .translate(
+                    packet.at,
+                    packet.end,
+                    End::Source,
+                    (record.outside, 0),
+                    false,
+                );
+            return Ok(self.leave(packet, out, record.uplink));
         }
         let about = match quoted {
             Some(quoted) => {

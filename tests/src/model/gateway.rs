@@ -3,15 +3,15 @@
 //! Where the programs are free to choose (an uplink for a new flow, an outside port), the model takes
 //! their choice, and checks that it is one that they may make.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use multihome_common::verdict::{Disposition, Verdict};
 
 use super::{
-    packet::{Packet, flag, number, v4},
+    packet::{Packet, flag},
     rewrite::{self, End, Out},
-    site::{Host, Port, RESERVED, Site, Words, next_hop, uplink_mac},
-    tables::{Ends, Flow, Mapping, Number, Record, Tables},
+    site::{Host, Port, Site, Words, next_hop, uplink_mac},
+    tables::{Ends, Mapping, Number, Record, Tables},
 };
 
 /// What the programs did.
@@ -65,13 +65,13 @@ pub struct Gateway {
     pub tables: Tables,
     /// What the programs did with the packet in hand.
     pub(super) seen: Seen,
-    opened: Vec<Ends>,
-    closed: Vec<Ends>,
-    faults: Vec<String>,
+    pub(super) opened: Vec<Ends>,
+    pub(super) closed: Vec<Ends>,
+    pub(super) faults: Vec<String>,
     /// Pins of which it is not known which of several uplinks they name.
-    doubts: Vec<(Ends, Vec<u8>)>,
+    pub(super) doubts: Vec<(Ends, Vec<u8>)>,
     /// Uplinks that may have been chosen, when nothing told which.
-    unsure: Vec<u8>,
+    pub(super) unsure: Vec<u8>,
     /// How often one of several uplinks was remembered, and nothing told which.
     pub ambiguous: u64,
     /// Datagrams that the programs had forgotten.
@@ -157,8 +157,8 @@ impl Gateway {
         let fate = match Packet::read(frame) {
             Ok(packet) => {
                 let fate = match port {
-                    Port::Lan => self.from_lan(&packet),
-                    Port::Uplink(id) => self.from_uplink(&packet, id),
+                    Port::Lan => self.outbound(&packet),
+                    Port::Uplink(id) => self.inbound(&packet, id),
                 };
                 fate.unwrap_or_else(|stop| stopped(&packet, stop))
             }
@@ -196,491 +196,6 @@ impl Gateway {
     /// Notes that something is not as it must be.
     pub(super) fn fault(&mut self, what: String) {
         self.faults.push(what);
-    }
-
-    /// Which flows began and ended, and whether they had to.
-    fn compare_flows(&mut self) {
-        let mut began: Vec<Ends> = self.seen.opened.iter().map(|record| record.ends).collect();
-        began.sort_unstable();
-        self.opened.sort_unstable();
-        if began != self.opened {
-            self.faults.push(format!(
-                "flows began: {began:?} instead of {:?}",
-                self.opened
-            ));
-        }
-        self.displace();
-        for ends in std::mem::take(&mut self.closed) {
-            if !self.seen.closed.iter().any(|record| record.ends == ends) {
-                self.faults.push(format!("did not end: {ends:?}"));
-            }
-        }
-    }
-
-    /// Ends flows that gave way to others: only where it is crowded, and never one that was answered.
-    fn displace(&mut self) {
-        let ended = self.seen.closed.iter().map(|record| record.ends);
-        let ended: Vec<Ends> = ended.filter(|ends| !self.closed.contains(ends)).collect();
-        for ends in ended {
-            let answered = self
-                .tables
-                .flows
-                .get(&ends)
-                .is_some_and(|flow| flow.answered);
-            if self.opened.is_empty() || answered || self.tables.flows.len() < 16 {
-                self.faults.push(format!("ended without need: {ends:?}"));
-            }
-            self.close(&ends);
-            self.displaced += 1;
-        }
-    }
-
-    /// Ends a flow, as the programs must.
-    pub(super) fn close(&mut self, ends: &Ends) {
-        self.closed.push(*ends);
-        self.forget_flow(ends);
-    }
-
-    fn forget_flow(&mut self, ends: &Ends) {
-        let Some(flow) = self.tables.flows.remove(ends) else {
-            self.faults.push(format!("ended, but never was: {ends:?}"));
-            return;
-        };
-        let record = flow.record;
-        let number = Number::of(ends.protocol, record.port, v4(ends.remote));
-        let key = (record.outside, number);
-        if record.forward {
-            return;
-        }
-        match self.tables.numbers.get_mut(&key) {
-            Some(mapping) if mapping.flows > 1 => mapping.flows -= 1,
-            _ => drop(self.tables.numbers.remove(&key)),
-        }
-    }
-
-    /// Opens a flow as the programs did, if they might; by the outside end that it must have, or any
-    /// of its uplink's.
-    pub(super) fn open(
-        &mut self,
-        ends: Ends,
-        uplink: u8,
-        host: Host,
-        must: Option<(Ipv4Addr, u16)>,
-    ) -> Result<(), Stop> {
-        let Some(record) = self
-            .seen
-            .opened
-            .iter()
-            .find(|record| record.ends == ends)
-            .copied()
-        else {
-            return Err(self.unopened(&ends, uplink));
-        };
-        self.opened.push(ends);
-        let inside = v4(ends.inside);
-        let number = Number::of(ends.protocol, record.port, v4(ends.remote));
-        let key = (record.outside, number);
-        let old = self.tables.numbers.get(&key).copied();
-        if let Err(why) = self.may_open(&ends, uplink, &record, must, old) {
-            self.faults.push(format!("{why}: {record:?}"));
-        }
-        let fresh = Mapping {
-            inside,
-            port: ends.inside_port,
-            flows: 0,
-            forward: false,
-        };
-        let mapping = self.tables.numbers.entry(key).or_insert(fresh);
-        if !mapping.forward {
-            mapping.flows += 1;
-        }
-        self.displace();
-        self.tables.flows.insert(
-            ends,
-            Flow {
-                record,
-                host,
-                answered: false,
-            },
-        );
-        Ok(())
-    }
-
-    fn may_open(
-        &mut self,
-        ends: &Ends,
-        uplink: u8,
-        record: &Record,
-        must: Option<(Ipv4Addr, u16)>,
-        old: Option<Mapping>,
-    ) -> Result<(), String> {
-        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-        let inside = v4(ends.inside);
-        check(record.uplink == uplink, "another uplink")?;
-        check(
-            self.site.owner_of(record.outside) == Some(uplink),
-            "an address of another uplink",
-        )?;
-        check(
-            self.site.pool_of(record.outside) == Some(record.pool),
-            "another part of the ports",
-        )?;
-        // RFC 4787 REQ-2: paired.
-        if must.is_none() {
-            let paired = *self
-                .tables
-                .paired
-                .entry((inside, uplink))
-                .or_insert(record.outside);
-            check(
-                paired == record.outside,
-                "another outside address than before",
-            )?;
-        }
-        if let Number::Pair(remote, protocol) = Number::of(ends.protocol, 0, v4(ends.remote)) {
-            let number = *self
-                .tables
-                .pairs
-                .entry((remote, protocol))
-                .or_insert(record.port);
-            check(number == record.port, "another number for the far end")?;
-        } else {
-            check(
-                record.port != RESERVED || ends.protocol == number::ICMP,
-                "the gateway's own port",
-            )?;
-        }
-        if let Some(old) = old {
-            check(
-                old.inside == inside && old.port == ends.inside_port,
-                "the port is another host's",
-            )?;
-            return check(old.forward == record.forward, "a forward or not");
-        }
-        check(!record.forward, "no forward")?;
-        if let Some(must) = must {
-            return check(must == (record.outside, record.port), "another outside end");
-        }
-        // RFC 4787 REQ-1: the mapping does not depend on the far end.
-        let elsewhere = self
-            .tables
-            .numbers
-            .iter()
-            .any(|((address, number), mapping)| {
-                let same = std::mem::discriminant(number)
-                    == std::mem::discriminant(&Number::of(ends.protocol, 0, inside));
-                let pair = matches!(number, Number::Pair(..));
-                *address == record.outside
-                    && same
-                    && !pair
-                    && !mapping.forward
-                    && mapping.inside == inside
-                    && mapping.port == ends.inside_port
-            });
-        check(!elsewhere, "a second mapping of one inside port")?;
-        if ends.protocol == number::UDP {
-            // RFC 4787 REQ-4.
-            check((record.port ^ ends.inside_port) & 1 == 0, "another parity")?;
-        }
-        if matches!(ends.protocol, number::TCP | number::UDP | number::ICMP)
-            && record.port != ends.inside_port
-        {
-            let own = self.is_free(record.outside, ends, ends.inside_port);
-            check(!own, "the same port was free")?;
-            let near = record.port / 8 == ends.inside_port / 8;
-            let range = matches!(record.port, 1024..=32_767 | 61_000..=65_535);
-            check(near || range, "a port that is not given out")?;
-        }
-        Ok(())
-    }
-
-    fn is_free(&self, outside: Ipv4Addr, ends: &Ends, port: u16) -> bool {
-        let reserved = port == RESERVED && ends.protocol != number::ICMP;
-        let number = Number::of(ends.protocol, port, v4(ends.remote));
-        !reserved && !self.tables.numbers.contains_key(&(outside, number))
-    }
-
-    /// Why a flow did not begin.
-    fn unopened(&mut self, ends: &Ends, uplink: u8) -> Stop {
-        let crowded = self.tables.flows.len() >= 16;
-        if self.seen.verdict == Some(Verdict::DropNoFlow) && crowded {
-            return Verdict::DropNoFlow.into();
-        }
-        let step = if ends.protocol == number::UDP { 2 } else { 1 };
-        let first = ends.inside_port & !7 | ends.inside_port & (step - 1);
-        let uplinks = if self.unsure.is_empty() {
-            &[uplink][..]
-        } else {
-            &self.unsure
-        };
-        let mut addresses = uplinks
-            .iter()
-            .flat_map(|id| &self.site.uplinks[usize::from(*id)].outside);
-        let full = addresses.any(
-            |&address| match Number::of(ends.protocol, 0, v4(ends.remote)) {
-                number @ Number::Pair(..) => self.tables.numbers.contains_key(&(address, number)),
-                Number::Tcp(_) | Number::Udp(_) | Number::Query(_) => (first..first | 8)
-                    .step_by(step.into())
-                    .take(8)
-                    .all(|port| port > first | 7 || !self.is_free(address, ends, port)),
-            },
-        );
-        let pair = matches!(
-            Number::of(ends.protocol, 0, v4(ends.remote)),
-            Number::Pair(..)
-        );
-        if self.seen.verdict == Some(Verdict::DropNoPort) && !full && pair {
-            self.collisions += 1;
-            return Verdict::DropNoPort.into();
-        }
-        if self.seen.verdict == Some(Verdict::DropNoPort) && full {
-            return Verdict::DropNoPort.into();
-        }
-        self.faults
-            .push(format!("did not begin: {ends:?} by uplink {uplink}"));
-        Verdict::DropInternal.into()
-    }
-
-    /// The uplink that what was seen speaks of.
-    fn hint(&self, packet: &Packet<'_>) -> Option<u8> {
-        if let Some(record) = self.seen.opened.first() {
-            return Some(record.uplink);
-        }
-        match self.seen.verdict {
-            Some(Verdict::Forwarded) => self.seen.uplink,
-            Some(Verdict::ReplyTooBig) => {
-                let at = packet.at + if packet.is_v6() { 46 } else { 26 };
-                let mtu = super::packet::be(self.seen.output.get(at..at + 2)?);
-                let is = |uplink: &super::site::Uplink| uplink.mtu == mtu;
-                self.site.uplinks.iter().position(is).map(|id| id as u8)
-            }
-            // No address has no counterpart under both prefixes.
-            Some(Verdict::DropNoPrefix) => match packet.source {
-                std::net::IpAddr::V6(source) => Some(u8::from(source.segments()[3] != 0xffff)),
-                std::net::IpAddr::V4(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn word(&self) -> u64 {
-        if self.words.eligible == 0 {
-            self.words.last_good
-        } else {
-            self.words.eligible
-        }
-    }
-
-    /// What of a flow is hashed.
-    fn hashed(&self, ends: &Ends) -> Ends {
-        if self.site.conduct.by_source {
-            return Ends {
-                remote: ends.inside,
-                protocol: 0,
-                inside_port: 0,
-                remote_port: 0,
-                ..*ends
-            };
-        }
-        *ends
-    }
-
-    /// The uplink that ranks first for a flow.
-    fn first(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        let (hashed, word) = (self.hashed(ends), self.word());
-        if self.seen.verdict == Some(Verdict::DropTooBig) {
-            // It says that the uplink is too small for the packet, but not which it is.
-            let small = [0, 1, 2].map(|id| {
-                usize::from(self.mtu(id)) < packet.len() && (packet.is_v6() || !self.translates(id))
-            });
-            self.tables
-                .learn(&hashed, word, |first| small[usize::from(first)]);
-        }
-        let firsts = self.tables.firsts(&hashed, word);
-        let hint = self.hint(packet).filter(|id| firsts.contains(id));
-        let Some(id) = hint.or_else(|| firsts.first().copied()) else {
-            if word != 0 {
-                self.fault(format!("no order of uplinks explains {ends:?}"));
-            }
-            return Err(Verdict::ReplyUnreachable.into());
-        };
-        if firsts.len() > 1 {
-            if hint.is_some() {
-                self.tables.learn(&hashed, word, |first| first == id);
-            } else {
-                self.unsure.extend(&firsts);
-            }
-        }
-        Ok(id)
-    }
-
-    /// Whether a flow goes back to the uplink that ranks first, because that has been up for long
-    /// enough.
-    fn returns(&mut self, ends: &Ends, id: u8, seen: bool) -> Result<bool, Stop> {
-        let settled = self.words.settled;
-        if settled == 0 {
-            return Ok(false);
-        }
-        let (hashed, word) = (self.hashed(ends), self.word());
-        let goes = |first: u8| first != id && settled >> first & 1 == 1;
-        let firsts = self.tables.firsts(&hashed, word);
-        if firsts.is_empty() {
-            return Err(Verdict::ReplyUnreachable.into());
-        }
-        let decided = if firsts
-            .iter()
-            .all(|&first| goes(first) == goes(*firsts.first().expect("one")))
-        {
-            goes(*firsts.first().expect("one"))
-        } else {
-            self.tables
-                .learn(&hashed, word, |first| goes(first) == seen);
-            seen
-        };
-        Ok(decided)
-    }
-
-    fn is_alive(&self, id: u8) -> bool {
-        self.words.alive >> id & 1 == 1
-    }
-
-    /// The uplink for a new flow.
-    fn choose(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        if self.site.conduct.by_source {
-            return self.related(ends, packet);
-        }
-        self.first(ends, packet)
-    }
-
-    /// The uplink of all that a LAN host does, while that is eligible and none that is better has been
-    /// up for long enough; as far as it is known.
-    fn related(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        let (hashed, word) = (self.hashed(ends), self.word());
-        let Words {
-            eligible, settled, ..
-        } = self.words;
-        let firsts = self.tables.firsts(&hashed, word);
-        if firsts.is_empty() {
-            return Err(Verdict::ReplyUnreachable.into());
-        }
-        let related = self.tables.related(ends.inside);
-        let mut options = BTreeSet::new();
-        for &id in &related {
-            if eligible >> id & 1 == 0 {
-                options.extend(&firsts);
-                continue;
-            }
-            let moves = |first: &u8| settled >> first & 1 == 1;
-            options.extend(firsts.iter().filter(|first| moves(first)));
-            if !firsts.iter().all(moves) {
-                options.insert(id);
-            }
-        }
-        if !self.tables.relations.contains_key(&ends.inside) {
-            options.extend(&firsts);
-        }
-        let hint = self.hint(packet).filter(|id| options.contains(id));
-        if let Some(id) = hint {
-            options = BTreeSet::from([id]);
-        } else if options.len() > 1 {
-            self.unsure.extend(&options);
-        }
-        if related.is_empty() && hint.is_some() {
-            self.tables
-                .learn(&hashed, word, |first| options.contains(&first));
-        }
-        let id = *options.first().expect("one of those that rank first");
-        self.tables.relations.insert(ends.inside, options);
-        Ok(id)
-    }
-
-    /// The uplink of a flow without a packet of its own.
-    pub(super) fn owner(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        match self.tables.pins.get(ends) {
-            // With nothing else to take, it stays where it is.
-            Some(pin) if self.is_alive(pin.uplink) || self.words.eligible == 0 => Ok(pin.uplink),
-            _ => self.choose(ends, packet),
-        }
-    }
-
-    /// The uplink of a flow without a record.
-    pub(super) fn pinned(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
-        if let Some(pin) = self.tables.pins.get(ends).copied() {
-            if self.stays(ends, pin, packet)? {
-                return Ok(pin.uplink);
-            }
-        }
-        let uplink = self.choose(ends, packet)?;
-        if !self.unsure.is_empty() {
-            self.ambiguous += 1;
-            self.doubts.push((*ends, self.unsure.clone()));
-        }
-        self.tables.pins.insert(
-            *ends,
-            super::tables::Pin {
-                uplink,
-                inbound: false,
-            },
-        );
-        Ok(uplink)
-    }
-
-    fn stays(
-        &mut self,
-        ends: &Ends,
-        pin: super::tables::Pin,
-        packet: &Packet<'_>,
-    ) -> Result<bool, Stop> {
-        let (id, alive) = (pin.uplink, self.is_alive(pin.uplink));
-        if alive {
-            // Only where flows are opened, or end, is any of this said.
-            let elsewhere = matches!(
-                self.seen.verdict,
-                Some(
-                    Verdict::ReplyReset
-                        | Verdict::DropUnknownConnection
-                        | Verdict::DropUnknownError
-                        | Verdict::DropNoPort
-                        | Verdict::DropNoFlow
-                )
-            );
-            let moved = elsewhere || self.hint(packet).is_some_and(|hint| hint != id);
-            if pin.inbound || !self.returns(ends, id, moved)? {
-                return Ok(true);
-            }
-        } else if self.words.eligible == 0 {
-            return Ok(true);
-        }
-        if !self.is_prefixed(id, ends.inside) {
-            return Ok(false);
-        }
-        if self.site.conduct.hold && !alive {
-            return Ok(true);
-        }
-        let flags = packet.tcp_flags();
-        if packet.protocol == number::TCP && flags != 0 && flags & (flag::SYN | flag::RST) == 0 {
-            return Err(Verdict::ReplyReset.into());
-        }
-        Ok(false)
-    }
-
-    /// Whether a known flow has lost its uplink and must begin anew.
-    pub(super) fn lost(&mut self, flow: &Flow, packet: &Packet<'_>) -> Result<bool, Stop> {
-        let (ends, id) = (flow.record.ends, flow.record.uplink);
-        if self.is_alive(id) {
-            let ended = self.seen.closed.iter().any(|record| record.ends == ends);
-            let steered = super::lan::steered(packet);
-            if flow.record.forward || !self.returns(&steered, id, ended)? {
-                return Ok(false);
-            }
-        } else if self.words.eligible == 0 || self.site.conduct.hold {
-            return Ok(false);
-        }
-        self.close(&ends);
-        if packet.protocol == number::TCP && packet.tcp_flags() & flag::SYN == 0 {
-            return Err(unknown_connection(packet));
-        }
-        Ok(true)
     }
 
     /// Sends a packet by an uplink.
@@ -729,12 +244,13 @@ fn stopped(packet: &Packet<'_>, stop: Stop) -> Fate {
         Stop::Verdict(verdict) => (verdict, 0),
         Stop::TooBig(mtu) => (Verdict::ReplyTooBig, mtu),
     };
-    let silent = match verdict {
-        Verdict::ReplyTimeExceeded => Some(Verdict::DropHopLimit),
-        Verdict::ReplyTooBig => Some(Verdict::DropTooBig),
-        Verdict::ReplyUnreachable => Some(Verdict::DropNoUplink),
-        _ => None,
-    };
+    let silent = [
+        (Verdict::ReplyTimeExceeded, Verdict::DropHopLimit),
+        (Verdict::ReplyTooBig, Verdict::DropTooBig),
+        (Verdict::ReplyUnreachable, Verdict::DropNoUplink),
+    ];
+    let silent = silent.iter().find(|(answer, _)| *answer == verdict);
+    let silent = silent.map(|(_, silent)| *silent);
     let (verdict, out) = match silent {
         Some(silent) if !packet.may_be_answered() => (silent, Out::unchanged(packet.frame)),
         Some(_) => (verdict, rewrite::error(packet, verdict, mtu)),

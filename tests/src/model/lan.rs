@@ -77,7 +77,7 @@ fn is_query(packet: &Packet<'_>) -> bool {
 }
 
 impl Gateway {
-    pub(super) fn from_lan(&mut self, packet: &Packet<'_>) -> Result<Fate, Stop> {
+    pub(super) fn outbound(&mut self, packet: &Packet<'_>) -> Result<Fate, Stop> {
         let tracked = !packet.is_v6() && self.site.tracked();
         match self.site.class(packet.destination) {
             Class::Internet => {}
@@ -100,14 +100,14 @@ impl Gateway {
             return self.error_from_lan(packet);
         }
         if tracked {
-            return self.outward(packet);
+            return self.translate(packet);
         }
         let id = self.pinned(&steered(packet), packet)?;
         self.send(packet, id)
     }
 
     /// A packet of a flow that is followed, or that must be from now on.
-    fn outward(&mut self, packet: &Packet<'_>) -> Result<Fate, Stop> {
+    fn translate(&mut self, packet: &Packet<'_>) -> Result<Fate, Stop> {
         let ends = ends_of(packet)?;
         let mut known = self.tables.flows.get(&ends).copied();
         if let Some(flow) = known

@@ -7,12 +7,16 @@
 
 pub mod bench;
 pub mod build;
+pub mod choice;
+pub mod damage;
 pub mod errors;
+pub mod flows;
 pub mod gateway;
 pub mod lan;
 pub mod packet;
 pub mod prefix;
 pub mod random;
+pub mod replies;
 pub mod rewrite;
 pub mod run;
 pub mod site;

@@ -80,7 +80,7 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
     };
     bench.enter(&site, &words)?;
     let mut gateway = Gateway::new(site.clone(), words);
-    let mut traffic = Traffic::new(site.clone(), Random(random.next()));
+    let mut traffic = Traffic::new(site.clone(), Random(random.number()));
     let slots = bench.flows().len();
     let mut table: Vec<(u64, Option<Record>)> = (0..slots).map(|at| record(bench, at)).collect();
     let begun = Instant::now();
@@ -151,12 +151,12 @@ fn change(random: &mut Random) -> Words {
         0b111, 0b111, 0b111, 0b110, 0b101, 0b011, 0b001, 0b010, 0b000,
     ]);
     let eligible = match random.below(5) {
-        0 => alive & random.next(),
+        0 => alive & random.number(),
         1 => 0,
         _ => alive,
     };
     let settled = if random.one_in(3) {
-        eligible & random.next()
+        eligible & random.number()
     } else {
         0
     };

@@ -14,19 +14,19 @@ use super::{
 };
 
 /// How many packets that left are remembered.
-const REMEMBERED: usize = 48;
+pub(super) const REMEMBERED: usize = 48;
 
 /// The traffic at a site.
 pub struct Traffic {
-    random: Random,
-    site: Site,
+    pub(super) random: Random,
+    pub(super) site: Site,
     /// What left last, and by which uplink; answers come back to it.
-    left: VecDeque<(u8, Vec<u8>)>,
+    pub(super) left: VecDeque<(u8, Vec<u8>)>,
     /// What went to LAN hosts last.
-    arrived: VecDeque<Vec<u8>>,
+    pub(super) arrived: VecDeque<Vec<u8>>,
     /// Fragments on their way.
-    parts: VecDeque<(Port, Vec<u8>)>,
-    identification: u16,
+    pub(super) parts: VecDeque<(Port, Vec<u8>)>,
+    pub(super) identification: u16,
 }
 
 impl Traffic {
@@ -68,7 +68,7 @@ impl Traffic {
         }
         let kind = self.random.below(100);
         let found = match kind {
-            0..42 => Some(self.from_lan()),
+            0..42 => Some(self.ask()),
             42..74 => self.answer(),
             74..82 => self.error(),
             82..90 => self.unasked(),
@@ -77,7 +77,7 @@ impl Traffic {
         };
         let whole = match found {
             Some(packet) => packet,
-            None => self.from_lan(),
+            None => self.ask(),
         };
         if self.random.one_in(12) {
             return self.in_parts(whole);
@@ -85,7 +85,7 @@ impl Traffic {
         self.spoilt(whole)
     }
 
-    fn head(&mut self) -> Head {
+    pub(super) fn head(&mut self) -> Head {
         self.identification = self.identification.wrapping_add(1);
         Head {
             ttl: if self.random.one_in(30) {
@@ -103,19 +103,19 @@ impl Traffic {
         }
     }
 
-    fn payload(&mut self) -> Vec<u8> {
+    pub(super) fn payload(&mut self) -> Vec<u8> {
         let len = if self.random.one_in(20) {
             1250 + self.random.below(240)
         } else {
             self.random.below(70)
         };
-        let first = self.random.next() as u8;
+        let first = self.random.number() as u8;
         (0..len)
             .map(|at| (at as u8).wrapping_mul(7) ^ first)
             .collect()
     }
 
-    fn protocol(&mut self, v6: bool) -> u8 {
+    pub(super) fn protocol(&mut self, v6: bool) -> u8 {
         let icmp = if v6 { number::ICMP6 } else { number::ICMP };
         let tcp = number::TCP;
         let udp = number::UDP;
@@ -123,10 +123,10 @@ impl Traffic {
             .of(&[tcp, tcp, tcp, tcp, udp, udp, udp, udp, icmp, icmp, 47, 50])
     }
 
-    fn kind(&mut self, protocol: u8, begins: bool) -> u8 {
+    pub(super) fn kind(&mut self, protocol: u8, begins: bool) -> u8 {
         match protocol {
             number::TCP if begins => {
-                let rare = self.random.next() as u8 & 0x3f;
+                let rare = self.random.number() as u8 & 0x3f;
                 self.random.of(&[
                     flag::SYN,
                     flag::SYN,
@@ -151,11 +151,11 @@ impl Traffic {
         }
     }
 
-    fn server4(&mut self) -> Ipv4Addr {
+    pub(super) fn server4(&mut self) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, 0, 1 + self.random.below(5) as u8)
     }
 
-    fn server6(&mut self) -> Ipv6Addr {
+    pub(super) fn server6(&mut self) -> Ipv6Addr {
         Ipv6Addr::new(
             0x2001,
             0xdb8,
@@ -169,7 +169,7 @@ impl Traffic {
     }
 
     /// Addresses of a packet from a LAN host, and the host's MAC.
-    fn lan_ends(&mut self, v6: bool) -> ([u8; 6], IpAddr, IpAddr) {
+    pub(super) fn lan_ends(&mut self, v6: bool) -> ([u8; 6], IpAddr, IpAddr) {
         let last = 2 + self.random.below(6) as u8;
         let odd = self.random.one_in(40);
         let mac = if self.random.one_in(60) {
@@ -205,7 +205,7 @@ impl Traffic {
     }
 
     /// From a LAN host to a server.
-    fn from_lan(&mut self) -> (Port, Vec<u8>) {
+    fn ask(&mut self) -> (Port, Vec<u8>) {
         let v6 = self.random.one_in(5);
         let (mac, from, to) = self.lan_ends(v6);
         let protocol = self.protocol(v6);
@@ -219,109 +219,6 @@ impl Traffic {
         let message = transport((from, to), protocol, ports, kind, &payload);
         let head = self.head();
         (Port::Lan, frame(mac, (from, to), protocol, head, &message))
-    }
-
-    /// One that left, or went to a LAN host, and the side that its answer comes from.
-    fn remembered(&mut self) -> Option<(Port, [u8; 6], Vec<u8>)> {
-        if self.random.one_in(4) {
-            let packet = self.arrived.get(self.random.below(REMEMBERED))?.clone();
-            let mac = host_mac(2 + self.random.below(5) as u8);
-            return Some((Port::Lan, mac, packet));
-        }
-        let (id, packet) = self.left.get(self.random.below(REMEMBERED))?.clone();
-        let id = if self.random.one_in(25) {
-            self.random.below(3) as u8
-        } else {
-            id
-        };
-        Some((Port::Uplink(id), [2, 0, 0, 9, 9, id], packet))
-    }
-
-    /// The answer to a packet that was forwarded.
-    fn answer(&mut self) -> Option<(Port, Vec<u8>)> {
-        let (port, mac, frame_out) = self.remembered()?;
-        let packet = Packet::read(&frame_out).ok()?;
-        if packet.later || packet.payload().len() < 8 {
-            return None;
-        }
-        let header = packet.payload();
-        let (mut from, to) = (packet.destination, packet.source);
-        let mut ports = (be(&header[2..]), be(header));
-        match self.random.below(20) {
-            // A stranger's.
-            0 => {
-                from = if packet.is_v6() {
-                    self.server6().into()
-                } else {
-                    self.server4().into()
-                }
-            }
-            1 => ports.0 ^= 1,
-            // One who pretends to be of ours.
-            2 if !packet.is_v6() && self.random.one_in(4) => from = host4(3).into(),
-            _ => {}
-        }
-        let mut kind = self.kind(packet.protocol, false);
-        if matches!(packet.protocol, number::ICMP | number::ICMP6) {
-            ports = (be(&header[4..]), 0);
-            kind = match header[0] {
-                8 => 0,
-                13 => 14,
-                128 => 129,
-                other => other,
-            };
-        }
-        let payload = self.payload();
-        let message = transport((from, to), packet.protocol, ports, kind, &payload);
-        let head = self.head();
-        Some((
-            port,
-            frame(mac, (from, to), packet.protocol, head, &message),
-        ))
-    }
-
-    /// An ICMP error about a packet that was forwarded.
-    fn error(&mut self) -> Option<(Port, Vec<u8>)> {
-        let (port, mac, frame_out) = self.remembered()?;
-        let packet = Packet::read(&frame_out).ok()?;
-        let mut quoted = frame_out[packet.at..packet.end].to_vec();
-        let most = self.random.of(&[28, 28, 48, 60, 100, 520]);
-        let most = if self.random.one_in(10) {
-            self.random.below(28)
-        } else {
-            most
-        };
-        quoted.truncate(most + if packet.is_v6() { 20 } else { 0 });
-        if self.random.one_in(10) {
-            let at = self.random.below(quoted.len().max(1));
-            if let Some(byte) = quoted.get_mut(at) {
-                *byte ^= 1 << self.random.below(8);
-            }
-        }
-        let router: IpAddr = match (port, packet.is_v6()) {
-            (Port::Lan, false) => host4(self.random.of(&[2, 3, 5, 99])).into(),
-            (Port::Lan, true) => host6(0, self.random.of(&[2, 3, 99])).into(),
-            (Port::Uplink(_), false) => {
-                Ipv4Addr::new(198, 19, 0, self.random.below(4) as u8).into()
-            }
-            (Port::Uplink(_), true) => self.server6().into(),
-        };
-        let router = if self.random.one_in(3) {
-            packet.destination
-        } else {
-            router
-        };
-        let (kind, protocol) = if packet.is_v6() {
-            (self.random.of(&[1, 2, 3, 4, 100, 137]), number::ICMP6)
-        } else {
-            (self.random.of(&[3, 3, 11, 12, 4, 5]), number::ICMP)
-        };
-        let message = transport((router, packet.source), protocol, (0, 0), kind, &quoted);
-        let head = self.head();
-        Some((
-            port,
-            frame(mac, (router, packet.source), protocol, head, &message),
-        ))
     }
 
     /// From an uplink, for whom nobody asked.
@@ -419,122 +316,6 @@ impl Traffic {
         let head = self.head();
         Some((Port::Lan, frame(mac, (from, to), protocol, head, &message)))
     }
-
-    /// A packet that left comes in again as it is, from the LAN or from another uplink.
-    fn again(&mut self) -> Option<(Port, Vec<u8>)> {
-        let (_, _, packet) = self.remembered()?;
-        let port = if self.random.one_in(2) {
-            Port::Lan
-        } else {
-            Port::Uplink(self.random.below(3) as u8)
-        };
-        Some((port, packet))
-    }
-
-    /// A datagram in fragments: one of them comes now, the others among the packets that follow.
-    fn in_parts(&mut self, (port, whole): (Port, Vec<u8>)) -> (Port, Vec<u8>) {
-        let Ok(packet) = Packet::read(&whole) else {
-            return (port, whole);
-        };
-        let message = packet.payload();
-        if packet.fragment || message.len() < 32 {
-            return (port, whole);
-        }
-        let middle = 8 * (1 + self.random.below(message.len() / 8 - 2));
-        // Sometimes the number of another datagram, which is not unheard of.
-        let identification = if self.random.one_in(15) {
-            3
-        } else {
-            self.identification
-        };
-        let mut head = Head {
-            identification,
-            ttl: packet.ttl,
-            ..Head::default()
-        };
-        let cuts = [0, middle, message.len()];
-        let mut parts = Vec::new();
-        for cut in cuts.windows(2) {
-            head.fragment = Some((cut[0] as u16 / 8, cut[1] < message.len()));
-            let ends = (packet.source, packet.destination);
-            let part = frame(
-                packet.sender(),
-                ends,
-                packet.protocol,
-                head,
-                &message[cut[0]..cut[1]],
-            );
-            parts.push((port, part));
-        }
-        if self.random.one_in(8) {
-            parts.reverse();
-        }
-        let first = parts.remove(0);
-        self.parts.extend(parts);
-        self.spoilt(first)
-    }
-
-    /// The packet, in some cases changed, cut or grown on the way.
-    fn spoilt(&mut self, (port, mut packet): (Port, Vec<u8>)) -> (Port, Vec<u8>) {
-        if !self.random.one_in(9) {
-            return (port, packet);
-        }
-        for _ in 0..self.random.below(3) {
-            let reach = if self.random.one_in(4) {
-                packet.len()
-            } else {
-                packet.len().min(70)
-            };
-            let at = self.random.below(reach);
-            packet[at] = match self.random.below(3) {
-                0 => self.random.next() as u8,
-                1 => packet[at] ^ 1 << self.random.below(8),
-                _ => self.random.of(&[0, 1, 0xff, 0x80]),
-            };
-        }
-        match self.random.below(6) {
-            0 => packet.truncate(14 + self.random.below(packet.len().saturating_sub(13).max(1))),
-            1 => packet.resize(packet.len() + self.random.below(64), 0xa5),
-            2 => self.shorten(&mut packet),
-            _ => {}
-        }
-        if !self.random.one_in(3) {
-            mend_header(&mut packet);
-        }
-        (port, packet)
-    }
-
-    /// Makes the IP header state less than there is: the rest is padding.
-    fn shorten(&mut self, packet: &mut [u8]) {
-        if packet.len() < 60 {
-            return;
-        }
-        match packet[12..14] {
-            [0x08, 0x00] => {
-                let len = (20 + self.random.below(50)) as u16;
-                packet[16..18].copy_from_slice(&len.to_be_bytes());
-            }
-            [0x86, 0xdd] => {
-                let len = self.random.below(60) as u16;
-                packet[18..20].copy_from_slice(&len.to_be_bytes());
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Makes the checksum of an IPv4 header right, as one who changes it would.
-fn mend_header(packet: &mut [u8]) {
-    let Some([0x08, 0x00, first, ..]) = packet.get(12..) else {
-        return;
-    };
-    let end = 14 + usize::from(first & 15) * 4;
-    if end < 34 || packet.len() < end {
-        return;
-    }
-    packet[24..26].fill(0);
-    let sum = !super::rewrite::sum(&packet[14..end]);
-    packet[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Forgetting the oldest.

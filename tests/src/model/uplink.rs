@@ -14,7 +14,7 @@ use super::{
 };
 
 impl Gateway {
-    pub(super) fn from_uplink(&mut self, packet: &Packet<'_>, id: u8) -> Result<Fate, Stop> {
+    pub(super) fn inbound(&mut self, packet: &Packet<'_>, id: u8) -> Result<Fate, Stop> {
         if let IpAddr::V4(destination) = packet.destination
             && self.site.owner_of(destination) == Some(id)
         {

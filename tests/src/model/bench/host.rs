@@ -14,8 +14,8 @@ use multihome_common::{
 };
 
 use super::{
-    BUCKETS, Bench, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words, rank_row, segments,
-    uplink_entry, write_state,
+    BUCKETS, Bench, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words, rank_row, segments4,
+    segments6, uplink_entry, write_state,
 };
 use crate::model::site::{Port, Site, Words};
 
@@ -36,7 +36,7 @@ impl Bench for OnHost {
         tables.track(BUCKETS[0], POOLS);
         tables.pin(PIN_LINES);
         tables.rows = (0..RANK_BUCKETS).map(rank_row).collect();
-        let (four, six) = segments(site);
+        let (four, six) = (segments4(site), segments6(site));
         *tables.addresses4 = AddressTable::new(&four).expect("it has room");
         *tables.addresses6 = AddressTable::new(&six).expect("it has room");
         for (address, host) in site.hosts() {

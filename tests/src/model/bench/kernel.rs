@@ -29,7 +29,7 @@ use multihome_common::{
 
 use super::{
     BUCKETS, Bench, IFINDEX, LAN_SLOT, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words,
-    rank_row, segments, uplink_entry, write_state,
+    rank_row, segments4, segments6, uplink_entry, write_state,
 };
 use crate::{
     model::site::{Port, Site, Words},
@@ -176,7 +176,7 @@ impl Bench for InKernel {
         ] {
             map.clear();
         }
-        let (four, six) = segments(site);
+        let (four, six) = (segments4(site), segments6(site));
         self.classes4
             .set(0, AddressTable::new(&four).context("too many")?, 0)?;
         self.classes6
