@@ -70,14 +70,12 @@ fn course<T: Tables>(tables: &T, state: &SharedState, datagram: &Datagram) -> Op
     if !course.is_turned_round() {
         return Some(course);
     }
-    let addresses = course.translated;
-    let course = tables.find_fragment(
-        state,
-        &Datagram {
-            addresses,
-            ..*datagram
-        },
-    )?;
+    let translated = Datagram {
+        addresses: course.translated,
+        ..*datagram
+    };
+    let translated = translated.turned_round(course.outside_port());
+    let course = tables.find_fragment(state, &translated)?;
     (!course.is_turned_round()).then_some(course)
 }
 
@@ -150,11 +148,11 @@ pub(super) fn remember_turned_round<P: Packet, T: Tables>(
     state: &SharedState,
     port: &PortEntry,
     parsed: &Parsed,
-    translated: u64,
+    (translated, port_number): (u64, u16),
 ) {
     let course = Course {
         translated,
-        way: u64::from(UNKNOWN) << 32 | TURNED_ROUND,
+        way: u64::from(UNKNOWN) << 32 | u64::from(port_number) << 8 | TURNED_ROUND,
         host: HostEntry::default(),
     };
     remember(packet, tables, state, port, parsed, &course);
@@ -174,17 +172,19 @@ fn remember<P: Packet, T: Tables>(
     }
 }
 
-/// The datagram of a fragment, as it came in.
+/// The datagram of a fragment, as it came in or was turned round.
 #[inline(always)]
 fn datagram<P: Packet>(packet: &P, port: &PortEntry, parsed: &Parsed) -> Option<Datagram> {
     let network = &parsed.v4;
     let identification = packet.bytes::<2>(parsed.network_at + ipv4::IDENTIFICATION_AT)?;
-    Some(Datagram::new(
+    let datagram = Datagram::new(
         u64::from(network.source.0) << 32 | u64::from(network.destination.0),
         u16::from_be_bytes(*identification),
         network.protocol,
         port.slot,
-    ))
+    );
+    // A fragment has no ports here, but for one that was turned round.
+    Some(datagram.turned_round((network.ports >> 16) as u16))
 }
 
 /// Counts a later fragment in the flow of the first, if that still is in its slot.

@@ -150,6 +150,7 @@ fn mapped<P: Packet, T: Tables>(
         .ok_or(Verdict::DropTruncated)?;
     if parsed.v4.fragment {
         let translated = u64::from(outside.address) << 32 | u64::from(parsed.v4.destination.0);
+        let translated = (translated, outside.port);
         fragments::remember_turned_round(packet, tables, state, port, parsed, translated);
     }
     parsed.v4.source.0 = outside.address;

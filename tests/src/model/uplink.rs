@@ -209,8 +209,8 @@ impl Gateway {
                 .uplink
                 .is_none_or(|id| self.words.alive >> id & 1 == 1)
         {
-            // The table is small and forgets; the test says how often it may.
-            self.tables.datagrams.remove(&key);
+            // The table is small and forgets, also when another first fragment of the same
+            // identification was refused since; the test says how often it may.
             self.forgotten += 1;
             return Err(unknown.into());
         }

@@ -8,7 +8,7 @@ use multihome_common::verdict::Verdict::{
 };
 
 use super::translated::{
-    FROM_HOST, PORT, TO_HOST, address, from_isp, inward, outward, stays, to_isp,
+    FROM_HOST, PORT, TO_HOST, address, datagram, from_isp, inward, outward, stays, to_isp,
 };
 use crate::prog_run::{
     frames::{IPV4, ethernet, ipv4},
@@ -64,6 +64,12 @@ fn turned_round() -> Vec<Row> {
     let forwarded = (OUTSIDE, 8080);
     let [first, later] = fragments(station, [other, forwarded], 64, 7);
     let delivered = fragments((HOST, LAN_PORT), [(OUTSIDE, other.1), (HOST4, 80)], 63, 7);
+    let third = (
+        (GATEWAY, [2, 0, 0, 0, 1, 51]),
+        (Ipv4Addr::new(10, 1, 0, 51), 7000),
+    );
+    let refused = fragments(third.0, [third.1, (OUTSIDE, PORT)], 64, 7);
+    let sent = datagram(FROM_HOST, [(HOST4, PORT), (SERVER4, 443)], 64);
     [
         Row::changed(
             "a first fragment goes from one LAN host to another by the outside address",
@@ -79,7 +85,16 @@ fn turned_round() -> Vec<Row> {
             Forwarded,
             delivered[1].clone(),
         )
-        .after(Side::Lan, first),
+        .after(Side::Lan, first.clone()),
+        Row::unchanged(
+            "a later fragment does not follow another host's first of the same identification",
+            Side::Lan,
+            refused[1].clone(),
+            PassFragment,
+        )
+        .after(Side::Lan, first)
+        .after(Side::Lan, sent)
+        .after(Side::Lan, refused[0].clone()),
         Row::unchanged(
             "a later fragment from the LAN that no first went before is the gateway's",
             Side::Lan,
