@@ -21,6 +21,8 @@ pub mod abi;
 pub mod address;
 pub mod branchless;
 pub mod checksum;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod exercise;
 pub mod family;
 pub mod flow;
 pub mod hash;

@@ -65,6 +65,8 @@ pub struct Network<A> {
     pub len: usize,
     /// Where the transport header stands, from the frame's start.
     pub transport_at: usize,
+    /// Where the IP packet ends, from the frame's start: what stands behind it is padding.
+    pub end: usize,
     /// Source port << 16 | destination port of TCP and UDP that is not fragmented, else 0.
     pub ports: u32,
 }

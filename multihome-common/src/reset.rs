@@ -39,6 +39,9 @@ fn try_answer<F: IpHeader, P: Packet, T: Tables>(
     if network.protocol != protocol::TCP || !tables.may_answer(Answer::Reset) {
         return Err(Verdict::DropUnknownConnection);
     }
+    if network.transport_at + tcp::LEN > network.end {
+        return Err(Verdict::DropTruncated);
+    }
     let header = *packet
         .bytes::<{ tcp::LEN }>(network.transport_at)
         .ok_or(Verdict::DropTruncated)?;

@@ -2,8 +2,9 @@
 
 use crate::{
     packet::Packet,
+    parse::Network,
     verdict::Verdict,
-    wire::{icmp, protocol},
+    wire::{icmp, protocol, tcp},
 };
 
 /// What a packet's transport header says about its flow.
@@ -58,26 +59,63 @@ pub enum Icmp {
     Other = 3,
 }
 
-/// Reads the transport header of a packet that has one. Ports that are not all there make it
-/// truncated, as does a TCP header without flags.
+/// Reads the transport header of a packet that has one. A header without all that translation reads
+/// or changes makes the packet truncated, so that none such begins a flow.
 #[inline(always)]
-pub fn read<P: Packet>(packet: &P, at: usize, number: u8) -> Result<Transport, Verdict> {
-    match number {
-        protocol::TCP => {
-            let header = packet.bytes::<14>(at).ok_or(Verdict::DropTruncated)?;
-            let ports = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-            Ok(Transport::new(ports, header[13], Icmp::Not))
+pub fn read<P: Packet, A>(packet: &P, network: &Network<A>) -> Result<Transport, Verdict> {
+    let (at, number) = (network.transport_at, network.protocol);
+    let needed = match number {
+        // Up to the checksum.
+        protocol::TCP => 18,
+        protocol::UDP | protocol::ICMP => 8,
+        _ => return Ok(Transport::new(0, 0, Icmp::Not)),
+    };
+    if at + needed > network.end {
+        return Err(Verdict::DropTruncated);
+    }
+    let header = packet.bytes::<8>(at).ok_or(Verdict::DropTruncated)?;
+    if number == protocol::ICMP {
+        let identifier = u32::from(header[4]) << 8 | u32::from(header[5]);
+        let ports = identifier << 16 | identifier;
+        return Ok(Transport::new(ports, 0, icmp::v4_kind(header[0])));
+    }
+    let ports = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+    let flags = if number == protocol::TCP {
+        packet
+            .bytes::<1>(at + tcp::FLAGS_AT)
+            .ok_or(Verdict::DropTruncated)?[0]
+    } else {
+        0
+    };
+    Ok(Transport::new(ports, flags, Icmp::Not))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{address::Address4, sim::Frame};
+
+    fn network(protocol: u8, end: usize) -> Network<Address4> {
+        Network {
+            protocol,
+            transport_at: 10,
+            end,
+            ..Network::default()
         }
-        protocol::UDP => {
-            let header = packet.bytes::<4>(at).ok_or(Verdict::DropTruncated)?;
-            Ok(Transport::new(u32::from_be_bytes(*header), 0, Icmp::Not))
+    }
+
+    /// Nothing behind the packet's end counts, and a flow needs all that is translated.
+    #[test]
+    fn a_header_that_is_not_whole_is_truncated() {
+        let frame = Frame::new(&[2; 40]);
+        for (number, needed) in [(6, 18), (17, 8), (1, 8), (47, 0)] {
+            for len in 0..24 {
+                let found = read(&frame, &network(number, 10 + len));
+                assert_eq!(found.is_ok(), len >= needed, "{number}, {len} bytes");
+            }
+            // The frame itself may end first when its header lies.
+            let short = Frame::new(&[2; 12]);
+            assert_eq!(read(&short, &network(number, 40)).is_ok(), needed == 0);
         }
-        protocol::ICMP => {
-            let header = packet.bytes::<8>(at).ok_or(Verdict::DropTruncated)?;
-            let identifier = u32::from(header[4]) << 8 | u32::from(header[5]);
-            let ports = identifier << 16 | identifier;
-            Ok(Transport::new(ports, 0, icmp::v4_kind(header[0])))
-        }
-        _ => Ok(Transport::new(0, 0, Icmp::Not)),
     }
 }

@@ -211,6 +211,8 @@ impl Controller {
             applied: Applied {
                 alive: left.alive,
                 tracked: left.tracked,
+                // An uplink whose next hop is not known yet goes on with the one that it had.
+                uplinks: settings.entries,
                 ..Applied::default()
             },
             behind: Behind::default(),

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod process;
 pub mod topology;
+pub mod translated;
 
 use std::{
     fs::{self, File, TryLockError},

@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod demo;
 pub mod lab;
+pub mod model;
 pub mod prog_run;
 pub mod traffic;
 pub mod vm;

@@ -7,6 +7,7 @@ pub mod flows;
 pub mod http;
 pub mod iperf;
 pub mod payload;
+pub mod peers;
 pub mod ping;
 pub mod story;
 pub mod stream;

@@ -219,6 +219,7 @@ fn flows(seed: Seed, count: u32) -> impl Iterator<Item = (FlowHash, FlowHash)> {
             later_fragment: false,
             len: 1500,
             transport_at: 34,
+            end: 1500,
             ports,
         };
         let v6 = Network {
@@ -236,6 +237,7 @@ fn flows(seed: Seed, count: u32) -> impl Iterator<Item = (FlowHash, FlowHash)> {
             later_fragment: v4.later_fragment,
             len: v4.len,
             transport_at: 54,
+            end: 1500,
             ports,
         };
         let policy = Policy::FiveTuple;

@@ -157,6 +157,26 @@ pub fn unpack(package: &Path, dir: &Path) -> Result<()> {
     fs::rename(&partial, dir).with_context(|| dir.display().to_string())
 }
 
+/// The libraries that a package file depends on.
+pub fn libraries_of(package: &Path) -> Result<Vec<String>> {
+    let depends = run::output(
+        Command::new("dpkg-deb")
+            .arg("--field")
+            .arg(package)
+            .arg("Depends"),
+    )?;
+    Ok(libraries(&depends))
+}
+
+/// The libraries among dependencies such as `libc6 (>= 2.34), adduser, libssl3 | libssl1.1`.
+fn libraries(depends: &str) -> Vec<String> {
+    let first = |dependency: &str| {
+        let name = dependency.trim().split([' ', '|', ':']).next()?;
+        name.starts_with("lib").then(|| name.to_owned())
+    };
+    depends.split(',').filter_map(first).collect()
+}
+
 /// Whether Debian version `a` is later than `b`.
 pub fn is_later(a: &str, b: &str) -> Result<bool> {
     let mut dpkg = Command::new("dpkg");
@@ -201,7 +221,14 @@ fn debian_mirror(indexes: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::debian_mirror;
+    use super::{debian_mirror, libraries};
+
+    #[test]
+    fn libraries_are_told_from_other_dependencies() {
+        let depends = "adduser, libc6 (>= 2.34), libssl3 | libssl1.1, libz1:any, sysvinit-utils";
+        assert_eq!(libraries(depends), ["libc6", "libssl3", "libz1"]);
+        assert!(libraries("").is_empty());
+    }
 
     #[test]
     fn only_the_main_archive_of_debian_is_taken() {

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup`, `build`, `test`, `demo`, `bench`, `vm`, `ci`.
+//! The project's own commands: `cargo xtask setup`, `build`, `test`, `demo`, `bench`, `vm`, `fuzz`, `ci`.
 //!
 //! This package depends on as little as possible, so that `cargo xtask setup` starts within seconds
 //! on a fresh machine.
@@ -13,6 +13,7 @@ mod build;
 mod ci;
 mod debian;
 mod demo;
+mod fuzz;
 mod privilege;
 mod run;
 mod setup;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs the XDP programs' golden tables on Debian's kernels, in virtual machines
     Vm(vm::Options),
+    /// Fuzzes the packet path on this machine, without privilege
+    Fuzz(fuzz::Options),
     /// Runs what CI runs, on a fresh clone of the last commit
     Ci(ci::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Vm(options) => vm::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Ci(options) => ci::run(&options),
     };
     match done {

@@ -55,15 +55,22 @@ pub(super) fn arrive<P: Packet>(
     write(packet, network_at + ipv6::DESTINATION_AT, inside)
 }
 
-/// The flow whose packet the ICMPv6 error at `icmp_at` quotes.
+/// The flow whose packet an ICMPv6 error quotes.
 #[inline(always)]
-pub(super) fn quoted_ends<P: Packet>(packet: &P, icmp_at: usize) -> Option<Ends<Address6>> {
-    let at = icmp_at + icmp::LEN;
+pub(super) fn quoted_ends<P: Packet>(
+    packet: &P,
+    network: &Network<Address6>,
+) -> Option<Ends<Address6>> {
+    let at = network.transport_at + icmp::LEN;
     let header = Ipv6::at(packet, at)?;
-    if header.version() != 6 {
+    let number = header.next_header();
+    let needed = match number {
+        protocol::TCP | protocol::UDP => 4,
+        _ => 0,
+    };
+    if header.version() != 6 || at + ipv6::LEN + needed > network.end {
         return None;
     }
-    let number = header.next_header();
     let (inside, remote) = (header.destination(), header.source());
     let ports = match number {
         protocol::TCP | protocol::UDP => {
@@ -79,14 +86,16 @@ pub(super) fn quoted_ends<P: Packet>(packet: &P, icmp_at: usize) -> Option<Ends<
     })
 }
 
-/// Where the packet begins that an ICMPv6 error quotes; `None` when this is no error.
+/// Where the packet begins that an ICMPv6 error quotes; `None` when this is no error, or quotes not
+/// even a header.
 #[inline(always)]
 fn quoted_at<P: Packet>(packet: &P, network: &Network<Address6>) -> Option<usize> {
     if network.protocol != protocol::ICMP6 || network.later_fragment {
         return None;
     }
     let kind = packet.bytes::<1>(network.transport_at)?[0];
-    icmp::v6_is_error(kind).then_some(network.transport_at + icmp::LEN)
+    let at = network.transport_at + icmp::LEN;
+    (icmp::v6_is_error(kind) && at + ipv6::LEN <= network.end).then_some(at)
 }
 
 #[inline(always)]

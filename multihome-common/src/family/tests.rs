@@ -10,8 +10,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    address::{Address4, Address6},
+    limits::MAX_EXTENSION_HEADERS,
     sim::Frame,
     testing::{Form, Sample, forms, samples},
+    wire::ipv4,
 };
 
 const SEED: Seed = [0x5eed, 0xfeed];

@@ -60,7 +60,8 @@ pub trait FragmentMemory: Sized {
 pub struct Datagram {
     /// Source << 32 | destination, in host order.
     pub addresses: u64,
-    /// Slot of the device that it came in on << 24 | protocol << 16 | identification.
+    /// Slot of the device that it came in on << 24 | protocol << 16 | identification; of one that was
+    /// turned round also its sender's outside port << 32 ([`Datagram::turned_round`]).
     pub word: u64,
 }
 
@@ -72,6 +73,16 @@ impl Datagram {
         Self {
             addresses,
             word: (slot as u64) << 24 | (protocol as u64) << 16 | identification as u64,
+        }
+    }
+
+    /// The datagram after its source was translated to an outside end of this port: LAN hosts share the
+    /// address, and may have chosen one identification.
+    #[inline(always)]
+    pub const fn turned_round(self, port: u16) -> Self {
+        Self {
+            word: self.word | (port as u64) << 32,
+            ..self
         }
     }
 
@@ -87,7 +98,8 @@ impl Datagram {
 pub struct Course {
     /// What becomes of source << 32 | destination, in host order.
     pub translated: u64,
-    /// The flow's slot << 32, and in bits 0 to 7 the uplink's id or [`TO_HOST`].
+    /// The flow's slot << 32, and in bits 0 to 7 the uplink's id, [`TO_HOST`] or [`TURNED_ROUND`], then
+    /// with the sender's outside port in bits 8 to 23.
     pub way: u64,
     /// The LAN host, when it goes to one.
     pub host: HostEntry,
@@ -95,6 +107,9 @@ pub struct Course {
 
 /// The way of fragments to a LAN host.
 pub const TO_HOST: u64 = 0xff;
+/// The way of fragments that are for an outside address, from the LAN: what is done then stands with the
+/// translated addresses.
+pub const TURNED_ROUND: u64 = 0xfe;
 
 impl Course {
     /// The flow's slot.
@@ -103,10 +118,22 @@ impl Course {
         (self.way >> 32) as u32
     }
 
+    /// Whether the translated addresses are to be looked up again.
+    #[inline(always)]
+    pub const fn is_turned_round(&self) -> bool {
+        self.way & 0xff == TURNED_ROUND
+    }
+
+    /// The sender's outside port; meaningful for [`Course::is_turned_round`] alone.
+    #[inline(always)]
+    pub const fn outside_port(&self) -> u16 {
+        (self.way >> 8) as u16
+    }
+
     /// The uplink that the fragments leave by; `None` when they are for a LAN host.
     #[inline(always)]
     pub const fn uplink(&self) -> Option<u8> {
-        if self.way & 0xff == TO_HOST {
+        if self.way & 0xff >= TURNED_ROUND {
             None
         } else {
             Some(self.way as u8 & 63)

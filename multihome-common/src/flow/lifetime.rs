@@ -31,7 +31,7 @@ pub struct Timeouts(pub [u32; 8]);
 impl Default for Timeouts {
     /// What the configuration says when it says nothing.
     fn default() -> Self {
-        Self([6929, 224, 28, 280, 28, 56, 280, 0])
+        Self([6930, 224, 28, 280, 28, 56, 280, 0])
     }
 }
 

@@ -216,7 +216,7 @@ pub fn find<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
 /// 1 when the word is a pin of this signature, else 0.
 #[inline(always)]
 fn is(word: u64, signature: u32) -> u64 {
-    branchless::equal(word >> 32, u64::from(signature)) & (word & PRESENT) / PRESENT
+    branchless::equal(word >> 32, u64::from(signature)) & ((word & PRESENT) / PRESENT)
 }
 
 /// See [`PinMemory::put_pin`].

@@ -213,7 +213,14 @@ impl FlowSlot {
             Direction::Inward => (&self.inward, 2),
         };
         let old = word.load();
-        let new = u64::from(now) << 32 | old & 0xffff_ffff | u64::from(tcp_flags & REMEMBERED);
+        // A first segment begins anew, whatever an earlier connection of these ends has left; and who
+        // goes on after a reset has not sent it.
+        let kept = if tcp_flags & tcp::SYN != 0 {
+            0
+        } else {
+            old & u64::from(REMEMBERED & !tcp::RST)
+        };
+        let new = u64::from(now) << 32 | kept | u64::from(tcp_flags & REMEMBERED);
         // Most packets change nothing, and an unwritten line stays shared between the CPUs.
         if new != old {
             word.store(new);

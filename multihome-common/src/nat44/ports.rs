@@ -323,19 +323,13 @@ pub fn join_line<M: PortMemory>(memory: &M, line: u32, owner: u64) -> Found {
     let Some(line) = memory.port_line(line) else {
         return Found::NOTHING;
     };
-    let mut found = LINE as u64;
-    for place in (0..LINE).rev() {
-        let word = PortWord(line.0[place].load());
-        let own = branchless::equal(word.0 >> 16, owner);
-        let free = branchless::equal(word.flows().into(), 0);
-        found = branchless::choose(own & (free ^ 1), place as u64, found);
-    }
-    if found == LINE as u64 {
+    let found = own_place(line, owner);
+    if found == NO_PLACE {
         return Found::NOTHING;
     }
     match join_word(&line.0[found as usize & (LINE - 1)], owner) {
-        Joined::Yes => Found(found as u32),
-        Joined::Forward => Found(found as u32 | Found::FORWARD),
+        Joined::Yes => Found(found),
+        Joined::Forward => Found(found | Found::FORWARD),
         Joined::Full => Found::FULL,
         // Its last flow ended this moment.
         Joined::Gone => Found::NOTHING,
@@ -349,6 +343,10 @@ pub fn take_line<M: PortMemory>(memory: &M, line: u32, owner: u64, start: u32, s
         return Found::NOTHING;
     };
     let place = free_place(line, start, step);
+    // Looked at after the places: another CPU may have made this very mapping since it was sought.
+    if own_place(line, owner) != NO_PLACE {
+        return Found::RACED;
+    }
     if place == NO_PLACE {
         return Found::NOTHING;
     }
@@ -362,6 +360,19 @@ pub fn take_line<M: PortMemory>(memory: &M, line: u32, owner: u64, start: u32, s
 }
 
 const NO_PLACE: u32 = LINE as u32;
+
+/// The place of this owner's port; [`NO_PLACE`] when there is none.
+#[inline(always)]
+fn own_place(line: &PortLine, owner: u64) -> u32 {
+    let mut found = u64::from(NO_PLACE);
+    for place in (0..LINE).rev() {
+        let word = PortWord(line.0[place].load());
+        let own = branchless::equal(word.0 >> 16, owner);
+        let free = branchless::equal(word.flows().into(), 0);
+        found = branchless::choose(own & (free ^ 1), place as u64, found);
+    }
+    found as u32
+}
 
 /// The first free place from `start` on, going round in steps; [`NO_PLACE`] when there is none.
 #[inline(always)]

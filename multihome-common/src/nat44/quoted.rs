@@ -2,8 +2,10 @@
 
 use super::translate::End;
 use crate::{
+    address::Address4,
     checksum::Difference,
     packet::Packet,
+    parse::Network,
     wire::{icmp, ipv4, ipv4::Ipv4, protocol},
 };
 
@@ -25,10 +27,11 @@ pub struct Quoted {
 }
 
 impl Quoted {
-    /// Reads what the ICMP message at `icmp_at` quotes; `None` when it is no error, or quotes too
-    /// little to tell a flow. RFC 792 quotes eight bytes behind the IP header, which is enough.
+    /// Reads what an ICMP message quotes; `None` when it is no error, or quotes too little to tell a
+    /// flow. RFC 792 quotes eight bytes behind the IP header, which is enough.
     #[inline(always)]
-    pub fn read<P: Packet>(packet: &P, icmp_at: usize) -> Option<Self> {
+    pub fn read<P: Packet>(packet: &P, network: &Network<Address4>) -> Option<Self> {
+        let icmp_at = network.transport_at;
         let kind = packet.bytes::<1>(icmp_at)?[0];
         if !matches!(
             kind,
@@ -48,6 +51,14 @@ impl Quoted {
         }
         let (source, destination) = (header.source().0, header.destination().0);
         let (number, transport_at) = (header.protocol(), at + len);
+        let needed = match number {
+            protocol::TCP | protocol::UDP => 4,
+            protocol::ICMP => 8,
+            _ => 0,
+        };
+        if transport_at + needed > network.end {
+            return None;
+        }
         let ports = match number {
             protocol::TCP | protocol::UDP => u32::from_be_bytes(*packet.bytes::<4>(transport_at)?),
             protocol::ICMP => {

@@ -1,5 +1,9 @@
 //! The whole way of translated packets, out and back, and the tables behind it.
 
+mod mixed;
+mod rfc_icmp;
+mod rfc_tcp;
+mod rfc_udp;
 mod story;
 
 use std::{collections::BTreeMap, prelude::v1::*};

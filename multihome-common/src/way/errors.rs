@@ -37,7 +37,7 @@ pub fn outward<P: Packet, T: Tables>(
         return lan::steer_error::<V6, P, T>(packet, tables, state, parsed);
     }
     if state.is_tracked(IPV4)
-        && let Some(quoted) = Quoted::read(packet, parsed.v4.transport_at)
+        && let Some(quoted) = Quoted::read(packet, &parsed.v4)
         && let Some(index) = tables.find_flow(state, &flow_to_host(&quoted))
     {
         return translated_outward(packet, tables, state, parsed, &quoted, index);
@@ -123,7 +123,7 @@ pub fn inward<P: Packet, T: Tables>(
     let state = tables.state().ok_or(Verdict::DropInternal)?;
     let address = network.destination.0;
     // What is no error, or about no packet of ours, is the gateway's own.
-    let quoted = Quoted::read(packet, network.transport_at).ok_or(Verdict::PassGateway)?;
+    let quoted = Quoted::read(packet, network).ok_or(Verdict::PassGateway)?;
     let space = Space::of(quoted.protocol);
     let number = match space {
         Space::Pair => pair_number(state, quoted.destination, quoted.protocol),

@@ -5,7 +5,7 @@ use crate::{
     checksum::Difference,
     family::V4,
     flow::{
-        fragment::{Course, Datagram, TO_HOST},
+        fragment::{Course, Datagram, TO_HOST, TURNED_ROUND},
         slot::Direction,
     },
     packet::Packet,
@@ -32,10 +32,12 @@ pub fn later<P: Packet, T: Tables>(
     let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
     let datagram = datagram(packet, port, parsed).ok_or(Verdict::DropTruncated)?;
-    let course = match tables.find_fragment(state, &datagram) {
+    let course = match course(tables, state, &datagram) {
         Some(course) => course,
         // It may be the gateway's own; if it is not, the kernel waits in vain for the others.
-        None if !port.is_lan() => return Err(Verdict::PassFragment),
+        None if !port.is_lan() || tables.outside(network.destination).is_some() => {
+            return Err(Verdict::PassFragment);
+        }
         None => return Err(Verdict::DropEarlyFragment),
     };
     let mtu = match course.uplink() {
@@ -59,6 +61,22 @@ pub fn later<P: Packet, T: Tables>(
         Some((id, uplink)) => lan::send::<V4, P>(packet, parsed, uplink, id),
         None => hand_over::<V4, P>(packet, parsed, &course.host),
     }
+}
+
+/// What was done with the first fragment, twice if it was turned round.
+#[inline(always)]
+fn course<T: Tables>(tables: &T, state: &SharedState, datagram: &Datagram) -> Option<Course> {
+    let course = tables.find_fragment(state, datagram)?;
+    if !course.is_turned_round() {
+        return Some(course);
+    }
+    let translated = Datagram {
+        addresses: course.translated,
+        ..*datagram
+    };
+    let translated = translated.turned_round(course.outside_port());
+    let course = tables.find_fragment(state, &translated)?;
+    (!course.is_turned_round()).then_some(course)
 }
 
 /// The uplink that a datagram's first fragment left by, if the others can follow.
@@ -121,6 +139,25 @@ pub(super) fn remember_inward<P: Packet, T: Tables>(
     remember(packet, tables, state, port, parsed, &course);
 }
 
+/// Remembers that a datagram's first fragment was turned round: what was done then is remembered with
+/// the translated addresses.
+#[inline(always)]
+pub(super) fn remember_turned_round<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    state: &SharedState,
+    port: &PortEntry,
+    parsed: &Parsed,
+    (translated, port_number): (u64, u16),
+) {
+    let course = Course {
+        translated,
+        way: u64::from(UNKNOWN) << 32 | u64::from(port_number) << 8 | TURNED_ROUND,
+        host: HostEntry::default(),
+    };
+    remember(packet, tables, state, port, parsed, &course);
+}
+
 #[inline(always)]
 fn remember<P: Packet, T: Tables>(
     packet: &P,
@@ -135,17 +172,19 @@ fn remember<P: Packet, T: Tables>(
     }
 }
 
-/// The datagram of a fragment, as it came in.
+/// The datagram of a fragment, as it came in or was turned round.
 #[inline(always)]
 fn datagram<P: Packet>(packet: &P, port: &PortEntry, parsed: &Parsed) -> Option<Datagram> {
     let network = &parsed.v4;
     let identification = packet.bytes::<2>(parsed.network_at + ipv4::IDENTIFICATION_AT)?;
-    Some(Datagram::new(
+    let datagram = Datagram::new(
         u64::from(network.source.0) << 32 | u64::from(network.destination.0),
         u16::from_be_bytes(*identification),
         network.protocol,
         port.slot,
-    ))
+    );
+    // A fragment has no ports here, but for one that was turned round.
+    Some(datagram.turned_round((network.ports >> 16) as u16))
 }
 
 /// Counts a later fragment in the flow of the first, if that still is in its slot.

@@ -5,7 +5,7 @@
 //! IPv6 (RFC 6296 section 4.3): both prefixes are translated here.
 
 use super::{
-    Decision, errors, inward, outward,
+    Decision, errors, fragments, inward, outward,
     stages::UNKNOWN,
     uplink::{hand_over, host},
     uplink_entry,
@@ -110,14 +110,17 @@ fn mapped<P: Packet, T: Tables>(
     let gateways = Verdict::PassGateway;
     let (id, pool) = tables.outside(network.destination).ok_or(gateways)?;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    if !network.later_fragment && V4::is_error(packet, network) {
+    if V4::is_error(packet, network) && !network.later_fragment {
         return error(packet, tables, state, parsed, (id, pool));
     }
-    // Without ports nobody but the gateway can be meant; and a later fragment does not tell.
-    if !matches!(network.protocol, protocol::TCP | protocol::UDP) || network.later_fragment {
+    if network.later_fragment {
+        return Ok(Decision::FRAGMENT);
+    }
+    // Without ports nobody but the gateway can be meant.
+    if !matches!(network.protocol, protocol::TCP | protocol::UDP) {
         return Err(gateways);
     }
-    let transport = transport::read(packet, network.transport_at, network.protocol)?;
+    let transport = transport::read(packet, network)?;
     let mut found = (flow != UNKNOWN).then_some(flow);
     if found.is_none() {
         let uplink = uplink_entry(tables, state, id)?;
@@ -145,6 +148,11 @@ fn mapped<P: Packet, T: Tables>(
     let headers = outward::headers(parsed, true);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)
         .ok_or(Verdict::DropTruncated)?;
+    if parsed.v4.fragment {
+        let translated = u64::from(outside.address) << 32 | u64::from(parsed.v4.destination.0);
+        let translated = (translated, outside.port);
+        fragments::remember_turned_round(packet, tables, state, port, parsed, translated);
+    }
     parsed.v4.source.0 = outside.address;
     parsed.v4.ports = u32::from(outside.port) << 16 | transport.ports() & 0xffff;
     Ok(Decision::inward(id, pool))
@@ -159,7 +167,7 @@ fn error<P: Packet, T: Tables>(
     parsed: &mut Parsed,
     (id, pool): (u8, u16),
 ) -> Result<Decision, Verdict> {
-    let quoted = Quoted::read(packet, parsed.v4.transport_at).ok_or(Verdict::PassGateway)?;
+    let quoted = Quoted::read(packet, &parsed.v4).ok_or(Verdict::PassGateway)?;
     let index = tables
         .find_flow(state, &errors::flow_to_host(&quoted))
         .ok_or(Verdict::PassGateway)?;

@@ -3,6 +3,7 @@
 use super::{
     Decision, fragments, outward,
     stages::UNKNOWN,
+    uplink,
     uplink::{hand_over, host},
     uplink_entry,
 };
@@ -44,10 +45,14 @@ pub fn inward<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let transport = transport::read(packet, network.transport_at, network.protocol)?;
+    let transport = transport::read(packet, network)?;
     let index = if flow == UNKNOWN {
         let uplink = uplink_entry(tables, state, id)?;
         let (owner, number) = owner(tables, state, uplink, network, transport, pool)?;
+        // What comes from the LAN has the gateway's own source by now.
+        if !port.is_lan() {
+            uplink::check_source::<V4, T>(tables, state, network.source)?;
+        }
         let key = key(network, transport, owner);
         let outside = Outside {
             address: network.destination.0,

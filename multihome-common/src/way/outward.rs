@@ -41,7 +41,7 @@ pub fn outward<P: Packet, T: Tables>(
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
     let state = tables.state().ok_or(Verdict::DropInternal)?;
-    let transport = transport::read(packet, network.transport_at, network.protocol)?;
+    let transport = transport::read(packet, network)?;
     let mut found = (flow != UNKNOWN).then_some(flow);
     if found.is_none() {
         let key = key(network, transport);
@@ -54,10 +54,14 @@ pub fn outward<P: Packet, T: Tables>(
         }
         if found.is_none() {
             let ends = Ends::outward(network);
-            let id = tables.steer4(state, &ends, Ask::owner())?;
-            let uplink = uplink_entry(tables, state, id)?;
-            if uplink.mode[IPV4] != MODE_NAT44 {
-                return untranslated(packet, tables, state, port, parsed, transport);
+            let mut id = tables.steer4(state, &ends, Ask::owner())?;
+            if uplink_entry(tables, state, id)?.mode[IPV4] != MODE_NAT44 {
+                id = tables.steer4(state, &ends, Ask::pinned(transport.tcp_flags()))?;
+                let uplink = uplink_entry(tables, state, id)?;
+                // The flow may just have moved to an uplink that does translate.
+                if uplink.mode[IPV4] != MODE_NAT44 {
+                    return untranslated(packet, tables, state, port, parsed, (id, uplink));
+                }
             }
             may_open(network, transport)?;
             tables.prepare_flow(&key, &sender(packet, port)?, id, 0)?;
@@ -128,7 +132,7 @@ pub(super) fn note<P: Packet, T: Tables>(
     Ok(())
 }
 
-/// A packet whose uplink does not translate.
+/// A packet whose uplink `id` does not translate.
 #[inline(always)]
 fn untranslated<P: Packet, T: Tables>(
     packet: &mut P,
@@ -136,12 +140,9 @@ fn untranslated<P: Packet, T: Tables>(
     state: &SharedState,
     port: &PortEntry,
     parsed: &Parsed,
-    transport: Transport,
+    (id, uplink): (u8, &UplinkEntry),
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
-    let flags = transport.tcp_flags();
-    let id = tables.steer4(state, &Ends::outward(network), Ask::pinned(flags))?;
-    let uplink = uplink_entry(tables, state, id)?;
     if network.fragment && network.len <= usize::from(uplink.mtu) {
         let addresses = u64::from(network.source.0) << 32 | u64::from(network.destination.0);
         fragments::remember_outward(

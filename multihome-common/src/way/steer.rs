@@ -62,10 +62,11 @@ impl<A: Copy> Ends<A> {
 /// TCP's flags of a packet; 0 for other protocols and where they are not there.
 #[inline(always)]
 pub fn tcp_flags<P: Packet, A>(packet: &P, network: &Network<A>) -> u8 {
-    if network.protocol != protocol::TCP || network.later_fragment {
+    let at = network.transport_at + tcp::FLAGS_AT;
+    if network.protocol != protocol::TCP || network.later_fragment || at >= network.end {
         return 0;
     }
-    match packet.bytes::<1>(network.transport_at + tcp::FLAGS_AT) {
+    match packet.bytes::<1>(at) {
         Some(flags) => flags[0],
         None => 0,
     }
@@ -190,7 +191,9 @@ fn owner<F: Family, T: Tables>(
 ) -> Result<u8, Verdict> {
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let pin = live(tables, state, hash, pin::time(tables.now()));
-    if pin.is_some() && state.is_alive(F::INDEX, pin.uplink()) {
+    // As in `stays`: with nothing eligible no uplink is better.
+    let stays = state.is_alive(F::INDEX, pin.uplink()) || group(state).eligible(F::INDEX) == 0;
+    if pin.is_some() && stays {
         return Ok(pin.uplink());
     }
     chosen::<F, T>(tables, state, ends)

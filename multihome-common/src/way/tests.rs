@@ -1,5 +1,7 @@
 //! The whole way, from both sides, under packets of every form and under bytes of any kind.
 
+mod prefixes;
+
 use std::{prelude::v1::*, vec};
 
 use proptest::{collection::vec, prelude::*};

@@ -71,12 +71,7 @@ fn deliver<F: Family, P: Packet, T: Tables>(
         Class::OnLink | Class::Internet | Class::Outside => return Err(Verdict::PassNotOurs),
         Class::Special => return Err(Verdict::PassSpecial),
     }
-    // BCP 38, seen from inside: nobody out there speaks with a LAN's or the gateway's address.
-    if F::is_martian_source(network.source)
-        || matches!(class(network.source)?, Class::Lan | Class::Gateway)
-    {
-        return Err(Verdict::DropMartianSource);
-    }
+    check_source::<F, T>(tables, state, network.source)?;
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
@@ -87,6 +82,25 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     }
     F::arrive(packet, parsed.network_at, network, uplink, destination)?;
     hand_over::<F, P>(packet, parsed, &host)
+}
+
+/// Checks the source of a packet that came in on an uplink.
+///
+/// BCP 38, seen from inside: nobody out there speaks with a LAN's or the gateway's address.
+///
+/// # Errors
+/// The verdict of a packet that bears one.
+#[inline(always)]
+pub(super) fn check_source<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    source: F::Address,
+) -> Result<(), Verdict> {
+    let class = F::class(tables, state, source).ok_or(Verdict::DropInternal)?;
+    if F::is_martian_source(source) || matches!(class, Class::Lan | Class::Gateway) {
+        return Err(Verdict::DropMartianSource);
+    }
+    Ok(())
 }
 
 /// Where a LAN host is.

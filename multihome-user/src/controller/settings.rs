@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
+use multihome_common::uplink::UplinkEntry;
+
 use crate::{
     config::{Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
     health::HealthSettings,
@@ -20,6 +22,8 @@ pub struct Settings {
     pub settle: Duration,
     /// What an earlier controller left, if one did.
     pub adopted: Option<Adopted>,
+    /// The entries of the uplinks that it had, by their ids.
+    pub entries: BTreeMap<u8, UplinkEntry>,
     /// How flows are spread, and moved.
     pub group: GroupConfig,
     /// How addresses are translated.

@@ -5,7 +5,7 @@ mod forwards;
 mod story;
 mod translation;
 
-use multihome_common::port::PORT_VLAN_DEVICES;
+use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};
 use proptest::prelude::*;
 
 use self::story::{
@@ -330,6 +330,39 @@ fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
     assert_eq!(story.eligible, 0b10);
     story.probes(FIBER, true);
     assert_eq!(story.eligible, 0b11);
+}
+
+/// A packet to a MAC of zeroes is lost: what an earlier controller knew of the next hop holds.
+#[test]
+fn a_restart_without_a_known_next_hop_keeps_the_one_that_there_was() {
+    let old = Hop::new([2, 0, 0, 9, 9, 9], [2, 0, 0, 0, 0, 11]);
+    let entry = UplinkEntry {
+        mtu: 1500,
+        next_hop: [old; 2],
+        ..UplinkEntry::default()
+    };
+    let adopted = Adopted {
+        known: 0b11,
+        alive: [0b11; 2],
+        eligible: [0b11; 2],
+        ..Adopted::default()
+    };
+    let uplinks = vec![
+        uplink_config("fiber", "fiber0", 1),
+        uplink_config("lte", "lte0", 1),
+    ];
+    let settings = Settings {
+        adopted: Some(adopted),
+        entries: [(FIBER, entry), (LTE, entry)].into(),
+        ..settings(uplinks)
+    };
+    let now = Instant::now();
+    let mut controller = Controller::new(settings, kernel(), now);
+    for action in controller.begin(now) {
+        if let Action::SetUplink(id, entry) = action {
+            assert_eq!(entry.next_hop, [old; 2], "uplink {id}");
+        }
+    }
 }
 
 /// An uplink that the earlier controller did not have was taken for one that it had found dead.

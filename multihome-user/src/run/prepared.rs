@@ -1,9 +1,12 @@
 //! What is settled before the controller exists: slots, parts of the port table, the seed, the rank
 //! rows, and the words that do not change while the controller runs.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use multihome_common::hash::{FlowHash, Seed};
+use multihome_common::{
+    hash::{FlowHash, Seed},
+    uplink::UplinkEntry,
+};
 use rand::{TryRng, rngs::SysRng};
 
 use super::{
@@ -36,6 +39,7 @@ pub struct Prepared {
     /// An earlier controller's maps were taken over.
     pub adopted: bool,
     words: Adopted,
+    entries: BTreeMap<u8, UplinkEntry>,
 }
 
 impl Prepared {
@@ -68,6 +72,12 @@ impl Prepared {
             settled: FAMILIES.map(|family| dataplane.settled(GROUP, family) & known),
             tracked: dataplane.tracked(),
         };
+        let mut entries = BTreeMap::new();
+        if dataplane.adopted() {
+            for &id in slots.uplinks.iter().filter(|&&id| known >> id & 1 == 1) {
+                entries.insert(id, dataplane.uplink(id)?);
+            }
+        }
         for family in FAMILIES {
             dataplane.set_alive(family, words.alive[family]);
             dataplane.set_eligible(GROUP, family, words.eligible[family]);
@@ -115,6 +125,7 @@ impl Prepared {
             names,
             adopted: dataplane.adopted(),
             words,
+            entries,
         })
     }
 
@@ -139,6 +150,7 @@ impl Prepared {
             // that of each other.
             settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
+            entries: self.entries.clone(),
             group: config.group,
             forwards: config
                 .forwards

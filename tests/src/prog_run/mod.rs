@@ -10,7 +10,7 @@ pub mod kernel;
 pub mod memory;
 pub mod row;
 pub mod rows;
-mod shared;
+pub(crate) mod shared;
 pub mod tables;
 pub mod world;
 
@@ -40,6 +40,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::quoted::rows(),
         rows::fragments::rows(),
         rows::forwarded_ports::rows(),
+        rows::guarded::rows(),
         rows::pinned::rows(),
         rows::prefixed::rows(),
     ]

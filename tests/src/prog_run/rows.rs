@@ -5,7 +5,9 @@ pub mod delivery;
 pub mod dropped;
 pub mod forwarded_ports;
 pub mod fragments;
+pub mod guarded;
 pub mod passed;
+
 pub mod pinned;
 pub mod prefixed;
 pub mod quoted;

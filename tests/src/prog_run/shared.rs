@@ -1,4 +1,4 @@
-//! The memory of a map that programs and tests share, to be cleared between rows.
+//! The memory of a map that programs and tests share: cleared between rows, and read.
 
 use std::{
     num::NonZeroUsize,

@@ -1,7 +1,7 @@
-//! System packages that tests need, and promtool.
+//! System packages that tests need.
 //!
-//! What is on PATH already is not installed. No package here starts a daemon; the one that would,
-//! Debian's prometheus, is unpacked into the project's cache instead of being installed.
+//! What is on PATH already is not installed. No package here starts a daemon; those that would are
+//! unpacked into the project's cache instead of being installed, and only their libraries are.
 
 use std::{fs, path::Path, process::Command, sync::OnceLock};
 
@@ -11,7 +11,7 @@ use super::say;
 use crate::{bpf_linker, debian, privilege, run};
 
 /// Tools that the labs use, and Debian's and Ubuntu's package for each.
-const LAB: [(&str, &str); 11] = [
+const LAB: [(&str, &str); 18] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ethtool", "ethtool"),
@@ -23,6 +23,26 @@ const LAB: [(&str, &str); 11] = [
     ("tcpdump", "tcpdump"),
     ("ps", "procps"),
     ("mount", "mount"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dropbear", "dropbear-bin"),
+    ("dropbearkey", "dropbear-bin"),
+    ("mtr", "mtr-tiny"),
+    ("openssl", "openssl"),
+    ("ssh", "openssh-client"),
+];
+
+/// Programs that are taken out of packages which are not installed: Debian's and Ubuntu's package, and
+/// where it has them.
+const TAKEN: [(&str, &[&str]); 4] = [
+    // Checks the metrics.
+    ("prometheus", &["usr/bin/promtool"]),
+    ("nginx", &["usr/sbin/nginx"]),
+    ("vsftpd", &["usr/sbin/vsftpd"]),
+    (
+        "coturn",
+        &["usr/bin/turnserver", "usr/bin/turnutils_natdiscovery"],
+    ),
 ];
 
 /// Tools that the kernel matrix uses. xz unpacks kernel modules.
@@ -34,7 +54,9 @@ const VM: [(&str, &str); 2] = [
 /// Makes sure that labs of network namespaces can run.
 pub fn ensure_lab() -> Result<()> {
     install("tools for tests", &LAB)?;
-    ensure_promtool()
+    TAKEN
+        .iter()
+        .try_for_each(|(package, files)| take_out(package, files))
 }
 
 /// Makes sure that virtual machines can be started.
@@ -78,32 +100,49 @@ fn install(thing: &str, tools: &[(&str, &'static str)]) -> Result<()> {
     Ok(())
 }
 
-/// promtool checks the metrics. Debian has it in the package prometheus, whose server is not
-/// wanted on a machine that only runs tests.
-fn ensure_promtool() -> Result<()> {
-    if let Some(tool) = run::find_tool("promtool") {
-        say("promtool", &format!("already there ({})", tool.display()));
+/// Takes programs out of a package whose daemon is not wanted on a machine that only runs tests.
+fn take_out(package: &'static str, files: &[&str]) -> Result<()> {
+    let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
+    let tools: Vec<String> = files.iter().map(|file| name(file)).collect();
+    let thing = tools.join(", ");
+    if tools.iter().all(|tool| run::find_tool(tool).is_some()) {
+        say(&thing, "already there");
         return Ok(());
     }
-    let by_hand = "promtool could not be had. By hand: put it on PATH; Debian has it in the package \
-                   prometheus";
+    let by_hand = format!(
+        "{thing} could not be had. By hand: put it on PATH; Debian has it in the package {package}"
+    );
     let cache = bpf_linker::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
     say(
-        "promtool",
-        "taking it out of the package prometheus, which is not installed",
+        &thing,
+        &format!("taking it out of the package {package}, which is not installed"),
     );
-    update().context(by_hand)?;
-    let work = cache.join("prometheus");
+    update().context(by_hand.clone())?;
+    let work = cache.join(package);
     fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-    let package = debian::download_here(&work, "prometheus").context(by_hand)?;
+    let archive = debian::download_here(&work, package).context(by_hand)?;
+    let libraries = debian::libraries_of(&archive)?;
+    if !libraries.is_empty() {
+        let mut apt = apt_get()?;
+        // What is there already stays as it is.
+        apt.args([
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "--no-upgrade",
+        ])
+        .args(&libraries);
+        run::step(&mut apt)?;
+    }
     let unpacked = work.join("unpacked");
-    debian::unpack(&package, &unpacked)?;
-    let place = cache.join("bin/promtool");
+    debian::unpack(&archive, &unpacked)?;
     fs::create_dir_all(cache.join("bin"))?;
-    move_file(&unpacked.join("usr/bin/promtool"), &place)?;
-    fs::remove_dir_all(&work).with_context(|| work.display().to_string())?;
-    say("promtool", &format!("is now {}", place.display()));
-    Ok(())
+    for file in files {
+        let place = cache.join("bin").join(name(file));
+        move_file(&unpacked.join(file), &place)?;
+        say(&name(file), &format!("is now {}", place.display()));
+    }
+    fs::remove_dir_all(&work).with_context(|| work.display().to_string())
 }
 
 fn move_file(from: &Path, to: &Path) -> Result<()> {

@@ -1,19 +1,21 @@
 //! A gateway that translates, packets through it, and whether its tables are whole.
 
-use std::{collections::BTreeMap, prelude::v1::*};
+use std::{collections::BTreeMap, prelude::v1::*, vec};
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 
 use crate::{
+    address::{Address4, AddressTable, Class},
     flow::{
         slot::Outside,
         tag::{Tag, WAYS},
+        ticks,
     },
     nat44::ports::{self, LINES, PortWord, SPACES, Space},
     sim::{Frame, SimTables},
     state::IPV4,
     testing::{self, GATEWAY, STATION},
-    uplink::MODE_NAT44,
+    uplink::{HostEntry, MODE_NAT44, UPLINK_OPEN_FILTER},
     verdict::Verdict,
     way::{self, Decision},
     wire::{protocol, tcp},
@@ -162,7 +164,7 @@ impl Packet {
             }
             protocol::UDP => builder.udp(source, destination).write(&mut frame, &payload),
             // The identifier of an answer is the one of the query.
-            _ if self.source.0 == INSIDE => builder
+            _ if self.source.0[0] == INSIDE[0] => builder
                 .icmpv4_echo_request(source, 7)
                 .write(&mut frame, &payload),
             _ => builder
@@ -195,6 +197,63 @@ pub(super) fn from_uplink(tables: &mut SimTables, id: u8, packet: Packet) -> (De
     let mut frame = Frame::new(&packet.frame());
     let decision = way::from_uplink(&mut frame, tables, &testing::port(id.into()));
     (decision, frame.as_slice().to_vec())
+}
+
+/// A packet from an uplink that must reach a LAN host, as it does.
+pub(super) fn received(tables: &mut SimTables, id: u8, packet: Packet) -> Seen {
+    let (decision, frame) = from_uplink(tables, id, packet);
+    assert_eq!(decision.verdict(), Verdict::Forwarded, "{packet:?}");
+    read(&frame)
+}
+
+/// What becomes of a packet from an uplink.
+pub(super) fn fate(tables: &mut SimTables, id: u8, packet: Packet) -> Verdict {
+    from_uplink(tables, id, packet).0.verdict()
+}
+
+/// Lets so many seconds pass, or up to one tick less.
+pub(super) fn pass(tables: &mut SimTables, seconds: u64) {
+    tables.now += ticks(seconds * 1_000_000_000);
+}
+
+/// The first uplink alone, with these outside addresses, and the LAN hosts that it may find; the
+/// outside addresses can be reached from the LAN.
+pub(super) fn one_uplink(buckets: u32, addresses: &[[u8; 4]], hosts: &[[u8; 4]]) -> SimTables {
+    let mut tables = tables(buckets);
+    tables.track(buckets, addresses.len() as u32);
+    tables.state.groups[0].eligible[IPV4] = 1;
+    let mut classes = vec![
+        (Address4(0), Class::Lan),
+        (Address4(1 << 31), Class::Internet),
+    ];
+    for (place, &address) in addresses.iter().enumerate() {
+        let address = Address4::from_bytes(address);
+        for uplink in &mut tables.uplinks[..2] {
+            uplink.outside_count = addresses.len() as u8;
+            uplink.outside[place] = address.0;
+            uplink.pool = 0;
+        }
+        tables.outsides.insert(address, (0, place as u16));
+        classes.push((address, Class::Gateway));
+    }
+    let next = Address4(classes[classes.len() - 1].0.0 + 1);
+    classes.push((next, Class::Internet));
+    *tables.addresses4 = AddressTable::new(&classes).expect("few segments");
+    for &host in hosts {
+        let entry = HostEntry {
+            slot: LAN as u16,
+            ..testing::host()
+        };
+        tables.hosts4.insert(Address4::from_bytes(host), entry);
+    }
+    tables
+}
+
+/// Lets everybody's packets reach the hosts that have a port.
+pub(super) fn filter_nothing(tables: &mut SimTables) {
+    for uplink in &mut tables.uplinks {
+        uplink.flags = UPLINK_OPEN_FILTER;
+    }
 }
 
 /// Sends a packet that must be forwarded; the uplink, and what left.

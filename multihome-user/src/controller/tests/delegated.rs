@@ -103,13 +103,13 @@ fn outward(entry: &UplinkEntry) -> Option<Ipv6Addr> {
 
 /// The prefix that LAN hosts have outside, as the address table that these actions set has it.
 fn outsides(actions: &[Action]) -> Vec<Ipv6Addr> {
-    let tables = actions.iter().filter_map(|action| {
+    let mut tables = actions.iter().filter_map(|action| {
         let Action::SetSegments(IPV6, segments) = action else {
             return None;
         };
         Some(segments)
     });
-    let last = tables.last().expect("the table is written");
+    let last = tables.next_back().expect("the table is written");
     let outside = last.iter().filter(|(_, class)| *class == Class::Outside);
     outside
         .map(|(first, _)| Ipv6Addr::from_bits(*first))

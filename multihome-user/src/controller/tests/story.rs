@@ -126,6 +126,7 @@ pub(super) fn kernel() -> NetState {
 /// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
 pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
     Settings {
+        entries: std::collections::BTreeMap::new(),
         uplinks: (0..).zip(uplinks).collect(),
         lan: vec![(64, "lan0".to_owned())],
         health: HealthSettings::default(),

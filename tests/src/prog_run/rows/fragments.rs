@@ -4,16 +4,16 @@ use std::net::Ipv4Addr;
 
 use etherparse::{Ipv4Header, UdpHeader};
 use multihome_common::verdict::Verdict::{
-    DropEarlyFragment, DropFiltered, DropHopLimit, DropTooBig, PassFragment,
+    DropEarlyFragment, DropFiltered, DropHopLimit, DropTooBig, Forwarded, PassFragment,
 };
 
 use super::translated::{
-    FROM_HOST, PORT, TO_HOST, address, from_isp, inward, outward, stays, to_isp,
+    FROM_HOST, PORT, TO_HOST, address, datagram, from_isp, inward, outward, stays, to_isp,
 };
 use crate::prog_run::{
     frames::{IPV4, ethernet, ipv4},
     row::Row,
-    world::{HOST4, OUTSIDE, SERVER4, Side},
+    world::{GATEWAY, HOST, HOST4, LAN_PORT, Nat, OUTSIDE, SERVER4, Side},
 };
 
 /// An end of a datagram: address and port.
@@ -57,8 +57,70 @@ fn fragments(
     .map(|(part, edit)| ethernet(macs.0, macs.1, &[], IPV4, &ipv4(ends, ttl, 17, part, edit)))
 }
 
+/// A datagram from one LAN host to another by a forwarded port.
+fn turned_round() -> Vec<Row> {
+    let other = (Ipv4Addr::new(10, 1, 0, 50), 6000);
+    let station = (GATEWAY, [2, 0, 0, 0, 1, 50]);
+    let forwarded = (OUTSIDE, 8080);
+    let [first, later] = fragments(station, [other, forwarded], 64, 7);
+    let delivered = fragments((HOST, LAN_PORT), [(OUTSIDE, other.1), (HOST4, 80)], 63, 7);
+    let third = (
+        (GATEWAY, [2, 0, 0, 0, 1, 51]),
+        (Ipv4Addr::new(10, 1, 0, 51), 7000),
+    );
+    let refused = fragments(third.0, [third.1, (OUTSIDE, PORT)], 64, 7);
+    let sent = datagram(FROM_HOST, [(HOST4, PORT), (SERVER4, 443)], 64);
+    [
+        Row::changed(
+            "a first fragment goes from one LAN host to another by the outside address",
+            Side::Lan,
+            first.clone(),
+            Forwarded,
+            delivered[0].clone(),
+        ),
+        Row::changed(
+            "a later fragment follows it there",
+            Side::Lan,
+            later.clone(),
+            Forwarded,
+            delivered[1].clone(),
+        )
+        .after(Side::Lan, first.clone()),
+        Row::unchanged(
+            "a later fragment does not follow another host's first of the same identification",
+            Side::Lan,
+            refused[1].clone(),
+            PassFragment,
+        )
+        .after(Side::Lan, first)
+        .after(Side::Lan, sent)
+        .after(Side::Lan, refused[0].clone()),
+        Row::unchanged(
+            "a later fragment from the LAN that no first went before is the gateway's",
+            Side::Lan,
+            later,
+            PassFragment,
+        ),
+    ]
+    .map(|row| {
+        row.within(|world| {
+            world.nat = Some(Nat {
+                forward: Some((8080, 80)),
+                ..Nat::default()
+            });
+        })
+    })
+    .into()
+}
+
 /// The rows.
 pub fn rows() -> Vec<Row> {
+    let mut rows = turned_round();
+    rows.extend(translated());
+    rows
+}
+
+fn translated() -> Vec<Row> {
     let (host, outside) = (address(HOST4, PORT), address(OUTSIDE, PORT));
     let server = address(SERVER4, 443);
     let sent = |ttl, id| fragments(FROM_HOST, [host, server], ttl, id);

@@ -1,0 +1,108 @@
+//! The packet path in plain memory.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use multihome_common::{
+    address::{Address4, Address6, AddressTable},
+    flow::{slot::FlowSlot, tag::TagLine},
+    limits::{BUCKETS as RANK_BUCKETS, MAX_UPLINKS},
+    nat44::ports::{LINE, PortLine},
+    sim::{Frame, SimTables},
+    verdict::Verdict,
+    way,
+};
+
+use super::{
+    BUCKETS, Bench, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words, rank_row, segments4,
+    segments6, uplink_entry, write_state,
+};
+use crate::model::site::{Port, Site, Words};
+
+/// The packet path over tables in plain memory.
+#[derive(Default)]
+pub struct OnHost {
+    tables: SimTables,
+    runs: u32,
+}
+
+/// Packets in one tick of the clock: few enough that there are older flows, and so many that no
+/// datagram in fragments is forgotten.
+const PACKETS_PER_TICK: u32 = 128;
+
+impl Bench for OnHost {
+    fn enter(&mut self, site: &Site, words: &Words) -> Result<()> {
+        let mut tables = SimTables::default();
+        tables.track(BUCKETS[0], POOLS);
+        tables.pin(PIN_LINES);
+        tables.rows = (0..RANK_BUCKETS).map(rank_row).collect();
+        let (four, six) = (segments4(site), segments6(site));
+        *tables.addresses4 = AddressTable::new(&four).expect("it has room");
+        *tables.addresses6 = AddressTable::new(&six).expect("it has room");
+        for (address, host) in site.hosts() {
+            match address {
+                IpAddr::V4(address) => {
+                    tables
+                        .hosts4
+                        .insert(Address4::from_bytes(address.octets()), host_entry(&host));
+                }
+                IpAddr::V6(address) => {
+                    tables
+                        .hosts6
+                        .insert(Address6::from_bytes(address.octets()), host_entry(&host));
+                }
+            }
+        }
+        for (id, uplink) in site.uplinks.iter().enumerate() {
+            tables.uplinks[id * 2] = uplink_entry(site, id as u8);
+            for (place, address) in uplink.outside.iter().enumerate() {
+                let owner = (id as u8, uplink.pool + place as u16);
+                tables
+                    .outsides
+                    .insert(Address4::from_bytes(address.octets()), owner);
+            }
+        }
+        for (place, word) in port_words(site) {
+            tables.port_lines[place / LINE].0[place % LINE].store(word);
+        }
+        self.tables = tables;
+        self.change(site, words)
+    }
+
+    fn change(&mut self, site: &Site, words: &Words) -> Result<()> {
+        write_state(site, words, &mut self.tables.state);
+        Ok(())
+    }
+
+    fn run(&mut self, port: Port, bytes: &[u8]) -> Result<Ran> {
+        self.runs += 1;
+        if self.runs.is_multiple_of(PACKETS_PER_TICK) {
+            self.tables.now += 1;
+        }
+        let entry = port_entry(port);
+        let mut frame = Frame::new(bytes);
+        let decision = match port {
+            Port::Lan => way::from_lan(&mut frame, &mut self.tables, &entry),
+            Port::Uplink(_) => way::from_uplink(&mut frame, &mut self.tables, &entry),
+        };
+        let verdict = decision.verdict();
+        let leaves = verdict == Verdict::Forwarded && usize::from(decision.egress()) < MAX_UPLINKS;
+        Ok(Ran {
+            verdict: Some(verdict),
+            uplink: leaves.then(|| decision.egress()),
+            output: frame.as_slice().to_vec(),
+        })
+    }
+
+    fn tags(&self) -> &[TagLine] {
+        &self.tables.tags
+    }
+
+    fn flows(&self) -> &[FlowSlot] {
+        &self.tables.flows
+    }
+
+    fn ports(&self) -> &[PortLine] {
+        &self.tables.port_lines
+    }
+}

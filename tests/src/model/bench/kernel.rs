@@ -1,0 +1,274 @@
+//! The packet path in the kernel, by BPF_PROG_TEST_RUN.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, xdp::DevMap},
+    programs::Xdp,
+    util::nr_cpus,
+};
+use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
+use multihome_common::{
+    abi::{self, Count},
+    address::{Address4, Address6, AddressTable},
+    flow::{
+        fragment::FragmentSlot,
+        pin::PinLine,
+        slot::FlowSlot,
+        tag::{TagLine, WAYS},
+    },
+    limits::{BUCKETS as RANK_BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS, FRAGMENT_SLOTS},
+    nat44::ports::{LINES, PortLine, SPACES},
+    port::{self, PortEntry},
+    state::SharedState,
+    uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
+};
+
+use super::{
+    BUCKETS, Bench, IFINDEX, LAN_SLOT, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words,
+    rank_row, segments4, segments6, uplink_entry, write_state,
+};
+use crate::{
+    model::site::{Port, Site, Words},
+    prog_run::shared::Shared,
+};
+
+/// Room for what a program makes of a packet.
+const OUTPUT: usize = 4096;
+/// Packets after which the rate limit's bucket is filled again: fewer than it has room for.
+const REFILL: u64 = 50;
+
+/// The loaded programs and their maps.
+pub struct InKernel {
+    ebpf: Ebpf,
+    state: Array<MapData, SharedState>,
+    uplinks: Array<MapData, UplinkEntry>,
+    ports: Array<MapData, PortEntry>,
+    classes4: Array<MapData, AddressTable<Address4>>,
+    classes6: Array<MapData, AddressTable<Address6>>,
+    hosts4: HashMap<MapData, u32, HostEntry>,
+    hosts6: HashMap<MapData, [u64; 2], HostEntry>,
+    outsides: HashMap<MapData, u32, u64>,
+    bucket: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Count>,
+    tags: Shared,
+    flows: Shared,
+    nat_ports: Shared,
+    pins: Shared,
+    fragments: Shared,
+    port: Option<Port>,
+    /// What is known of the counters, by slot and column.
+    known: std::collections::HashMap<(u32, u32), u64>,
+    /// Columns, those that counted last first.
+    columns: Vec<u32>,
+    cpus: usize,
+    runs: u64,
+}
+
+impl InKernel {
+    /// Loads both programs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn load() -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(abi::FLOW_TAGS, BUCKETS[0])
+            .map_max_entries(abi::FLOWS, BUCKETS[0] * WAYS as u32)
+            .map_max_entries(abi::NAT_PORTS, POOLS * SPACES * LINES)
+            .map_max_entries(abi::PINS, PIN_LINES)
+            .load(OBJECT)
+            .context("cannot load the object")?;
+        for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+            let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
+            program
+                .load()
+                .with_context(|| format!("the kernel refused {name}"))?;
+        }
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
+        let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
+        for bucket in 0..RANK_BUCKETS {
+            rows.set(bucket as u32, rank_row(bucket).0, 0)?;
+        }
+        let mut devices: DevMap<_> = take(abi::DEVICES)?.try_into()?;
+        for slot in [0, 1, 2, LAN_SLOT] {
+            devices.set(slot, IFINDEX, None, 0)?;
+        }
+        let verdicts = Verdict::ALL
+            .iter()
+            .map(|verdict| u32::from(verdict.number()));
+        Ok(Self {
+            state: take(abi::STATE)?.try_into()?,
+            uplinks: take(abi::UPLINKS)?.try_into()?,
+            ports: take(abi::PORTS)?.try_into()?,
+            classes4: take(abi::ADDRESSES4)?.try_into()?,
+            classes6: take(abi::ADDRESSES6)?.try_into()?,
+            hosts4: take(abi::HOSTS4)?.try_into()?,
+            hosts6: take(abi::HOSTS6)?.try_into()?,
+            outsides: take(abi::OUTSIDES)?.try_into()?,
+            bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            counters: take(abi::COUNTERS)?.try_into()?,
+            tags: Shared::of(
+                &take(abi::FLOW_TAGS)?,
+                BUCKETS[0] as usize * size_of::<TagLine>(),
+            )?,
+            flows: Shared::of(
+                &take(abi::FLOWS)?,
+                BUCKETS[0] as usize * WAYS * size_of::<FlowSlot>(),
+            )?,
+            nat_ports: Shared::of(
+                &take(abi::NAT_PORTS)?,
+                (POOLS * SPACES * LINES) as usize * size_of::<PortLine>(),
+            )?,
+            pins: Shared::of(&take(abi::PINS)?, PIN_LINES as usize * size_of::<PinLine>())?,
+            fragments: Shared::of(
+                &take(abi::FRAGMENTS)?,
+                FRAGMENT_SLOTS * size_of::<FragmentSlot>(),
+            )?,
+            port: None,
+            known: std::collections::HashMap::new(),
+            columns: verdicts
+                .chain(FORWARDED_COLUMNS..FORWARDED_COLUMNS + 3)
+                .collect(),
+            cpus: nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
+            runs: 0,
+            ebpf,
+        })
+    }
+
+    fn count(&self, slot: u32, column: u32) -> Result<u64> {
+        let cell = self
+            .counters
+            .get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
+        Ok(cell.iter().map(|count| count.packets).sum())
+    }
+
+    /// The column that the last packet counted in.
+    fn column(&mut self, slot: u32) -> Result<u32> {
+        for place in 0..self.columns.len() {
+            let column = self.columns[place];
+            let now = self.count(slot, column)?;
+            let known = self.known.entry((slot, column)).or_default();
+            if now != *known {
+                ensure!(now == *known + 1, "counted {} times", now - *known);
+                *known = now;
+                self.columns[..=place].rotate_right(1);
+                return Ok(column);
+            }
+        }
+        bail!("not counted")
+    }
+}
+
+impl Bench for InKernel {
+    fn enter(&mut self, site: &Site, words: &Words) -> Result<()> {
+        for map in [
+            &mut self.tags,
+            &mut self.flows,
+            &mut self.nat_ports,
+            &mut self.pins,
+            &mut self.fragments,
+        ] {
+            map.clear();
+        }
+        let (four, six) = (segments4(site), segments6(site));
+        self.classes4
+            .set(0, AddressTable::new(&four).context("too many")?, 0)?;
+        self.classes6
+            .set(0, AddressTable::new(&six).context("too many")?, 0)?;
+        for (address, host) in site.hosts() {
+            let entry = host_entry(&host);
+            match address {
+                IpAddr::V4(address) => {
+                    self.hosts4
+                        .insert(Address4::from_bytes(address.octets()).key(), entry, 0)?;
+                }
+                IpAddr::V6(address) => {
+                    self.hosts6
+                        .insert(Address6::from_bytes(address.octets()).key(), entry, 0)?;
+                }
+            }
+        }
+        for key in self.outsides.keys().collect::<Result<Vec<_>, _>>()? {
+            self.outsides.remove(&key)?;
+        }
+        for (id, uplink) in (0u8..).zip(&site.uplinks) {
+            self.uplinks
+                .set(u32::from(id) * 2, uplink_entry(site, id), 0)?;
+            for (place, address) in (0u64..).zip(&uplink.outside) {
+                let word = u64::from(id) << 16 | (u64::from(uplink.pool) + place);
+                self.outsides.insert(u32::from(*address), word, 0)?;
+            }
+        }
+        for (place, word) in port_words(site) {
+            self.nat_ports.set(place, word);
+        }
+        self.change(site, words)
+    }
+
+    fn change(&mut self, site: &Site, words: &Words) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        write_state(site, words, &mut state);
+        Ok(self.state.set(0, state, 0)?)
+    }
+
+    fn run(&mut self, port: Port, frame: &[u8]) -> Result<Ran> {
+        if self.runs.is_multiple_of(REFILL) {
+            self.bucket
+                .set(0, PerCpuValues::try_from(vec![0; self.cpus])?, 0)?;
+        }
+        self.runs += 1;
+        let entry = port_entry(port);
+        if self.port != Some(port) {
+            let place = port::places(IFINDEX).next().context("no place")?;
+            self.ports.set(place, entry, 0)?;
+            self.port = Some(port);
+        }
+        let name = match port {
+            Port::Lan => PROGRAM_LAN,
+            Port::Uplink(_) => PROGRAM_UPLINK,
+        };
+        let program: &Xdp = self.ebpf.program(name).context(name)?.try_into()?;
+        let mut output = vec![0; OUTPUT];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut output);
+        let result = program
+            .test_run(options)
+            .context("cannot run the program")?;
+        output.truncate(result.data_size_out as usize);
+        let column = self.column(entry.slot)?;
+        let (verdict, uplink) = match column.checked_sub(FORWARDED_COLUMNS) {
+            Some(id) => (Some(Verdict::Forwarded), Some(id as u8)),
+            None => (Verdict::from_number(column as u8), None),
+        };
+        let action = verdict.map(crate::prog_run::row::action);
+        ensure!(
+            action == Some(result.return_value),
+            "action {}",
+            result.return_value
+        );
+        Ok(Ran {
+            verdict,
+            uplink,
+            output,
+        })
+    }
+
+    fn tags(&self) -> &[TagLine] {
+        self.tags.slice()
+    }
+
+    fn flows(&self) -> &[FlowSlot] {
+        self.flows.slice()
+    }
+
+    fn ports(&self) -> &[PortLine] {
+        self.nat_ports.slice()
+    }
+}
