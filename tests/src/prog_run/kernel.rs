@@ -31,7 +31,10 @@ use super::{
     memory,
     shared::Shared,
     tables::FlowView,
-    world::{self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, OUTSIDE, PIN_LINES, Side, World},
+    world::{
+        self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, OUTSIDE, PIN_LINES, RFC6296_HOST,
+        Side, World,
+    },
 };
 
 /// Room for what a program makes of a packet: an answer grows by its headers.
@@ -274,8 +277,10 @@ impl Kernel {
         self.enter_port(world, side)?;
         self.hosts4
             .insert(Address4::from_bytes(HOST4.octets()).key(), world.host(), 0)?;
-        self.hosts6
-            .insert(Address6::from_bytes(HOST6.octets()).key(), world.host(), 0)?;
+        for host in [HOST6, RFC6296_HOST] {
+            let address = Address6::from_bytes(host.octets());
+            self.hosts6.insert(address.key(), world.host(), 0)?;
+        }
         self.refill()
     }
 

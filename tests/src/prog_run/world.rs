@@ -69,6 +69,8 @@ pub struct World {
     pub nat: Option<Nat>,
     /// The uplinks translate the LAN's IPv6 prefix, each to one of its own.
     pub nptv6: bool,
+    /// They translate the prefixes of RFC 6296's example instead.
+    pub rfc6296: bool,
     /// The alive word of both families.
     pub alive: u64,
     /// Lines of the pin table that the programs are told of.
@@ -128,6 +130,7 @@ impl Default for World {
             host_mtu: 1500,
             nat: None,
             nptv6: false,
+            rfc6296: false,
             alive: 0b111,
             pin_lines: PIN_LINES,
         }
@@ -136,6 +139,13 @@ impl Default for World {
 
 /// The LAN's IPv6 prefix, which uplinks translate.
 pub const INSIDE_PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+
+/// The prefixes and the host of RFC 6296's example.
+pub const RFC6296_INSIDE: Ipv6Addr = Ipv6Addr::new(0xfd01, 0x203, 0x405, 0, 0, 0, 0, 0);
+/// The same, outside.
+pub const RFC6296_OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+/// The host inside.
+pub const RFC6296_HOST: Ipv6Addr = Ipv6Addr::new(0xfd01, 0x203, 0x405, 1, 0, 0, 0, 0x1234);
 
 /// An uplink's IPv6 prefix.
 pub const fn outside_prefix(id: u8) -> Ipv6Addr {
@@ -203,6 +213,8 @@ pub fn segments6() -> Vec<(Address6, Class)> {
         at("2001:db8:b3::", Class::Internet),
         at("2001:db8:aaaa::", Class::OnLink),
         at("2001:db8:aaab::", Class::Internet),
+        at("fd01:203:405::", Class::Lan),
+        at("fd01:203:406::", Class::Internet),
         at("fe80::", Class::Special),
         at("fec0::", Class::Internet),
         at("ff00::", Class::Special),
@@ -234,7 +246,12 @@ impl World {
         }
         if self.nptv6 {
             entry.mode[IPV6] = MODE_NPTV6;
-            entry.prefix = Translation::new(prefix(INSIDE_PREFIX), prefix(outside_prefix(id)))
+            let (inside, outside) = if self.rfc6296 {
+                (RFC6296_INSIDE, RFC6296_OUTSIDE)
+            } else {
+                (INSIDE_PREFIX, outside_prefix(id))
+            };
+            entry.prefix = Translation::new(prefix(inside), prefix(outside))
                 .expect("prefixes that can be translated");
         }
         entry
@@ -303,9 +320,11 @@ impl World {
         tables
             .hosts4
             .insert(Address4::from_bytes(HOST4.octets()), self.host());
-        tables
-            .hosts6
-            .insert(Address6::from_bytes(HOST6.octets()), self.host());
+        for host in [HOST6, RFC6296_HOST] {
+            tables
+                .hosts6
+                .insert(Address6::from_bytes(host.octets()), self.host());
+        }
         tables
     }
 }

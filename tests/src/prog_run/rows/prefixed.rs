@@ -16,8 +16,8 @@ use crate::prog_run::{
     frames::{IPV6, ethernet, forwarded, fragment, ipv6, udp},
     row::Row,
     world::{
-        GATEWAY, HOST, HOST6, INSIDE_PREFIX, LAN_PORT, SERVER6, SMALL_MTU, Side, next_hop,
-        outside_prefix, uplink_mac,
+        GATEWAY, HOST, HOST6, INSIDE_PREFIX, LAN_PORT, RFC6296_HOST, SERVER6, SMALL_MTU, Side,
+        next_hop, outside_prefix, uplink_mac,
     },
 };
 
@@ -222,7 +222,27 @@ pub fn rows() -> Vec<Row> {
     ]);
     rows.extend(quoted(&syn));
     rows.extend(hairpins());
+    rows.extend(example());
     rows
+}
+
+/// The example of RFC 6296, there and back.
+fn example() -> [Row; 2] {
+    let outside: Ipv6Addr = "2001:db8:1:d550::1234".parse().expect("a constant");
+    [
+        outward(
+            "RFC 6296's example: FD01:203:405:1::1234 becomes 2001:DB8:1:D550::1234",
+            tcp(FROM_HOST, [RFC6296_HOST, SERVER6], 64, true),
+            tcp(to_isp(0), [outside, SERVER6], 63, true),
+            0,
+        ),
+        inward(
+            "RFC 6296's example: 2001:DB8:1:D550::1234 becomes FD01:203:405:1::1234",
+            tcp(from_isp(), [SERVER6, outside], 60, false),
+            tcp(TO_HOST, [SERVER6, RFC6296_HOST], 59, false),
+        ),
+    ]
+    .map(|row| row.within(|world| world.rfc6296 = true))
 }
 
 /// From one LAN host to another by its outside address (RFC 6296 section 4.3).
