@@ -1,5 +1,6 @@
 //! What the tests, the demo and the measurements of multihome are built from.
 
+pub mod bench;
 pub mod binary;
 pub mod demo;
 pub mod lab;

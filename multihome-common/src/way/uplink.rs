@@ -75,8 +75,9 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    let host = host::<F, T>(tables, port, network.source, destination)?;
+    // Before the host is sought: when the kernel delivers the first packet, the answer comes here.
     note::<F, P, T>(packet, tables, state, parsed, destination, id);
+    let host = host::<F, T>(tables, port, network.source, destination)?;
     if network.len > usize::from(host.mtu) {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }

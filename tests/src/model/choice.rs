@@ -57,16 +57,23 @@ impl Gateway {
         *ends
     }
 
+    /// Which uplinks fit what was seen: that a packet was too big says that its uplink is too small,
+    /// but not which it is.
+    fn plausible(&self, packet: &Packet<'_>) -> [bool; 3] {
+        [0, 1, 2].map(|id| {
+            let small = usize::from(self.mtu(id)) < packet.len();
+            let small = small && (packet.is_v6() || !self.translates(id));
+            small || self.seen.verdict != Some(Verdict::DropTooBig)
+        })
+    }
+
     /// The uplink that ranks first for a flow.
     fn first(&mut self, ends: &Ends, packet: &Packet<'_>) -> Result<u8, Stop> {
         let (hashed, word) = (self.hashed(ends), self.word());
-        if self.seen.verdict == Some(Verdict::DropTooBig) {
-            // It says that the uplink is too small for the packet, but not which it is.
-            let small = [0, 1, 2].map(|id| {
-                usize::from(self.mtu(id)) < packet.len() && (packet.is_v6() || !self.translates(id))
-            });
+        let plausible = self.plausible(packet);
+        if plausible != [true; 3] {
             self.tables
-                .learn(&hashed, word, |first| small[usize::from(first)]);
+                .learn(&hashed, word, |first| plausible[usize::from(first)]);
         }
         let firsts = self.tables.firsts(&hashed, word);
         let hint = self.hint(packet).filter(|id| firsts.contains(id));
@@ -151,6 +158,8 @@ impl Gateway {
         if !self.tables.relations.contains_key(&ends.inside) {
             options.extend(&firsts);
         }
+        let plausible = self.plausible(packet);
+        options.retain(|&id| plausible[usize::from(id)]);
         let hint = self.hint(packet).filter(|id| options.contains(id));
         if let Some(id) = hint {
             options = BTreeSet::from([id]);
@@ -161,7 +170,10 @@ impl Gateway {
             self.tables
                 .learn(&hashed, word, |first| options.contains(&first));
         }
-        let id = *options.first().expect("one of those that rank first");
+        let Some(&id) = options.first() else {
+            self.fault(format!("no uplink explains {ends:?}"));
+            return Err(Verdict::DropInternal.into());
+        };
         self.tables.relations.insert(ends.inside, options);
         Ok(id)
     }
@@ -207,6 +219,7 @@ impl Gateway {
                     Verdict::ReplyReset
                         | Verdict::DropUnknownConnection
                         | Verdict::DropUnknownError
+                        | Verdict::DropTruncated
                         | Verdict::DropNoPort
                         | Verdict::DropNoFlow
                 )

@@ -108,7 +108,10 @@ impl Gateway {
         if !mapping.forward {
             mapping.flows += 1;
         }
-        self.displace();
+        // When two begin, the model cannot tell for which of them another gave way.
+        if self.opened.len() == self.seen.opened.len() {
+            self.displace();
+        }
         self.tables.flows.insert(
             ends,
             Flow {

@@ -160,7 +160,6 @@ impl Gateway {
         if packet.ttl <= 1 {
             return Err(Verdict::ReplyTimeExceeded.into());
         }
-        let host = self.host(inside).ok_or(Verdict::PassNoNeighbour)?;
         if packet.may_be_answered() {
             let (remote_port, inside_port) = packet.steering_ports();
             let ends = Ends {
@@ -176,6 +175,7 @@ impl Gateway {
                 inbound: true,
             });
         }
+        let host = self.host(inside).ok_or(Verdict::PassNoNeighbour)?;
         if packet.len() > usize::from(host.mtu) {
             return Err(Stop::TooBig(host.mtu));
         }

@@ -11,7 +11,9 @@ use super::{from_host, in4, in6, out4, out6};
 use crate::prog_run::{
     frames::{IPV4, ethernet, forwarded, icmp, ipv4, tcp, udp},
     row::Row,
-    world::{GATEWAY, HOST, HOST4, LAN_PORT, SERVER4, Side, World, next_hop, uplink_mac},
+    world::{
+        GATEWAY, HOST, HOST4, LAN_PORT, SERVER4, STRANGER4, Side, World, next_hop, uplink_mac,
+    },
 };
 
 const HTTPS: (u16, u16) = (4000, 443);
@@ -110,7 +112,30 @@ pub fn rows() -> Vec<Row> {
     }
     rows.extend(relations());
     rows.extend(errors());
+    rows.push(from_a_stranger());
     rows
+}
+
+/// The kernel delivers the first packet to a host whose MAC is not known yet.
+fn from_a_stranger() -> Row {
+    let asked = ethernet(
+        GATEWAY,
+        next_hop(0, 0),
+        &[],
+        IPV4,
+        &ipv4((SERVER4, STRANGER4), 60, 6, &tcp(BACK, &[]), |_| {}),
+    );
+    let answer = from_host(
+        IPV4,
+        &ipv4((STRANGER4, SERVER4), 64, 6, &tcp(HTTPS, &[]), |_| {}),
+    );
+    leaves(
+        "what came in for a host that was not known is answered by its uplink too",
+        &answer,
+        0,
+    )
+    .after(Side::Uplink, asked)
+    .within(|world| world.group.eligible = [0b110; 2])
 }
 
 /// Flows that keep together.
