@@ -123,7 +123,7 @@ verdicts! {
     DropUnknownConnection = 45, "drop_unknown_connection", Drop;
     /// An ICMP error about a packet that no flow has sent.
     DropUnknownError = 46, "drop_unknown_error", Drop;
-    /// From one LAN host by an outside address to another, whose MAC is not known yet.
+    /// For a LAN host by an outside IPv4 address, and the host's MAC is not known yet.
     DropNoNeighbour = 47, "drop_no_neighbour", Drop;
     /// An IPv6 address that has no counterpart under the uplink's or the LAN's prefix.
     DropNoPrefix = 48, "drop_no_prefix", Drop;

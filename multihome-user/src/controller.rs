@@ -206,7 +206,8 @@ impl Controller {
             tiers: tiers(&uplinks),
             uplinks,
             lan: settings.lan,
-            words: FAMILIES.map(|f| Words::new(left.eligible[f], 0, settings.settle, now)),
+            words: FAMILIES
+                .map(|f| Words::new(left.eligible[f], left.last_good[f], settings.settle, now)),
             settled: FAMILIES.map(|f| Settled::new(&settings.group, left.settled[f], now)),
             applied: Applied {
                 alive: left.alive,

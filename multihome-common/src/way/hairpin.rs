@@ -72,12 +72,16 @@ fn prefixed<P: Packet, T: Tables>(
     if network.hop_limit <= 1 {
         return Err(Verdict::ReplyTimeExceeded);
     }
-    let host = host::<V6, T>(tables, port, network.source, inside)?;
-    if network.len > usize::from(host.mtu) {
+    let host = host::<V6, T>(tables, port, network.source, inside);
+    if let Some(host) = &host
+        && network.len > usize::from(host.mtu)
+    {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
     V6::leave(packet, parsed.network_at, network, uplink)?;
     V6::arrive(packet, parsed.network_at, network, uplink, inside)?;
+    // As it came, the kernel would send it out to the provider; like this, it finds the host.
+    let host = host.ok_or(Verdict::PassNoNeighbour)?;
     hand_over::<V6, P>(packet, parsed, &host)
 }
 

@@ -64,7 +64,9 @@ pub fn inward<P: Packet, T: Tables>(
                 return Err(Verdict::DropFiltered);
             }
             let inside = Address4(owner.inside());
-            let host = host::<V4, T>(tables, port, network.source, inside)?;
+            // The kernel takes the packet for its own, and would refuse it in the host's name.
+            let host = host::<V4, T>(tables, port, network.source, inside)
+                .ok_or(Verdict::DropNoNeighbour)?;
             tables.prepare_flow(&key, &host, id, outside.word())?;
             return Ok(Decision::OPEN);
         };

@@ -77,7 +77,11 @@ fn deliver<F: Family, P: Packet, T: Tables>(
     }
     // Before the host is sought: when the kernel delivers the first packet, the answer comes here.
     note::<F, P, T>(packet, tables, state, parsed, destination, id);
-    let host = host::<F, T>(tables, port, network.source, destination)?;
+    let Some(host) = host::<F, T>(tables, port, network.source, destination) else {
+        // The kernel, which is to find the host, knows it by its inside address alone.
+        F::arrive(packet, parsed.network_at, network, uplink, destination)?;
+        return Err(Verdict::PassNoNeighbour);
+    };
     if network.len > usize::from(host.mtu) {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
@@ -104,20 +108,18 @@ pub(super) fn check_source<F: Family, T: Tables>(
     Ok(())
 }
 
-/// Where a LAN host is.
+/// Where a LAN host is; `None` when its MAC is not known.
 #[inline(always)]
 pub(super) fn host<F: Family, T: Tables>(
     tables: &T,
     port: &PortEntry,
     source: F::Address,
     inside: F::Address,
-) -> Result<HostEntry, Verdict> {
+) -> Option<HostEntry> {
     match F::host(tables, inside) {
-        Some(host) => Ok(*host),
+        Some(host) => Some(*host),
         // Hosts behind a router in the LAN, and those the controller has not seen yet.
-        None => {
-            F::kernel_route(tables, port.ifindex, source, inside).ok_or(Verdict::PassNoNeighbour)
-        }
+        None => F::kernel_route(tables, port.ifindex, source, inside),
     }
 }
 

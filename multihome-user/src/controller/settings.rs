@@ -56,6 +56,8 @@ pub struct Adopted {
     pub alive: [u64; 2],
     /// The eligible words.
     pub eligible: [u64; 2],
+    /// The last-known-good words.
+    pub last_good: [u64; 2],
     /// The settled words.
     pub settled: [u64; 2],
     /// Which families' flows were looked up; bit n = family n.

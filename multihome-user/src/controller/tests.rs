@@ -365,6 +365,18 @@ fn a_restart_without_a_known_next_hop_keeps_the_one_that_there_was() {
     }
 }
 
+/// The word stood in the map while the new controller took it for zero, so it would write none.
+#[test]
+fn a_common_failure_outlasts_a_restart() {
+    let adopted = Adopted {
+        known: 0b11,
+        last_good: [0b10, 0],
+        ..Adopted::default()
+    };
+    let story = Story::begin(1, Some(adopted));
+    assert_eq!((story.eligible, story.last_good), (0, 0b10));
+}
+
 /// An uplink that the earlier controller did not have was taken for one that it had found dead.
 #[test]
 fn an_uplink_that_is_new_at_a_restart_serves_as_soon_as_its_next_hop_is_found() {

@@ -35,6 +35,11 @@ impl Dataplane {
         self.state.eligible(group, family).load(Relaxed)
     }
 
+    /// A group's last-known-good word for a family.
+    pub fn last_good(&self, group: usize, family: usize) -> u64 {
+        self.state.last_good(group, family).load(Relaxed)
+    }
+
     /// Stores a group's eligible word for a family: this is what moves flows.
     pub fn set_eligible(&self, group: usize, family: usize, word: u64) {
         self.state.eligible(group, family).store(word, SeqCst);

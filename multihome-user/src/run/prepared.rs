@@ -69,6 +69,7 @@ impl Prepared {
             known,
             alive: FAMILIES.map(|family| dataplane.alive(family) & known),
             eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family) & known),
+            last_good: FAMILIES.map(|family| dataplane.last_good(GROUP, family) & known),
             settled: FAMILIES.map(|family| dataplane.settled(GROUP, family) & known),
             tracked: dataplane.tracked(),
         };
@@ -80,6 +81,8 @@ impl Prepared {
         }
         for family in FAMILIES {
             dataplane.set_alive(family, words.alive[family]);
+            // An eligible word of zero must find it in place.
+            dataplane.set_last_good(GROUP, family, words.last_good[family]);
             dataplane.set_eligible(GROUP, family, words.eligible[family]);
             dataplane.set_settled(GROUP, family, words.settled[family]);
         }

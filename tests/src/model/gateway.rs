@@ -218,6 +218,15 @@ impl Gateway {
         }
     }
 
+    /// Leaves a packet for a LAN host that nobody knows yet to the kernel, with its inside address.
+    pub(super) fn to_kernel(out: Out) -> Fate {
+        Fate {
+            verdict: Verdict::PassNoNeighbour,
+            out,
+            uplink: None,
+        }
+    }
+
     /// Translates one end of a packet and what follows its header.
     pub(super) fn translated(packet: &Packet<'_>, side: End, to: (Ipv4Addr, u16)) -> Out {
         Out::unchanged(packet.frame).translate(packet.at, packet.end, side, to, !packet.later)

@@ -214,9 +214,6 @@ impl Gateway {
         // What cannot go on is dropped: its source is translated already.
         let host = match self.accept(packet, &back, id, &to, (destination, ends.remote_port)) {
             Ok(host) => host,
-            Err(Stop::Verdict(Verdict::PassNoNeighbour)) => {
-                return Err(Verdict::DropNoNeighbour.into());
-            }
             Err(Stop::TooBig(_)) => return Err(Verdict::DropTooBig.into()),
             Err(stop) => return Err(stop),
         };
@@ -254,8 +251,10 @@ impl Gateway {
         if packet.ttl <= 1 {
             return Err(Verdict::ReplyTimeExceeded.into());
         }
-        let host = self.host(inside.into()).ok_or(Verdict::PassNoNeighbour)?;
-        if packet.len() > usize::from(host.mtu) {
+        let host = self.host(inside.into());
+        if let Some(host) = host
+            && packet.len() > usize::from(host.mtu)
+        {
             return Err(Stop::TooBig(host.mtu));
         }
         let mut out = self.under_prefix(packet, id)?;
@@ -266,7 +265,10 @@ impl Gateway {
             out = out.set6(at + 8, inside);
         }
         let out = out.set6(packet.at + 24, inside);
-        Ok(Self::hand_over(packet, out, host))
+        Ok(match host {
+            Some(host) => Self::hand_over(packet, out, host),
+            None => Self::to_kernel(out),
+        })
     }
 
     /// Whose an outside port is; nothing where it is the gateway's own, or nobody's.

@@ -108,7 +108,7 @@ impl Gateway {
                 if !to.forward && !self.site.conduct.open_filter {
                     return Err(Verdict::DropFiltered.into());
                 }
-                let host = self.host(ends.inside).ok_or(Verdict::PassNoNeighbour)?;
+                let host = self.host(ends.inside).ok_or(Verdict::DropNoNeighbour)?;
                 self.open(*ends, id, host, Some((outside, port)))?;
             }
         }
@@ -175,8 +175,10 @@ impl Gateway {
                 inbound: true,
             });
         }
-        let host = self.host(inside).ok_or(Verdict::PassNoNeighbour)?;
-        if packet.len() > usize::from(host.mtu) {
+        let host = self.host(inside);
+        if let Some(host) = host
+            && packet.len() > usize::from(host.mtu)
+        {
             return Err(Stop::TooBig(host.mtu));
         }
         let mut out = Out::unchanged(packet.frame);
@@ -192,7 +194,10 @@ impl Gateway {
             }
             out = out.set6(packet.at + 24, address);
         }
-        Ok(Self::hand_over(packet, out, host))
+        Ok(match host {
+            Some(host) => Self::hand_over(packet, out, host),
+            None => Self::to_kernel(out),
+        })
     }
 
     /// A later fragment of IPv4, which goes the way of the first.

@@ -171,7 +171,7 @@ impl Story {
             controller: Controller::new(settings, net, now),
             now,
             eligible: adopted.eligible[IPV4],
-            last_good: 0,
+            last_good: adopted.last_good[IPV4],
             settled: adopted.settled[IPV4],
             tracked: adopted.tracked,
             conduct: 0,

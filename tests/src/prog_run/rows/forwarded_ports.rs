@@ -66,6 +66,19 @@ pub fn rows() -> Vec<Row> {
                 ..Nat::default()
             });
         }),
+        stays(
+            "a forwarded port whose host is not known is not the kernel's to refuse",
+            Side::Uplink,
+            asked.clone(),
+            DropNoNeighbour,
+        )
+        .within(|world| {
+            world.nat = Some(Nat {
+                forward: Some((OUTER, INNER)),
+                stranger: true,
+                ..Nat::default()
+            });
+        }),
         forwards(stays(
             "a port beside the forwarded one is the kernel's",
             Side::Uplink,

@@ -6,8 +6,8 @@ use etherparse::{Icmpv6Type, PacketBuilder};
 use multihome_common::{
     state::{GROUP_HOLD, GroupWords, Policy},
     verdict::Verdict::{
-        DropNoPrefix, Forwarded, PassGateway, PassOnLink, ReplyReset, ReplyTimeExceeded,
-        ReplyTooBig,
+        DropNoPrefix, Forwarded, PassGateway, PassNoNeighbour, PassOnLink, ReplyReset,
+        ReplyTimeExceeded, ReplyTooBig,
     },
 };
 
@@ -30,6 +30,16 @@ fn outside(id: u8) -> Ipv6Addr {
     segments[..3].copy_from_slice(&outside_prefix(id).segments()[..3]);
     let word = (sum(INSIDE_PREFIX) - sum(outside_prefix(id))).rem_euclid(0xffff);
     segments[3] = word as u16;
+    segments.into()
+}
+
+/// A LAN host that the tables do not have.
+const UNKNOWN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x77);
+
+/// The same under an uplink's prefix.
+fn unknown_outside(id: u8) -> Ipv6Addr {
+    let mut segments = outside(id).segments();
+    segments[7] = UNKNOWN6.segments()[7];
     segments.into()
 }
 
@@ -141,6 +151,13 @@ pub fn rows() -> Vec<Row> {
             in6(17, &udp((1, 2), &[])),
             forwarded(&in6(17, &udp((1, 2), &[])), HOST, LAN_PORT),
         ),
+        translates(Row::changed(
+            "a LAN host whose MAC is not known is left to the kernel by its own address",
+            Side::Uplink,
+            tcp(from_isp(), [SERVER6, unknown_outside(0)], 60, false),
+            PassNoNeighbour,
+            tcp(from_isp(), [SERVER6, UNKNOWN6], 60, false),
+        )),
         translates(Row::unchanged(
             "an outside address without an inside one is dropped",
             Side::Uplink,
@@ -263,6 +280,13 @@ fn hairpins() -> Vec<Row> {
             asked(64),
             Forwarded,
             tcp(TO_HOST, [other_outside.into(), HOST6], 63, true),
+        )),
+        translates(Row::changed(
+            "who reaches for a LAN host that is not known is left to the kernel, translated",
+            Side::Lan,
+            tcp(from_other, [other, unknown_outside(1)], 64, true),
+            PassNoNeighbour,
+            tcp(from_other, [other_outside.into(), UNKNOWN6], 64, true),
         )),
         translates(Row::changed(
             "a hop limit that is used up on the way by an outside address is answered",
