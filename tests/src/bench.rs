@@ -2,3 +2,130 @@
 //! interleaved with those of what they are compared with.
 
 pub mod figure;
+mod programs;
+mod site;
+mod throughput;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::lab::Lab;
+use figure::Figure;
+use programs::Programs;
+use site::{Kind, Site};
+use throughput::Case;
+
+/// Measures how fast multihome forwards, decides and follows, side by side with the kernel and with the
+/// limit of what XDP can do.
+#[derive(Parser)]
+#[command(name = "bench")]
+pub struct Options {
+    /// The gateway's program
+    #[arg(long, value_name = "PATH", env = "MULTIHOME_BINARY")]
+    binary: PathBuf,
+    /// Print the results as one line of JSON to stdout, and all else to stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Short windows and few rounds: shows that it works, and gives no figures to rely on
+    #[arg(long)]
+    quick: bool,
+    /// How often each figure is taken
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    rounds: usize,
+    /// How long each window of the throughput lasts, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    window: u64,
+    /// Only what has this in its name
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+}
+
+const CASES: [(&str, Kind, u32); 7] = [
+    ("bare", Kind::Bare, 4),
+    ("ecmp", Kind::Ecmp, 4),
+    ("masquerade", Kind::Masquerade, 4),
+    ("routed4", Kind::Routed, 4),
+    ("routed6", Kind::Routed, 6),
+    ("nat44", Kind::Translated, 4),
+    ("nptv6", Kind::Translated, 6),
+];
+
+/// Measures all.
+pub fn run(options: &Options) -> Result<Vec<Figure>> {
+    let lab = Lab::new()?;
+    let mut programs = Programs::load()?;
+    let flows: &[u64] = &[1, 1024, 65536, 1 << 20];
+    let mut cases = Vec::new();
+    for &flows in flows {
+        for (name, kind, family) in CASES {
+            let kind = if kind == Kind::Translated && flows > 1 << 17 {
+                Kind::TranslatedLarge
+            } else {
+                kind
+            };
+            // The kernel's table of connections has no room for these by default.
+            if kind == Kind::Masquerade && flows > 1 << 17 {
+                continue;
+            }
+            cases.push(Case {
+                name,
+                kind,
+                family,
+                flows,
+                mixed: false,
+            });
+        }
+    }
+    for (name, kind, family) in CASES {
+        cases.push(Case {
+            name,
+            kind,
+            family,
+            flows: 65536,
+            mixed: true,
+        });
+    }
+    cases.retain(|case| {
+        options.only.is_empty() || options.only.iter().any(|text| case.figure().contains(text))
+    });
+    let mut kinds: Vec<Kind> = Vec::new();
+    for case in &cases {
+        if !kinds.contains(&case.kind) {
+            kinds.push(case.kind);
+        }
+    }
+    let mut sites = Vec::new();
+    for (ordinal, kind) in (0..).zip(kinds) {
+        sites.push(Site::new(
+            &lab,
+            &mut programs,
+            &options.binary,
+            kind,
+            ordinal,
+            1,
+        )?);
+    }
+    let rounds = if options.quick { 1 } else { options.rounds };
+    let window = Duration::from_millis(if options.quick { 50 } else { options.window });
+    let figures = throughput::measure(
+        &mut programs,
+        &sites,
+        &cases,
+        rounds,
+        window,
+        |case, rate| eprintln!("{:30} {:6.3} Mpps", case.figure(), rate / 1e6),
+    )?;
+    for figure in &figures {
+        let (least, most) = figure.spread();
+        eprintln!(
+            "{:32} {:10.3} ({:10.3} to {:10.3})",
+            figure.name,
+            figure.median(),
+            least,
+            most
+        );
+    }
+    Ok(figures)
+}

@@ -24,9 +24,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{SigSet, Signal};
 
 use guard::{BASE_DIR, Guard};
 pub use guard::{remove_all, sweep};
@@ -114,6 +116,24 @@ impl Lab {
     pub fn remove(mut self) -> Result<()> {
         self.guard.release()
     }
+}
+
+/// Has this process's labs removed before a signal ends it; `program` says so.
+pub fn clean_up_when_interrupted(program: &'static str) -> Result<()> {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect();
+    // In all threads: those that are started later inherit it. Started programs do not.
+    signals.thread_block().context("blocking signals")?;
+    thread::spawn(move || {
+        let signal = signals.wait();
+        eprintln!("\ninterrupted ({signal:?}): removing the lab");
+        if let Err(error) = remove_all() {
+            eprintln!("{program}: the lab was not removed cleanly: {error:#}");
+        }
+        std::process::exit(130);
+    });
+    Ok(())
 }
 
 /// Runs iproute2's `ip` once over many lines; `arguments` ends with `-batch -`.

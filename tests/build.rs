@@ -1,0 +1,20 @@
+//! Builds the XDP programs that the measurements make traffic with: `BENCH_OBJECT` is their object's
+//! path while this package compiles.
+
+use std::process;
+
+#[path = "../xtask/src/bpf_build.rs"]
+mod bpf_build;
+#[path = "../xtask/src/bpf_linker.rs"]
+mod bpf_linker;
+
+fn main() {
+    match bpf_build::build("multihome-bench-ebpf", "tests/ebpf") {
+        Ok(object) => println!("cargo:rustc-env=BENCH_OBJECT={}", object.display()),
+        Err(message) => {
+            // Cargo shows what a failed build script wrote; a panic's backtrace would hide it.
+            eprintln!("error: {message}");
+            process::exit(1);
+        }
+    }
+}

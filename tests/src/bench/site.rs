@@ -1,0 +1,273 @@
+//! One contender's network: a LAN side that makes traffic, a gateway with two uplinks, and the
+//! providers' side that counts what arrives.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::programs::{Arrived, Programs};
+use crate::lab::{
+    Lab, Namespace, Process,
+    controller::{Status, UplinkStatus},
+    link::{FACING_XDP, Mac},
+};
+
+/// How many uplinks a gateway has.
+const UPLINKS: u32 = 2;
+/// Device indices of one site; those of all sites differ.
+const INDICES: u32 = 8;
+
+/// What forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An XDP program that looks at nothing.
+    Bare,
+    /// The kernel, with a route of two next hops.
+    Ecmp,
+    /// The same, and nftables' masquerade.
+    Masquerade,
+    /// multihome, addresses as they are.
+    Routed,
+    /// multihome with NAT44 and NPTv6, and room for the flows that it has by default.
+    Translated,
+    /// The same, with room for a million flows.
+    TranslatedLarge,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Ecmp => "ecmp",
+            Self::Masquerade => "masq",
+            Self::Routed => "routed",
+            Self::Translated => "nat",
+            Self::TranslatedLarge => "natbig",
+        }
+    }
+
+    /// The rest of multihome's configuration; `None` when something else forwards.
+    fn config(self) -> Option<String> {
+        let uplinks = |keys: &dyn Fn(u32) -> String| -> String {
+            (0..UPLINKS)
+                .map(|k| {
+                    format!(
+                        "[[uplink]]\nname = \"wan{k}\"\ndevice = \"wan{k}\"\n\
+                         gateway = [\"{}\", \"{}\"]\n{}\n",
+                        isp4(k),
+                        isp6(k),
+                        keys(k)
+                    )
+                })
+                .collect()
+        };
+        let outside = |k: u32, count: u32| -> String {
+            let list: Vec<String> = (1..=count)
+                .map(|n| format!("\"198.51.100.{}\"", 16 * k + n))
+                .collect();
+            format!(
+                "mode = [\"nat44\", \"nptv6\"]\noutside = [{}]\nprefix = \"2001:db8:b{k}:1::/64\"",
+                list.join(", ")
+            )
+        };
+        let inside = "inside_prefix = \"fd00:65:0:1::/64\"\n";
+        match self {
+            Self::Bare | Self::Ecmp | Self::Masquerade => None,
+            Self::Routed => Some(uplinks(&|_| "mode = \"routed\"".to_owned())),
+            Self::Translated => Some(inside.to_owned() + &uplinks(&|k| outside(k, 4))),
+            Self::TranslatedLarge => Some(format!(
+                "{inside}[nat]\nflows = 1500000\n{}",
+                uplinks(&|k| outside(k, 8))
+            )),
+        }
+    }
+}
+
+fn isp4(k: u32) -> String {
+    format!("192.0.2.{}", 4 * k + 1)
+}
+
+fn isp6(k: u32) -> String {
+    format!("2001:db8:a{k}::1")
+}
+
+/// One contender's network.
+pub struct Site {
+    /// What forwards.
+    pub kind: Kind,
+    /// Where traffic is made.
+    pub lan: Namespace,
+    /// Where it is forwarded.
+    pub gateway: Namespace,
+    /// The index of the device that traffic leaves the LAN by.
+    pub out: u32,
+    /// The frames' destination and source MAC.
+    pub macs: [u8; 12],
+    sinks: [u32; UPLINKS as usize],
+    /// The program that forwards without looking.
+    _bare: Option<Programs>,
+    process: Option<Process>,
+    run_dir: PathBuf,
+    binary: PathBuf,
+}
+
+impl Site {
+    /// Makes the network, the `ordinal`-th of the lab, with `queues` queues for each device, and starts
+    /// what forwards in it.
+    pub fn new(
+        lab: &Lab,
+        programs: &mut Programs,
+        binary: &Path,
+        kind: Kind,
+        ordinal: u32,
+        queues: usize,
+    ) -> Result<Self> {
+        let label = kind.label();
+        let [lan, gateway, isp] = lab
+            .namespace_list(&["l", "g", "i"].map(|end| format!("{label}{end}")))?
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("three namespaces were made"))?;
+        let index = |n: u32| 16 + ordinal * INDICES + n;
+        let mac = |n: u8| Mac::local(ordinal as u8 + 1, n);
+        let end = |namespace: &Namespace, device: &str, n: u32| {
+            format!(
+                "name {device} index {} address {} numtxqueues {queues} numrxqueues {queues} netns {}",
+                index(n),
+                mac(n as u8),
+                namespace.full_name()
+            )
+        };
+        let mut script = format!(
+            "link add {} type veth peer {}\n",
+            end(&lan, "h0", 0),
+            end(&gateway, "lan0", 1)
+        );
+        for k in 0..UPLINKS {
+            script += &format!(
+                "link add {} type veth peer {}\n",
+                end(&gateway, &format!("wan{k}"), 2 + 2 * k),
+                end(&isp, &format!("isp{k}"), 3 + 2 * k)
+            );
+        }
+        crate::lab::ip_batch(&["-batch", "-"], &script)?;
+        lan.batch("link set h0 up\n")?;
+        gateway.sysctl(&[
+            "net.ipv4.ip_forward=1",
+            "net.ipv6.conf.all.forwarding=1",
+            "net.ipv4.conf.all.rp_filter=0",
+            "net.ipv4.conf.default.rp_filter=0",
+            "net.ipv4.fib_multipath_hash_policy=1",
+        ])?;
+        let mut ours = String::from(
+            "link set lan0 up\naddress add 10.64.0.1/15 dev lan0\n\
+             address add fd00:65:0:1:ffff::1/64 dev lan0 nodad\n",
+        );
+        let mut hops = [String::new(), String::new()];
+        for k in 0..UPLINKS {
+            let (isp4, isp6) = (isp4(k), isp6(k));
+            ours += &format!(
+                "link set wan{k} up\naddress add 192.0.2.{}/30 dev wan{k}\n\
+                 address add 2001:db8:a{k}::2/64 dev wan{k} nodad\n\
+                 neighbour add {isp4} lladdr {hop} dev wan{k} nud permanent\n\
+                 neighbour add {isp6} lladdr {hop} dev wan{k} nud permanent\n",
+                4 * k + 2,
+                hop = mac(3 + 2 * k as u8)
+            );
+            hops[0] += &format!(" nexthop via {isp4} dev wan{k}");
+            hops[1] += &format!(" nexthop via {isp6} dev wan{k}");
+            isp.batch(&format!(
+                "link set isp{k} up\naddress add {isp4}/30 dev isp{k}\n\
+                 address add {isp6}/64 dev isp{k} nodad\n"
+            ))?;
+        }
+        ours += &format!(
+            "route add default{}\nroute add ::/0{}\n",
+            hops[0], hops[1]
+        );
+        gateway.batch(&ours)?;
+        for (namespace, device) in [(&lan, "h0"), (&gateway, "lan0")] {
+            namespace.offloads(device, &FACING_XDP)?;
+        }
+        for k in 0..UPLINKS {
+            gateway.offloads(&format!("wan{k}"), &FACING_XDP)?;
+            programs.count_at(&isp, &format!("isp{k}"))?;
+        }
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&mac(1).0);
+        macs[6..].copy_from_slice(&mac(0).0);
+        let mut site = Self {
+            kind,
+            out: index(0),
+            macs,
+            sinks: [index(3), index(5)],
+            _bare: None,
+            process: None,
+            run_dir: lab.dir().join(format!("run-{label}")),
+            binary: binary.to_owned(),
+            lan,
+            gateway,
+        };
+        match kind {
+            Kind::Bare => {
+                let mut bare = Programs::load()?;
+                bare.forward_bare(&site.gateway, "lan0", [index(2), index(4)])?;
+                site._bare = Some(bare);
+            }
+            Kind::Ecmp => {}
+            Kind::Masquerade => site.gateway.nft(
+                "table inet nat {\n chain post {\n  type nat hook postrouting priority srcnat;\n  \
+                 oifname \"wan*\" masquerade\n }\n}\n",
+            )?,
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => site.start(lab)?,
+        }
+        Ok(site)
+    }
+
+    /// Starts multihome, and waits until its uplinks are up.
+    fn start(&mut self, lab: &Lab) -> Result<()> {
+        let label = self.kind.label();
+        let config = lab.dir().join(format!("{label}.toml"));
+        let text = self.kind.config().context("multihome forwards here")?;
+        fs::write(&config, format!("lan = [\"lan0\"]\n{text}"))?;
+        let mut command = self.command("run");
+        command
+            .arg("--config")
+            .arg(&config)
+            .args(["--metrics-listen", "127.0.0.1:9750"]);
+        let mut process = lab.spawn(&format!("multihome-{label}"), command)?;
+        process.wait_until("up", Duration::from_secs(20), |_| {
+            self.status()
+                .is_ok_and(|status| status.uplinks.iter().all(UplinkStatus::is_up))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.gateway.command(&self.binary);
+        command.arg(subcommand).arg("--run-dir").arg(&self.run_dir);
+        command
+    }
+
+    fn status(&self) -> Result<Status> {
+        let output = self.command("status").arg("--json").output()?;
+        ensure!(output.status.success(), "multihome status failed");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// multihome's process id, where it is what forwards.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// What has arrived by both uplinks so far.
+    pub fn arrived(&self, programs: &Programs) -> Result<[Arrived; UPLINKS as usize]> {
+        let [one, other] = self.sinks;
+        Ok([programs.arrived(one)?, programs.arrived(other)?])
+    }
+}
