@@ -185,10 +185,7 @@ impl Site {
                  address add {isp6}/64 dev isp{k} nodad\n"
             ))?;
         }
-        ours += &format!(
-            "route add default{}\nroute add ::/0{}\n",
-            hops[0], hops[1]
-        );
+        ours += &format!("route add default{}\nroute add ::/0{}\n", hops[0], hops[1]);
         gateway.batch(&ours)?;
         for (namespace, device) in [(&lan, "h0"), (&gateway, "lan0")] {
             namespace.offloads(device, &FACING_XDP)?;
