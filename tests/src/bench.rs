@@ -1,7 +1,9 @@
 //! What `cargo xtask bench` measures: each module takes figures of one concern, in rounds that are
 //! interleaved with those of what they are compared with.
 
+mod conntrack;
 pub mod figure;
+mod new_flows;
 mod programs;
 mod site;
 mod throughput;
@@ -96,6 +98,18 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
             kinds.push(case.kind);
         }
     }
+    let new_flows = options.only.is_empty()
+        || new_flows::CONTENDERS.iter().any(|(name, _)| {
+            let figure = format!("new_flows_{name}");
+            options.only.iter().any(|text| figure.contains(text))
+        });
+    if new_flows {
+        for (_, kind) in new_flows::CONTENDERS {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
     let mut sites = Vec::new();
     for (ordinal, kind) in (0..).zip(kinds) {
         sites.push(Site::new(
@@ -109,7 +123,7 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
     }
     let rounds = if options.quick { 1 } else { options.rounds };
     let window = Duration::from_millis(if options.quick { 50 } else { options.window });
-    let figures = throughput::measure(
+    let mut figures = throughput::measure(
         &mut programs,
         &sites,
         &cases,
@@ -117,6 +131,9 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
         window,
         |case, rate| eprintln!("{:30} {:6.3} Mpps", case.figure(), rate / 1e6),
     )?;
+    if new_flows {
+        figures.extend(new_flows::measure(&lab, &mut programs, &mut sites, rounds)?);
+    }
     for figure in &figures {
         let (least, most) = figure.spread();
         eprintln!(
