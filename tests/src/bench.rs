@@ -2,8 +2,10 @@
 //! interleaved with those of what they are compared with.
 
 mod conntrack;
+mod document;
 pub mod figure;
 mod new_flows;
+mod plot;
 mod programs;
 mod site;
 mod throughput;
@@ -39,6 +41,9 @@ pub struct Options {
     /// How long each window of the throughput lasts, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 300)]
     window: u64,
+    /// Put the figures and the plot into the documents of this folder, which has a performance.md
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "only"])]
+    write_docs: Option<PathBuf>,
     /// Only what has this in its name
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -143,6 +148,10 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
             least,
             most
         );
+    }
+    if let Some(folder) = &options.write_docs {
+        let (cases, figures) = (&cases, &figures);
+        document::write(folder, &document::Measured { cases, figures })?;
     }
     Ok(figures)
 }
