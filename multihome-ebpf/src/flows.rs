@@ -7,9 +7,10 @@ use multihome_common::{
     flow::{
         self, FlowKey,
         fragment::{self, Course, Datagram},
-        pin::{self, Pin},
+        pin::{self, Pin, Place},
         table::{self, Claim},
     },
+    hash::FlowHash,
     nat44::{
         open,
         ports::{self, Found},
@@ -43,6 +44,27 @@ extern "C" fn multihome_find_flow(now: u32) -> u64 {
         Some(index) => index.into(),
         None => NO_FLOW,
     }
+}
+
+/// The slot of the live flow whose key is in the scratch memory, if it is in this bucket.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_find_in(bucket: u32, hash: u64, now: u32) -> u64 {
+    let (Some(state), Some(scratch)) = (state(), scratch()) else {
+        return NO_FLOW;
+    };
+    let (maps, hash) = (&Maps::without_context(), FlowHash(hash));
+    match table::find_in(maps, bucket, &scratch.key, hash, now, &state.timeouts) {
+        Some(index) => index.into(),
+        None => NO_FLOW,
+    }
+}
+
+/// See [`FlowMemory::known_beyond`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_known_beyond(count: u32, hash: u64) -> u64 {
+    table::known_beyond(&Maps::without_context(), count, FlowHash(hash)).into()
 }
 
 /// Opens the flow that is in the scratch memory; the slot, or the verdict with [`REFUSED`].
@@ -132,20 +154,22 @@ extern "C" fn multihome_displace(first: u32, second: u32, signature: u32, now: u
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_find_pin(line: u32, signature: u32) -> u64 {
-    pin::find(&Maps::without_context(), line, signature).0
+    pin::find_in(&Maps::without_context(), line, signature).0
 }
 
-/// See [`PinMemory::put_pin`].
+/// See [`PinMemory::best_place`].
 ///
-/// [`PinMemory::put_pin`]: multihome_common::flow::pin::PinMemory::put_pin
+/// [`PinMemory::best_place`]: multihome_common::flow::pin::PinMemory::best_place
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_put_pin(line: u32, word: u64, now: u32) -> u64 {
-    if let Some(state) = state() {
-        let maps = &Maps::without_context();
-        pin::put(maps, line, Pin(word), now as u16, &state.timeouts);
+extern "C" fn multihome_best_place(line: u32, signature: u32, now: u32) -> u64 {
+    match state() {
+        Some(state) => {
+            let maps = &Maps::without_context();
+            pin::best_place(maps, line, signature, now as u16, &state.timeouts).0
+        }
+        None => 0,
     }
-    0
 }
 
 /// What was done with the first fragment of the datagram in the scratch memory, which goes there too:
@@ -197,16 +221,16 @@ pub fn remember_fragment(datagram: &Datagram, course: &Course) {
     }
 }
 
-/// See [`pin::find`].
+/// See [`pin::find_in`].
 #[inline(always)]
 pub fn find_pin(line: u32, signature: u32) -> Pin {
     Pin(multihome_find_pin(line, signature))
 }
 
-/// See [`pin::put`].
+/// See [`pin::best_place`].
 #[inline(always)]
-pub fn put_pin(line: u32, pin: Pin, now: u16) {
-    multihome_put_pin(line, pin.0, now.into());
+pub fn best_place(line: u32, signature: u32, now: u16) -> Place {
+    Place(multihome_best_place(line, signature, now.into()))
 }
 
 /// The clock for flows, in ticks.
@@ -235,6 +259,19 @@ pub fn find(key: &FlowKey, now: u32) -> Option<u32> {
     scratch()?.key = *key;
     let found = multihome_find_flow(now);
     (found != NO_FLOW).then_some(found as u32)
+}
+
+/// See [`table::find_in`]; the key is in the scratch memory.
+#[inline(always)]
+pub fn find_in(bucket: u32, hash: FlowHash, now: u32) -> Option<u32> {
+    let found = multihome_find_in(bucket, hash.0, now);
+    (found != NO_FLOW).then_some(found as u32)
+}
+
+/// See [`table::known_beyond`].
+#[inline(always)]
+pub fn known_beyond(count: u32, hash: FlowHash) -> u32 {
+    multihome_known_beyond(count, hash.0) as u32
 }
 
 /// Prepares a flow to be opened by [`open`]. See [`Tables::prepare_flow`].

@@ -18,11 +18,12 @@ use multihome_common::{
         FlowKey,
         fragment::{Course, Datagram, FragmentMemory, FragmentSlot},
         lifetime::Timeouts,
-        pin::{Pin, PinLine, PinMemory},
+        pin::{Pin, PinLine, PinMemory, Place},
         slot::FlowSlot,
         table::{Claim, FlowMemory},
         tag::TagLine,
     },
+    hash::FlowHash,
     limits::{
         FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
     },
@@ -216,6 +217,23 @@ impl FlowMemory for Maps {
     }
 
     #[inline(always)]
+    fn find_in(
+        &self,
+        bucket: u32,
+        _: &FlowKey,
+        hash: FlowHash,
+        now: u32,
+        _: &Timeouts,
+    ) -> Option<u32> {
+        flows::find_in(bucket, hash, now)
+    }
+
+    #[inline(always)]
+    fn known_beyond(&self, count: u32, hash: FlowHash) -> u32 {
+        flows::known_beyond(count, hash)
+    }
+
+    #[inline(always)]
     fn claim_in(&self, bucket: u32, signature: u32) -> Claim {
         flows::claim_in(bucket, signature)
     }
@@ -260,8 +278,8 @@ impl PinMemory for Maps {
     }
 
     #[inline(always)]
-    fn put_pin(&self, line: u32, pin: Pin, now: u16, _: &Timeouts) {
-        flows::put_pin(line, pin, now);
+    fn best_place(&self, line: u32, signature: u32, now: u16, _: &Timeouts) -> Place {
+        flows::best_place(line, signature, now)
     }
 }
 

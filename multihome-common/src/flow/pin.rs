@@ -6,7 +6,8 @@
 //! | signature  | last used | flags  | present |  | uplink |
 //! ```
 //!
-//! A pin may be lost: when its line is full the one that is missed least gives way. Its flow is then
+//! A pin stands in one of two lines: one of the table's near part, a quarter of it, else one of the
+//! rest. It may be lost: when both are full the one that is missed least gives way. Its flow is then
 //! steered like a new one, which in most cases means to the same uplink. Two flows of one signature
 //! in one line share a pin; that happens to one flow in hundreds of millions, and does no more than
 //! steer it like the other.
@@ -16,6 +17,7 @@
 
 use super::{
     lifetime::{Kind, Timeouts},
+    line_in,
     slot::Direction,
     tag::WAYS,
 };
@@ -44,12 +46,12 @@ pub trait PinMemory: Sized {
 
     /// The pin of this signature in a line, whatever its age; [`Pin::NONE`] when there is none.
     fn find_pin(&self, line: u32, signature: u32) -> Pin {
-        find(self, line, signature)
+        find_in(self, line, signature)
     }
 
-    /// Puts a pin into a line, in place of the one of the same signature or the least missed.
-    fn put_pin(&self, line: u32, pin: Pin, now: u16, timeouts: &Timeouts) {
-        put(self, line, pin, now, timeouts);
+    /// The place of a line that suits the pin of this signature best.
+    fn best_place(&self, line: u32, signature: u32, now: u16, timeouts: &Timeouts) -> Place {
+        best_place(self, line, signature, now, timeouts)
     }
 }
 
@@ -97,13 +99,19 @@ impl Pin {
     /// A new pin.
     #[inline(always)]
     pub const fn new(hash: FlowHash, uplink: u8, now: u16) -> Self {
-        Self((hash.0 >> 32) << 32 | (now as u64) << TIME_SHIFT | PRESENT | uplink as u64 & UPLINK)
+        Self(
+            (Self::signature(hash) as u64) << 32
+                | (now as u64) << TIME_SHIFT
+                | PRESENT
+                | uplink as u64 & UPLINK,
+        )
     }
 
-    /// The signature of a flow of this hash: bits that do not choose its line.
+    /// The signature of a flow of this hash: bits that do not choose its line, and one that an empty
+    /// place does not have.
     #[inline(always)]
     pub const fn signature(hash: FlowHash) -> u32 {
-        (hash.0 >> 32) as u32
+        (hash.0 >> 32) as u32 | 1
     }
 
     /// Whether there is a pin.
@@ -221,40 +229,56 @@ impl Pin {
     }
 }
 
-/// The line that a flow's pin stands in, of so many.
+/// The lines that a flow's pin may stand in, in the order in which a place is sought and the pin is: one
+/// of the near part, and one of the rest.
 #[inline(always)]
-pub const fn line_of(hash: FlowHash, lines: u32) -> u32 {
-    ((hash.low() as u64 * lines as u64) >> 32) as u32
+const fn places(hash: FlowHash, count: u32) -> [u32; 2] {
+    let near = count >> 2;
+    [
+        line_in(hash.low(), 0, near),
+        line_in(hash.low(), near, count),
+    ]
+}
+
+/// The pin of a flow of this hash, whatever its age; [`Pin::NONE`] when there is none.
+#[inline(always)]
+pub fn find<M: PinMemory>(memory: &M, count: u32, hash: FlowHash) -> Pin {
+    for line in places(hash, count) {
+        let found = memory.find_pin(line, Pin::signature(hash));
+        if found.is_some() {
+            return found;
+        }
+    }
+    Pin::NONE
+}
+
+/// As [`find`], for the short way: the near line in place.
+#[inline(always)]
+pub fn known<M: PinMemory>(memory: &M, count: u32, hash: FlowHash) -> Option<Pin> {
+    let [near, rest] = places(hash, count);
+    let mut found = find_in(memory, near, Pin::signature(hash));
+    if !found.is_some() {
+        found = memory.find_pin(rest, Pin::signature(hash));
+    }
+    found.is_some().then_some(found)
 }
 
 /// See [`PinMemory::find_pin`].
 #[inline(always)]
-pub fn find<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
+pub fn find_in<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
     let Some(line) = memory.pin_line(line) else {
         return Pin::NONE;
     };
     let mut found = 0;
     for way in 0..WAYS {
         let word = line.0[way].load();
-        found = branchless::choose(is(word, signature), word, found);
-    }
-    Pin(found)
-}
-
-/// As [`find`], for the short way: in place, and with fewer instructions.
-#[inline(always)]
-pub fn known<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Option<Pin> {
-    let line = memory.pin_line(line)?;
-    let mut found = 0;
-    for way in 0..WAYS {
-        let word = line.0[way].load();
         // All ones where the signatures are the same, else zero.
-        let same = opaque((word >> 32) ^ u64::from(signature)).wrapping_sub(1) >> 63;
+        let differs = opaque((word >> 32) ^ u64::from(signature));
+        let same = differs.wrapping_sub(1) >> 63;
         let mask = same.wrapping_neg();
         found = word & mask | found & !mask;
     }
-    let pin = Pin(found);
-    pin.is_some().then_some(pin)
+    Pin(found)
 }
 
 /// 1 when the word is a pin of this signature, else 0.
@@ -263,25 +287,75 @@ fn is(word: u64, signature: u32) -> u64 {
     branchless::equal(word >> 32, u64::from(signature)) & ((word & PRESENT) / PRESENT)
 }
 
-/// See [`PinMemory::put_pin`].
+/// Puts the pin of a flow of this hash into the table: in its own place, else a free one, else that of
+/// the least missed.
 #[inline(always)]
-pub fn put<M: PinMemory>(memory: &M, line: u32, pin: Pin, now: u16, timeouts: &Timeouts) {
-    let Some(line) = memory.pin_line(line) else {
-        return;
+pub fn put<M: PinMemory>(
+    memory: &M,
+    count: u32,
+    timeouts: &Timeouts,
+    hash: FlowHash,
+    pin: Pin,
+    now: u16,
+) {
+    let mut chosen = Place::default();
+    for line in places(hash, count) {
+        let place = memory.best_place(line, Pin::signature(hash), now, timeouts);
+        if place.suits() > chosen.suits() {
+            chosen = place;
+        }
+    }
+    // When another CPU writes the same place at once, one of the two is lost, as pins may be.
+    if let Some(line) = memory.pin_line(chosen.line()) {
+        line.0[chosen.way()].store(pin.0);
+    }
+}
+
+/// A place that a pin may take, as one word: how well it suits << 32 | line << 3 | way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place(pub u64);
+
+impl Place {
+    #[inline(always)]
+    const fn suits(self) -> u64 {
+        self.0 >> 32
+    }
+
+    #[inline(always)]
+    const fn line(self) -> u32 {
+        self.0 as u32 >> 3
+    }
+
+    #[inline(always)]
+    const fn way(self) -> usize {
+        self.0 as usize & (WAYS - 1)
+    }
+}
+
+/// See [`PinMemory::best_place`].
+#[inline(always)]
+pub fn best_place<M: PinMemory>(
+    memory: &M,
+    line: u32,
+    signature: u32,
+    now: u16,
+    timeouts: &Timeouts,
+) -> Place {
+    let Some(words) = memory.pin_line(line) else {
+        return Place::default();
     };
-    let signature = (pin.0 >> 32) as u32;
-    // The place to take, with how well it suits in the upper half.
-    let mut chosen = 0;
-    for way in 0..WAYS {
-        let word = line.0[way].load();
+    let (mut chosen, mut way) = (0, 0);
+    // Not unrolled: eight times the values that are kept would be more stack than there is.
+    while way < WAYS {
+        let word = words.0[way].load();
         let own = is(word, signature);
         let free = branchless::is_zero(word & PRESENT);
         let suits = own << 25 | free << 24 | Pin(word).spare(now, timeouts) << 1 | 1;
         let candidate = suits << 32 | way as u64;
         chosen = branchless::choose(branchless::less(chosen, candidate), candidate, chosen);
+        way = opaque(way as u64 + 1) as usize;
     }
-    // When another CPU writes the same place at once, one of the two is lost, as pins may be.
-    line.0[chosen as usize & (WAYS - 1)].store(pin.0);
+    Place(chosen | u64::from(line) << 3)
 }
 
 #[cfg(test)]
@@ -347,18 +421,54 @@ mod tests {
         let now = 1000;
         let answered = |n, at| Pin::new(hash(n), 1, at).used(at, Direction::Inward, 0);
         for n in 0..5 {
-            lines.put_pin(0, answered(n, now - n as u16), now, &TIMEOUTS);
-        }
-        lines.put_pin(0, Pin::new(hash(5), 1, now), now, &TIMEOUTS);
-        lines.put_pin(0, Pin::new(hash(6), 1, now - 1), now, &TIMEOUTS);
-        lines.put_pin(0, answered(7, now - 100), now, &TIMEOUTS);
-        for (new, gone) in [(10, 7), (11, 6), (12, 5), (13, 4), (14, 3)] {
-            assert!(lines.find_pin(0, Pin::signature(hash(gone))).is_some());
-            lines.put_pin(0, answered(new, now), now, &TIMEOUTS);
-            assert!(
-                !lines.find_pin(0, Pin::signature(hash(gone))).is_some(),
-                "{new}"
+            put(
+                &lines,
+                1,
+                &TIMEOUTS,
+                hash(n),
+                answered(n, now - n as u16),
+                now,
             );
+        }
+        put(
+            &lines,
+            1,
+            &TIMEOUTS,
+            hash(5),
+            Pin::new(hash(5), 1, now),
+            now,
+        );
+        put(
+            &lines,
+            1,
+            &TIMEOUTS,
+            hash(6),
+            Pin::new(hash(6), 1, now - 1),
+            now,
+        );
+        put(&lines, 1, &TIMEOUTS, hash(7), answered(7, now - 100), now);
+        for (new, gone) in [(10, 7), (11, 6), (12, 5), (13, 4), (14, 3)] {
+            assert!(find(&lines, 1, hash(gone)).is_some());
+            put(&lines, 1, &TIMEOUTS, hash(new), answered(new, now), now);
+            assert!(!find(&lines, 1, hash(gone)).is_some(), "{new}");
+        }
+    }
+
+    /// Few flows use little memory, and more of them no more than they need.
+    #[test]
+    fn a_table_is_filled_from_its_beginning() {
+        let lines = Lines((0..512).map(|_| PinLine::default()).collect());
+        let fill = |flows: core::ops::Range<u64>| {
+            for n in flows {
+                put(&lines, 512, &TIMEOUTS, hash(n), Pin::new(hash(n), 1, 5), 5);
+            }
+            let used = |line: &PinLine| line.0.iter().any(|word| word.load() != 0);
+            lines.0.iter().rposition(used).unwrap()
+        };
+        assert!(fill(0..200) < 128);
+        assert!(fill(200..1200) > 400);
+        for n in 0..1200 {
+            assert!(find(&lines, 512, hash(n)).is_some(), "{n}");
         }
     }
 
@@ -370,10 +480,10 @@ mod tests {
             let mut known = [None; 6];
             for (n, id, later) in steps {
                 now += later;
-                lines.put_pin(0, Pin::new(hash(n), id, now), now, &TIMEOUTS);
+                put(&lines, 1, &TIMEOUTS, hash(n), Pin::new(hash(n), id, now), now);
                 known[n as usize] = Some(id);
                 for (n, id) in known.iter().enumerate() {
-                    let found = lines.find_pin(0, Pin::signature(hash(n as u64)));
+                    let found = find(&lines, 1, hash(n as u64));
                     // Six pins fit into a line of eight.
                     prop_assert_eq!(found.is_some().then_some(found.uplink()), *id);
                 }

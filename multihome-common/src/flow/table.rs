@@ -1,14 +1,16 @@
 //! The flow table: finding a flow, claiming a slot for a new one, giving a slot back.
 //!
-//! A flow may stand in one of two buckets of eight. A new one goes to its first bucket while that
-//! has room to spare, so that most are found in the first line, then to the emptier of the two.
-//! When both are full, a slot whose time is up is taken over on the spot, else that of the oldest
+//! A flow may stand in one of four buckets of eight. A new one goes to the first that has room of one in
+//! the table's near part and one in its middle part, so that a gateway's memory in use is no larger than
+//! its flows are many; else to one of two buckets anywhere: the first while that has room to spare, then
+//! the emptier of the two. When both are full, a slot whose time is up is taken over on the spot, else that of the oldest
 //! flow that nobody ever answered: whoever floods the table with openings displaces his own, and
 //! never a flow that is answered.
 
 use super::{
     FlowKey,
     lifetime::Timeouts,
+    line_in,
     slot::FlowSlot,
     tag::{Tag, TagLine, WAYS},
 };
@@ -22,6 +24,24 @@ pub trait FlowMemory: Sized {
     fn tags(&self, bucket: u32) -> Option<&TagLine>;
     /// A slot; index = 8 x bucket + way.
     fn flow(&self, index: u32) -> Option<&FlowSlot>;
+
+    /// The slot of a live flow, if it is in this bucket.
+    fn find_in(
+        &self,
+        bucket: u32,
+        key: &FlowKey,
+        hash: FlowHash,
+        now: u32,
+        timeouts: &Timeouts,
+    ) -> Option<u32> {
+        find_in(self, bucket, key, hash, now, timeouts)
+    }
+
+    /// The slot of a live flow of this signature that stands in a table of so many buckets, but not in
+    /// the near one; [`u32::MAX`] when there is none or when there are several.
+    fn known_beyond(&self, count: u32, hash: FlowHash) -> u32 {
+        known_beyond(self, count, hash)
+    }
 
     /// Claims a free slot of a bucket.
     fn claim_in(&self, bucket: u32, signature: u32) -> Claim {
@@ -80,17 +100,21 @@ impl Claim {
     }
 }
 
-/// The two buckets of a flow.
+/// The buckets that a flow may stand in, in the order in which a place is sought and the flow is: one
+/// of the near part, one of the middle one, and two of the rest.
 #[inline(always)]
-pub const fn buckets(hash: FlowHash, count: u32) -> [u32; 2] {
+pub const fn buckets(hash: FlowHash, count: u32) -> [u32; 4] {
     // The upper half is the signature; two stretches of the lower half choose the buckets.
     let (a, b) = (
         hash.0 as u32,
         (hash.0 as u32).rotate_left(16) ^ (hash.0 >> 32) as u32,
     );
+    let (near, middle) = (count >> 6, count >> 2);
     [
-        ((a as u64 * count as u64) >> 32) as u32,
-        ((b as u64 * count as u64) >> 32) as u32,
+        line_in(a, 0, near),
+        line_in(a, near, middle),
+        line_in(a, middle, count),
+        line_in(b, middle, count),
     ]
 }
 
@@ -103,24 +127,41 @@ pub fn find<M: FlowMemory>(
     hash: FlowHash,
     now: u32,
 ) -> Option<u32> {
-    let signature = Tag::signature(hash);
     for bucket in buckets(hash, state.flow_buckets()) {
-        let line = memory.tags(bucket)?;
-        for way in 0..WAYS {
-            if !Tag(line.0[way].load()).is(signature) {
-                continue;
-            }
-            let index = bucket * WAYS as u32 + way as u32;
-            let slot = memory.flow(index)?;
-            if slot.is(key) && !slot.is_expired(&state.timeouts, now) {
-                return Some(index);
-            }
+        let found = memory.find_in(bucket, key, hash, now, &state.timeouts);
+        if found.is_some() {
+            return found;
         }
     }
     None
 }
 
-/// As [`find`], for the short way: in place, and whatever the flow's age.
+/// See [`FlowMemory::find_in`].
+#[inline(always)]
+pub fn find_in<M: FlowMemory>(
+    memory: &M,
+    bucket: u32,
+    key: &FlowKey,
+    hash: FlowHash,
+    now: u32,
+    timeouts: &Timeouts,
+) -> Option<u32> {
+    let line = memory.tags(bucket)?;
+    for way in 0..WAYS {
+        if !Tag(line.0[way].load()).is(Tag::signature(hash)) {
+            continue;
+        }
+        let index = bucket * WAYS as u32 + way as u32;
+        let slot = memory.flow(index)?;
+        if slot.is(key) && !slot.is_expired(timeouts, now) {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// As [`find`], for the short way: whatever the flow's age, and only where the signature tells it apart
+/// from its neighbours; the near bucket is searched in place.
 #[inline(always)]
 pub fn known<'m, M: FlowMemory>(
     memory: &'m M,
@@ -128,16 +169,42 @@ pub fn known<'m, M: FlowMemory>(
     key: &FlowKey,
     hash: FlowHash,
 ) -> Option<&'m FlowSlot> {
-    for bucket in buckets(hash, state.flow_buckets()) {
-        let way = memory.tags(bucket)?.way_of(Tag::signature(hash));
-        if way < WAYS as u64 {
-            let slot = memory.flow(bucket * WAYS as u32 + way as u32)?;
-            if slot.is(key) {
-                return Some(slot);
-            }
+    let [near, ..] = buckets(hash, state.flow_buckets());
+    let mut index = known_in(memory, near, hash);
+    if index == NOT_HERE {
+        index = memory.known_beyond(state.flow_buckets(), hash);
+    }
+    let slot = memory.flow(index)?;
+    slot.is(key).then_some(slot)
+}
+
+/// See [`FlowMemory::known_beyond`].
+#[inline(always)]
+pub fn known_beyond<M: FlowMemory>(memory: &M, count: u32, hash: FlowHash) -> u32 {
+    let [_, middle, first, second] = buckets(hash, count);
+    for bucket in [middle, first, second] {
+        let index = known_in(memory, bucket, hash);
+        if index != NOT_HERE {
+            return index;
         }
     }
-    None
+    NOT_HERE
+}
+
+/// The index of no slot.
+const NOT_HERE: u32 = u32::MAX;
+
+#[inline(always)]
+fn known_in<M: FlowMemory>(memory: &M, bucket: u32, hash: FlowHash) -> u32 {
+    let Some(line) = memory.tags(bucket) else {
+        return NOT_HERE;
+    };
+    let way = line.way_of(Tag::signature(hash));
+    if way < WAYS as u64 {
+        bucket * WAYS as u32 + way as u32
+    } else {
+        NOT_HERE
+    }
 }
 
 /// Claims a slot for a new flow.
@@ -146,7 +213,13 @@ pub fn known<'m, M: FlowMemory>(
 #[inline(always)]
 pub fn claim<M: FlowMemory>(memory: &M, state: &SharedState, hash: FlowHash, now: u32) -> Claim {
     let signature = Tag::signature(hash) as u32;
-    let [first, second] = buckets(hash, state.flow_buckets());
+    let [near, middle, first, second] = buckets(hash, state.flow_buckets());
+    for bucket in [near, middle] {
+        let claim = memory.claim_in(bucket, signature);
+        if claim.is_some() {
+            return claim;
+        }
+    }
     let taken = occupied(memory, first);
     let bucket = if taken >= CROWDED && occupied(memory, second) < taken {
         second

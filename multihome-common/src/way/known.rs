@@ -101,8 +101,7 @@ fn pin<F: Family, T: Tables>(
 ) -> Option<Pin> {
     let now = tables.now();
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
-    let line = pin::line_of(hash, state.pin_lines as u32);
-    let pin = pin::known(tables, line, Pin::signature(hash))?;
+    let pin = pin::known(tables, state.pin_lines as u32, hash)?;
     // One of this very unit, so its time is not up, and with nothing that the packet would change.
     let same = pin
         .used(pin::time(now), direction, tcp_flags)

@@ -359,8 +359,7 @@ fn ranked<F: Family, T: Tables>(
 /// The pin of this hash, if its time is not up.
 #[inline(always)]
 fn live<T: Tables>(tables: &T, state: &SharedState, hash: FlowHash, now: u16) -> Pin {
-    let line = pin::line_of(hash, state.pin_lines as u32);
-    let pin = tables.find_pin(line, Pin::signature(hash));
+    let pin = pin::find(tables, state.pin_lines as u32, hash);
     if pin.is_expired(now, &state.timeouts) {
         return Pin::NONE;
     }
@@ -369,6 +368,6 @@ fn live<T: Tables>(tables: &T, state: &SharedState, hash: FlowHash, now: u16) ->
 
 #[inline(always)]
 fn put<T: Tables>(tables: &T, state: &SharedState, hash: FlowHash, pin: Pin, now: u16) {
-    let line = pin::line_of(hash, state.pin_lines as u32);
-    tables.put_pin(line, pin, now, &state.timeouts);
+    let lines = state.pin_lines as u32;
+    pin::put(tables, lines, &state.timeouts, hash, pin, now);
 }
