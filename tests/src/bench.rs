@@ -1,7 +1,11 @@
 //! What `cargo xtask bench` measures: each module takes figures of one concern, in rounds that are
 //! interleaved with those of what they are compared with.
 
+mod conntrack;
+mod document;
 pub mod figure;
+mod new_flows;
+mod plot;
 mod programs;
 mod site;
 mod throughput;
@@ -37,6 +41,9 @@ pub struct Options {
     /// How long each window of the throughput lasts, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 300)]
     window: u64,
+    /// Put the figures and the plot into the documents of this folder, which has a performance.md
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "only"])]
+    write_docs: Option<PathBuf>,
     /// Only what has this in its name
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -96,6 +103,18 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
             kinds.push(case.kind);
         }
     }
+    let new_flows = options.only.is_empty()
+        || new_flows::CONTENDERS.iter().any(|(name, _)| {
+            let figure = format!("new_flows_{name}");
+            options.only.iter().any(|text| figure.contains(text))
+        });
+    if new_flows {
+        for (_, kind) in new_flows::CONTENDERS {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
     let mut sites = Vec::new();
     for (ordinal, kind) in (0..).zip(kinds) {
         sites.push(Site::new(
@@ -109,7 +128,7 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
     }
     let rounds = if options.quick { 1 } else { options.rounds };
     let window = Duration::from_millis(if options.quick { 50 } else { options.window });
-    let figures = throughput::measure(
+    let mut figures = throughput::measure(
         &mut programs,
         &sites,
         &cases,
@@ -117,6 +136,9 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
         window,
         |case, rate| eprintln!("{:30} {:6.3} Mpps", case.figure(), rate / 1e6),
     )?;
+    if new_flows {
+        figures.extend(new_flows::measure(&lab, &mut programs, &mut sites, rounds)?);
+    }
     for figure in &figures {
         let (least, most) = figure.spread();
         eprintln!(
@@ -126,6 +148,10 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
             least,
             most
         );
+    }
+    if let Some(folder) = &options.write_docs {
+        let (cases, figures) = (&cases, &figures);
+        document::write(folder, &document::Measured { cases, figures })?;
     }
     Ok(figures)
 }

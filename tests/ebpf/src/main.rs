@@ -15,7 +15,9 @@ use aya_ebpf::{
     maps::{Array, DevMap, PerCpuArray},
     programs::XdpContext,
 };
-use bench_traffic::{Flow, HEADERS4, HEADERS6, HOSTS4, HOSTS6, MIXED_LEN, PORT, Traffic, mixed_len, number};
+use bench_traffic::{
+    Flow, HEADERS4, HEADERS6, HOSTS4, HOSTS6, MIXED_LEN, PORT, Traffic, mixed_len, number,
+};
 
 /// Which traffic [`generate`] makes.
 #[map]

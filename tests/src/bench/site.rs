@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::programs::{Arrived, Programs};
+use super::{
+    conntrack,
+    programs::{Arrived, Programs},
+};
 use crate::lab::{
     Lab, Namespace, Process,
     controller::{Status, UplinkStatus},
@@ -185,10 +188,7 @@ impl Site {
                  address add {isp6}/64 dev isp{k} nodad\n"
             ))?;
         }
-        ours += &format!(
-            "route add default{}\nroute add ::/0{}\n",
-            hops[0], hops[1]
-        );
+        ours += &format!("route add default{}\nroute add ::/0{}\n", hops[0], hops[1]);
         gateway.batch(&ours)?;
         for (namespace, device) in [(&lan, "h0"), (&gateway, "lan0")] {
             namespace.offloads(device, &FACING_XDP)?;
@@ -246,6 +246,40 @@ impl Site {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Has the gateway know no flow: multihome is detached and starts with new tables, the kernel
+    /// forgets its connections.
+    pub fn forget_flows(&mut self, lab: &Lab) -> Result<()> {
+        match self.kind {
+            Kind::Bare | Kind::Ecmp => Ok(()),
+            Kind::Masquerade => conntrack::forget_all(&self.gateway),
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
+                let output = self.command("detach").output()?;
+                ensure!(
+                    output.status.success(),
+                    "multihome detach: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+                if let Some(mut process) = self.process.take() {
+                    process.wait(Duration::from_secs(10))?;
+                }
+                self.start(lab)
+            }
+        }
+    }
+
+    /// How many translated flows the gateway's own table has.
+    pub fn open_flows(&self) -> Result<u64> {
+        match self.kind {
+            Kind::Bare | Kind::Ecmp | Kind::Routed => Ok(0),
+            Kind::Masquerade => conntrack::count(&self.gateway),
+            Kind::Translated | Kind::TranslatedLarge => {
+                let output = self.command("flows").arg("--json").output()?;
+                ensure!(output.status.success(), "multihome flows failed");
+                Ok(output.stdout.iter().filter(|&&byte| byte == b'\n').count() as u64)
+            }
+        }
     }
 
     fn command(&self, subcommand: &str) -> Command {
