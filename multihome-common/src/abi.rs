@@ -112,6 +112,18 @@ pub struct Scratch {
     pub datagram: Datagram,
     /// What is done with them.
     pub course: Course,
+    /// The clock for flows.
+    pub clock: Clock,
+}
+
+/// The clock for flows, as it was when it was last read.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Clock {
+    /// The kernel's count of jiffies then.
+    pub jiffies: u64,
+    /// The time in [ticks](crate::flow::ticks).
+    pub ticks: u64,
 }
 
 /// Entries of a map whose size the configuration says.
@@ -150,7 +162,7 @@ const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {
 }
 
 /// Raised when the meaning of a map changes and its sizes do not.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// The hash of [`MAPS`] (FNV-1a, 64 bits).
 pub const HASH: u64 = {

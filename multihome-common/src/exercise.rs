@@ -29,6 +29,8 @@ use crate::{
 
 mod checks;
 #[cfg(test)]
+mod talks;
+#[cfg(test)]
 mod tests;
 
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -98,6 +100,8 @@ pub struct Exercise {
     tables: SimTables,
     /// Ports that flows have had since the input began.
     used: BTreeSet<(u16, u8, u16)>,
+    /// Packets that could take the short way, IPv4 and IPv6: from the LAN, and from an uplink.
+    short: [u64; 4],
 }
 
 impl Default for Exercise {
@@ -130,12 +134,20 @@ impl Default for Exercise {
         Self {
             tables,
             used: BTreeSet::new(),
+            short: [0; 4],
         }
     }
 }
 
 /// The LAN's prefix.
 const INSIDE: u64 = 0x2001_0db8_0001_0000;
+const INSIDE_PREFIX: Prefix = Prefix {
+    address: Address6 {
+        high: INSIDE,
+        low: 0,
+    },
+    length: 48,
+};
 
 const fn outside(id: u8) -> [u8; 4] {
     [192, 0, 2, 2 + id]
@@ -213,6 +225,7 @@ impl Exercise {
             if arrival.exchanges() {
                 world.words.swap(0, 1);
                 self.tell(world);
+                self.tables.unsettle();
             }
             self.tables.now += arrival.ticks();
             self.packet(world, arrival, body);
@@ -223,6 +236,7 @@ impl Exercise {
     /// Empties the tables, and fills them for this world.
     fn begin(&mut self, world: World) {
         self.used.clear();
+        self.tables.state.changed = 0;
         let tables = &mut self.tables;
         tables.now = 1000;
         tables.may_reply = !world.has(6);
@@ -293,12 +307,23 @@ impl Exercise {
             .bytes(),
             ..PortEntry::default()
         };
-        let mut frame = Frame::new(&bytes);
-        let decision = if slot == LAN_SLOT {
-            way::from_lan(&mut frame, &mut self.tables, &port)
+        let (mut frame, mut shortly) = (Frame::new(&bytes), Frame::new(&bytes));
+        let (known, decision) = if slot == LAN_SLOT {
+            (
+                way::known::from_lan(&mut shortly, &self.tables, &port),
+                way::whole::from_lan_anew(&mut frame, &mut self.tables, &port),
+            )
         } else {
-            way::from_uplink(&mut frame, &mut self.tables, &port)
+            (
+                way::known::from_uplink(&mut shortly, &self.tables, &port),
+                way::whole::from_uplink_anew(&mut frame, &mut self.tables, &port),
+            )
         };
+        if let Some(known) = known {
+            self.short[usize::from(slot != LAN_SLOT) * 2 + usize::from(bytes[12] == 0x86)] += 1;
+            assert_eq!(known, decision, "the short way and the full one");
+            assert_eq!(shortly.as_slice(), frame.as_slice(), "and their packets");
+        }
         assert!(!decision.is_stage(), "{decision:?} is no end");
         checks::packet(&bytes, frame.as_slice(), decision);
         checks::source(world.has(0), frame.as_slice(), decision);
@@ -332,15 +357,8 @@ fn uplink(world: World, id: u8) -> UplinkEntry {
         entry.outside[0] = u32::from_be_bytes(outside(id));
     }
     if world.has(1) {
-        let inside = Prefix {
-            address: Address6 {
-                high: INSIDE,
-                low: 0,
-            },
-            length: 48,
-        };
         entry.mode[IPV6] = MODE_NPTV6;
-        entry.prefix = Translation::new(inside, prefix(id)).expect("they can be translated");
+        entry.prefix = Translation::new(INSIDE_PREFIX, prefix(id)).expect("they can be translated");
     }
     for (bit, flag) in [(2, UPLINK_OPEN_FILTER), (3, UPLINK_DROP_UNASKED)] {
         entry.flags |= if world.has(bit) { flag } else { 0 };

@@ -30,6 +30,10 @@ pub trait Family {
     /// Reads the header at `at`, checks it against itself and the frame, and finds the ports.
     fn parse<P: Packet>(packet: &P, at: usize) -> Result<Network<Self::Address>, Verdict>;
 
+    /// What [`Family::parse`] finds in a frame without tags, when it is a whole packet of TCP or UDP
+    /// without options or extension headers; `None` for all others.
+    fn plain<P: Packet>(packet: &P) -> Option<Network<Self::Address>>;
+
     /// What the parser found of this family.
     fn network(parsed: &Parsed) -> &Network<Self::Address>;
 

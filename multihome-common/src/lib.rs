@@ -7,7 +7,7 @@
 #![no_std]
 #![cfg_attr(
     target_arch = "bpf",
-    feature(core_intrinsics),
+    feature(core_intrinsics, asm_experimental_arch),
     expect(
         internal_features,
         reason = "the library has no compare-and-exchange for BPF, the compiler has"
@@ -31,6 +31,7 @@ pub mod ip_header;
 pub mod limits;
 pub mod nat44;
 pub mod nptv6;
+pub mod opaque;
 pub mod packet;
 pub mod parse;
 pub mod port;

@@ -135,7 +135,7 @@ impl Default for SimTables {
                 port_ranges: PortRanges::new((1024, 32767), (61000, 65535)),
                 timeouts: Timeouts::default(),
                 pin_lines: 0,
-                reserved: 0,
+                changed: 0,
                 groups: [GroupWords::ZERO; crate::limits::MAX_GROUPS],
             }),
             ports: vec![PortEntry::default(); PORT_TABLE_SIZE],
@@ -171,6 +171,11 @@ impl SimTables {
             .resize_with((pools * SPACES * LINES) as usize, PortLine::default);
         self.fragments
             .resize_with(FRAGMENT_SLOTS, FragmentSlot::default);
+    }
+
+    /// Something has changed that the short way does not look at; see [`SharedState::changed`].
+    pub fn unsettle(&mut self) {
+        self.state.changed = SharedState::calm_after(self.now);
     }
 
     /// Makes room for pins: so many lines of eight.

@@ -4,7 +4,12 @@
 //! 8-byte store and the programs see all of it through one lookup. Tables too large for one store
 //! have two copies, and a bit here says which copy is in force.
 
-use crate::{flow::lifetime::Timeouts, hash::Seed, limits::MAX_GROUPS, nat44::ports::PortRanges};
+use crate::{
+    flow::{lifetime::Timeouts, pin},
+    hash::Seed,
+    limits::MAX_GROUPS,
+    nat44::ports::PortRanges,
+};
 
 /// Index of IPv4 in every pair of words.
 pub const IPV4: usize = 0;
@@ -132,8 +137,9 @@ pub struct SharedState {
     pub timeouts: Timeouts,
     /// Lines of the pin table.
     pub pin_lines: u64,
-    /// Room for a later word; zero.
-    pub reserved: u64,
+    /// When something last changed that the way of known flows depends on, and that the short way does
+    /// not look at: see [`SharedState::is_calm`]. In ticks.
+    pub changed: u64,
     /// The groups' words, by group number.
     pub groups: [GroupWords; MAX_GROUPS],
 }
@@ -159,6 +165,23 @@ impl SharedState {
     #[inline(always)]
     pub const fn is_tracked(&self, family: usize) -> bool {
         (self.tracked >> family) & 1 == 1
+    }
+
+    /// Whether, at `now`, all that was looked up in this unit of the [pins' clock](pin::time) holds: the
+    /// address tables, the uplinks' entries, the groups' settled words and conduct are what they were
+    /// when the unit began.
+    #[inline(always)]
+    pub fn is_calm(&self, now: u32) -> bool {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let changed = unsafe { core::ptr::read_volatile(&self.changed) };
+        u64::from(now) >= changed
+    }
+
+    /// The value of [`SharedState::changed`] for a change that is made at `now`: the unit after the next
+    /// one's beginning, so that neither two CPUs' clocks nor a controller that is held up between
+    /// writing this and the change itself count.
+    pub const fn calm_after(now: u32) -> u64 {
+        (pin::time_unit(now) + 2) * pin::TICKS as u64
     }
 
     /// Buckets of the flow table.

@@ -1,8 +1,9 @@
 //! What the packet path asks of the flow and port tables, each step in a global function: the verifier
 //! walks it once, on its own, and not once for each way that leads to it.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use multihome_common::{
+    abi::Clock,
     flow::{
         self, FlowKey,
         fragment::{self, Course, Datagram},
@@ -209,10 +210,23 @@ pub fn put_pin(line: u32, pin: Pin, now: u16) {
 }
 
 /// The clock for flows, in ticks.
+///
+/// It is read anew once in a jiffy, which is as often as it moves: the verifier turns the call for
+/// jiffies into one load, while that for the time stays a call.
 #[inline(always)]
 pub fn now() -> u32 {
-    // SAFETY: the helper has no arguments and no failure.
-    flow::ticks(unsafe { bpf_ktime_get_coarse_ns() })
+    // SAFETY: the helpers have no arguments and no failure.
+    let (jiffies, read) = unsafe { (bpf_jiffies64(), || bpf_ktime_get_coarse_ns()) };
+    let Some(scratch) = scratch() else {
+        return flow::ticks(read());
+    };
+    if scratch.clock.jiffies != jiffies {
+        scratch.clock = Clock {
+            jiffies,
+            ticks: flow::ticks(read()).into(),
+        };
+    }
+    scratch.clock.ticks as u32
 }
 
 /// The slot of a live flow.

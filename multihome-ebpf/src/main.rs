@@ -22,28 +22,39 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use multihome_common::{
-    port,
+    port::{self, PortEntry},
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
 
-use crate::{maps::Maps, stages::Kernel};
+use crate::{maps::Maps, packet::XdpPacket, stages::Kernel};
 
 /// Packets that LAN hosts send.
 #[xdp]
 pub fn multihome_lan(context: XdpContext) -> u32 {
-    run(&context, Kernel::decide_lan, way::stages::after_lan)
+    run(
+        &context,
+        way::known::from_lan,
+        Kernel::decide_lan,
+        way::stages::after_lan,
+    )
 }
 
 /// Packets that come back from the internet.
 #[xdp]
 pub fn multihome_uplink(context: XdpContext) -> u32 {
-    run(&context, Kernel::decide_uplink, way::stages::after_uplink)
+    run(
+        &context,
+        way::known::from_uplink,
+        Kernel::decide_uplink,
+        way::stages::after_uplink,
+    )
 }
 
 #[inline(always)]
 fn run(
     context: &XdpContext,
+    known: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry) -> Option<Decision>,
     decide: impl FnOnce(&mut Kernel) -> Decision,
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> u32 {
@@ -53,14 +64,20 @@ fn run(
         return XDP_PASS;
     };
     let bytes = (context.data_end() - context.data()) as u64;
-    let mut kernel = Kernel::new(context);
-    let mut decision = kernel.parse();
-    if decision.verdict_number() == Verdict::Forwarded.number() {
-        decision = decide(&mut kernel);
-    }
-    if decision.is_stage() || decision.disposition() as u8 == Disposition::Reply as u8 {
-        decision = after(&mut kernel, decision);
-    }
+    let decision = match known(&mut XdpPacket::new(context), &maps, port) {
+        Some(decision) => decision,
+        None => {
+            let mut kernel = Kernel::new(context);
+            let mut decision = kernel.parse();
+            if decision.verdict_number() == Verdict::Forwarded.number() {
+                decision = decide(&mut kernel);
+            }
+            if decision.is_stage() || decision.disposition() as u8 == Disposition::Reply as u8 {
+                decision = after(&mut kernel, decision);
+            }
+            decision
+        }
+    };
     counters::count(port.slot, decision.counter_column(), bytes);
     match decision.disposition() {
         Disposition::Forward => maps::redirect(decision.egress()),

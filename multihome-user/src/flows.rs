@@ -15,7 +15,7 @@ use crate::{
     exit::{Classify, ExitClass},
 };
 
-mod clock;
+pub(crate) mod clock;
 mod filter;
 mod json;
 mod reader;

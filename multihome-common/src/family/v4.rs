@@ -14,7 +14,7 @@ use crate::{
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
     way::steer::{Ask, Ends},
-    wire::{icmp, ipv4, ipv4::Ipv4, protocol},
+    wire::{ethernet, icmp, ipv4, ipv4::Ipv4, protocol},
 };
 
 impl Family for V4 {
@@ -68,6 +68,16 @@ impl Family for V4 {
             network.ports = parse::ports(packet, transport_at)?;
         }
         Ok(network)
+    }
+
+    #[inline(always)]
+    fn plain<P: Packet>(packet: &P) -> Option<Network<Address4>> {
+        let header = Ipv4::at(packet, ethernet::LEN)?;
+        let fragment = header.fragment_word() & ipv4::FRAGMENT_MASK != 0;
+        if header.0[0] != ipv4::PLAIN || fragment || !has_ports(header.protocol()) {
+            return None;
+        }
+        Self::parse(packet, ethernet::LEN).ok()
     }
 
     #[inline(always)]

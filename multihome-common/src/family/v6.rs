@@ -13,7 +13,7 @@ use crate::{
     uplink::{HostEntry, MODE_NPTV6, UplinkEntry},
     verdict::Verdict,
     way::steer::{Ask, Ends},
-    wire::{icmp, ipv6, ipv6::Ipv6, protocol},
+    wire::{ethernet, icmp, ipv6, ipv6::Ipv6, protocol},
 };
 
 impl Family for V6 {
@@ -51,6 +51,15 @@ impl Family for V6 {
             network.ports = parse::ports(packet, network.transport_at)?;
         }
         Ok(network)
+    }
+
+    #[inline(always)]
+    fn plain<P: Packet>(packet: &P) -> Option<Network<Address6>> {
+        let header = Ipv6::at(packet, ethernet::LEN)?;
+        if !has_ports(header.next_header()) {
+            return None;
+        }
+        Self::parse(packet, ethernet::LEN).ok()
     }
 
     #[inline(always)]

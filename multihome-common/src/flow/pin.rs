@@ -22,6 +22,7 @@ use super::{
 use crate::{
     branchless,
     hash::FlowHash,
+    opaque::opaque,
     wire::tcp,
     word::{Word, Words},
 };
@@ -64,6 +65,10 @@ const CONNECTION: u64 = 1 << 9;
 const INBOUND: u64 = 1 << 10;
 /// A TCP connection that one end has ended.
 const CLOSED: u64 = 1 << 11;
+/// In this unit, a packet from inside took the full way to the pin's uplink.
+const SENT: u64 = 1 << 12;
+/// In this unit, a packet that came by the pin's uplink took the full way to the LAN host.
+const DELIVERED: u64 = 1 << 13;
 const PRESENT: u64 = 1 << 7;
 const UPLINK: u64 = 63;
 const TIME_SHIFT: u32 = 16;
@@ -76,6 +81,14 @@ pub const fn time(ticks: u32) -> u16 {
 }
 
 const TIME_UNIT: u32 = 3;
+
+/// Ticks of one unit.
+pub const TICKS: u32 = 1 << TIME_UNIT;
+
+/// The unit that a tick is in, of all since the machine started.
+pub const fn time_unit(ticks: u32) -> u64 {
+    ticks as u64 >> TIME_UNIT
+}
 
 impl Pin {
     /// No pin.
@@ -141,7 +154,12 @@ impl Pin {
         } else {
             0
         };
-        let timed = self.0 & !TIME | (now as u64) << TIME_SHIFT | answered;
+        let found = if self.time() == now {
+            0
+        } else {
+            SENT | DELIVERED
+        };
+        let timed = self.0 & !(TIME | found) | (now as u64) << TIME_SHIFT | answered;
         if tcp_flags & tcp::SYN != 0 {
             Self(timed & !(CONNECTION | CLOSED))
         } else if tcp_flags & (tcp::FIN | tcp::RST) != 0 {
@@ -151,6 +169,16 @@ impl Pin {
         } else {
             Self(timed)
         }
+    }
+
+    /// The pin after the full way has found that packets of this direction pass between the LAN host and
+    /// the pin's uplink; the short way takes that for true until the unit ends.
+    #[inline(always)]
+    pub const fn passed(self, direction: Direction) -> Self {
+        Self(match direction {
+            Direction::Outward => self.0 | SENT,
+            Direction::Inward => self.0 | DELIVERED,
+        })
     }
 
     /// What of a pin decides how long it holds.
@@ -211,6 +239,22 @@ pub fn find<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
         found = branchless::choose(is(word, signature), word, found);
     }
     Pin(found)
+}
+
+/// As [`find`], for the short way: in place, and with fewer instructions.
+#[inline(always)]
+pub fn known<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Option<Pin> {
+    let line = memory.pin_line(line)?;
+    let mut found = 0;
+    for way in 0..WAYS {
+        let word = line.0[way].load();
+        // All ones where the signatures are the same, else zero.
+        let same = opaque((word >> 32) ^ u64::from(signature)).wrapping_sub(1) >> 63;
+        let mask = same.wrapping_neg();
+        found = word & mask | found & !mask;
+    }
+    let pin = Pin(found);
+    pin.is_some().then_some(pin)
 }
 
 /// 1 when the word is a pin of this signature, else 0.

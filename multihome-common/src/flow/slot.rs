@@ -12,6 +12,9 @@ use crate::{
 /// TCP's flags that a flow remembers of each direction.
 const REMEMBERED: u8 = tcp::FIN | tcp::SYN | tcp::RST;
 
+/// In a word of a direction: its last packet took the way between LAN and internet.
+const PASSED: u64 = 1 << 8;
+
 /// The flow's port is a forward of the configuration: its binding is not counted.
 pub const FLAG_FORWARD: u64 = 1 << 16;
 const UPLINK_SHIFT: u32 = 24;
@@ -30,7 +33,7 @@ pub struct FlowSlot {
     outside: Word,
     /// The LAN host: where packets go that come back.
     host: [Word; 2],
-    /// Outward: when the last packet passed (ticks) << 32 | TCP flags seen.
+    /// Outward: when the last packet passed (ticks) << 32 | [`PASSED`] | TCP flags seen.
     outward: Word,
     /// Inward, likewise; 0 = no packet yet.
     inward: Word,
@@ -205,9 +208,10 @@ impl FlowSlot {
         }
     }
 
-    /// Notes a packet: when it passed, what TCP flags it had, how long its frame was.
+    /// Notes a packet: when it passed, what TCP flags it had, how long its frame was, and whether it was
+    /// a whole one on the way between LAN and internet, so that others may follow by the short way.
     #[inline(always)]
-    pub fn note(&self, direction: Direction, now: u32, tcp_flags: u8, bytes: u64) {
+    pub fn note(&self, direction: Direction, now: u32, tcp_flags: u8, bytes: u64, passed: bool) {
         let (word, at) = match direction {
             Direction::Outward => (&self.outward, 0),
             Direction::Inward => (&self.inward, 2),
@@ -220,7 +224,8 @@ impl FlowSlot {
         } else {
             old & u64::from(REMEMBERED & !tcp::RST)
         };
-        let new = u64::from(now) << 32 | kept | u64::from(tcp_flags & REMEMBERED);
+        let passed = if passed { PASSED } else { 0 };
+        let new = u64::from(now) << 32 | passed | kept | u64::from(tcp_flags & REMEMBERED);
         // Most packets change nothing, and an unwritten line stays shared between the CPUs.
         if new != old {
             word.store(new);
@@ -245,6 +250,16 @@ impl FlowSlot {
     #[inline(always)]
     pub fn last_outward(&self) -> u32 {
         (self.outward.load() >> 32) as u32
+    }
+
+    /// When the last packet of a direction passed, in ticks, if it was one between LAN and internet.
+    #[inline(always)]
+    pub fn passed(&self, direction: Direction) -> Option<u32> {
+        let word = match direction {
+            Direction::Outward => self.outward.load(),
+            Direction::Inward => self.inward.load(),
+        };
+        (word & PASSED != 0).then_some((word >> 32) as u32)
     }
 
     /// Whether the flow is one between these IPv4 addresses, inside << 32 | remote.

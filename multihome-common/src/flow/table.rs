@@ -120,6 +120,26 @@ pub fn find<M: FlowMemory>(
     None
 }
 
+/// As [`find`], for the short way: in place, and whatever the flow's age.
+#[inline(always)]
+pub fn known<'m, M: FlowMemory>(
+    memory: &'m M,
+    state: &SharedState,
+    key: &FlowKey,
+    hash: FlowHash,
+) -> Option<&'m FlowSlot> {
+    for bucket in buckets(hash, state.flow_buckets()) {
+        let way = memory.tags(bucket)?.way_of(Tag::signature(hash));
+        if way < WAYS as u64 {
+            let slot = memory.flow(bucket * WAYS as u32 + way as u32)?;
+            if slot.is(key) {
+                return Some(slot);
+            }
+        }
+    }
+    None
+}
+
 /// Claims a slot for a new flow.
 ///
 /// The caller releases what the claim displaces, fills the slot, and calls [`settle`].

@@ -10,6 +10,7 @@
 
 use crate::{
     hash::FlowHash,
+    opaque::opaque,
     word::{Word, Words},
 };
 
@@ -23,6 +24,23 @@ pub struct TagLine(pub [Word; WAYS]);
 
 // SAFETY: `repr(C)`, words only.
 unsafe impl Words for TagLine {}
+
+impl TagLine {
+    /// The place of a live flow of this signature; [`WAYS`] or more when there is none, or several.
+    #[inline(always)]
+    pub fn way_of(&self, signature: u64) -> u64 {
+        /// Counts, above the sum of the ways that are counted.
+        const ONE: u64 = 1 << 8;
+        let mut found = 0;
+        for way in 0..WAYS {
+            let differs = (self.0[way].load() ^ (LIVE | signature)) & (STATE | SIGNATURE);
+            // 1 where nothing differs, else 0.
+            let same = opaque(differs).wrapping_sub(1) >> 63;
+            found += same * (ONE | way as u64);
+        }
+        found.wrapping_sub(ONE)
+    }
+}
 
 /// A tag's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -245,6 +245,7 @@ fn flows_of_an_address_that_is_gone_begin_anew() {
     for uplink in &mut tables.uplinks {
         uplink.outside[0] += 256;
     }
+    tables.unsettle();
     let (_, out) = sent(&mut tables, packet);
     assert_eq!(out.source[2], 3);
     assert_eq!(
@@ -340,7 +341,7 @@ fn two_cpus_leave_nothing_half_done() {
                         Some(index) if random >> 50 & 3 == 0 => tables.close_flow(index),
                         Some(index) => {
                             let slot: &FlowSlot = tables.flow(index).unwrap();
-                            slot.note(crate::flow::slot::Direction::Inward, 1000, 0, 1);
+                            slot.note(crate::flow::slot::Direction::Inward, 1000, 0, 1, false);
                         }
                         None => {
                             let opening = Opening {

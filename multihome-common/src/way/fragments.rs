@@ -201,7 +201,7 @@ fn note<P: Packet, T: Tables>(packet: &P, tables: &T, course: &Course, addresses
         None => (Direction::Inward, course.translated.rotate_left(32)),
     };
     if slot.connects(ends) {
-        slot.note(direction, tables.now(), 0, packet.len() as u64);
+        slot.note(direction, tables.now(), 0, packet.len() as u64, false);
     }
 }
 

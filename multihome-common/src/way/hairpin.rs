@@ -147,7 +147,8 @@ fn mapped<P: Packet, T: Tables>(
     if slot.uplink() != id {
         return Err(Verdict::DropFiltered);
     }
-    outward::note(packet, tables, state, port, network, slot, transport)?;
+    let noted = (slot, false);
+    outward::note(packet, tables, state, port, network, noted, transport)?;
     let outside = slot.outside();
     let headers = outward::headers(parsed, true);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)

@@ -102,7 +102,8 @@ fn deliver<P: Packet, T: Tables>(
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
-    slot.note(Direction::Inward, tables.now(), flags, bytes);
+    let passed = !network.fragment && !port.is_lan();
+    slot.note(Direction::Inward, tables.now(), flags, bytes, passed);
     let (address, inside_port) = slot.inside4();
     let headers = outward::headers(parsed, true);
     translate::rewrite(packet, &headers, End::Destination, address, inside_port)

@@ -10,7 +10,7 @@ use crate::{
     address::Class,
     family::{Family, V4, V6},
     packet::Packet,
-    parse::Parsed,
+    parse::{Network, Parsed},
     rewrite,
     state::{IPV4, SharedState},
     tables::Tables,
@@ -105,8 +105,20 @@ pub(super) fn send<F: Family, P: Packet>(
     if network.len > usize::from(uplink.mtu) {
         return Ok(Decision::too_big(u32::from(uplink.mtu)));
     }
-    F::leave(packet, parsed.network_at, network, uplink)?;
-    rewrite::forward::<F, P>(packet, parsed.network_at, &uplink.next_hop[F::INDEX])
+    forward::<F, P>(packet, parsed.network_at, network, uplink, id)
+}
+
+/// The last step to an uplink that can take the packet.
+#[inline(always)]
+pub(super) fn forward<F: Family, P: Packet>(
+    packet: &mut P,
+    network_at: usize,
+    network: &Network<F::Address>,
+    uplink: &UplinkEntry,
+    id: u8,
+) -> Result<Decision, Verdict> {
+    F::leave(packet, network_at, network, uplink)?;
+    rewrite::forward::<F, P>(packet, network_at, &uplink.next_hop[F::INDEX])
         .ok_or(Verdict::DropInternal)?;
     Ok(Decision::forward(id))
 }

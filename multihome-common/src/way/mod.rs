@@ -5,6 +5,7 @@ pub mod errors;
 pub mod fragments;
 pub mod hairpin;
 pub mod inward;
+pub mod known;
 pub mod lan;
 pub mod outward;
 pub mod stages;

@@ -68,15 +68,10 @@ pub fn outward<P: Packet, T: Tables>(
             return Ok(Decision::OPEN);
         }
     }
-    send(
-        packet,
-        tables,
-        state,
-        port,
-        parsed,
-        found.unwrap_or(UNKNOWN),
-        transport,
-    )
+    // Where a flow that is being opened goes may be different from where it stays.
+    let stays = flow == UNKNOWN;
+    let known = (found.unwrap_or(UNKNOWN), stays);
+    send(packet, tables, state, port, parsed, known, transport)
 }
 
 /// Translates a packet of a known flow, and sends it.
@@ -87,7 +82,7 @@ fn send<P: Packet, T: Tables>(
     state: &SharedState,
     port: &PortEntry,
     parsed: &Parsed,
-    index: u32,
+    (index, stays): (u32, bool),
     transport: Transport,
 ) -> Result<Decision, Verdict> {
     let network = &parsed.v4;
@@ -97,7 +92,16 @@ fn send<P: Packet, T: Tables>(
     if network.len > usize::from(uplink.mtu) {
         return Ok(Decision::too_big(u32::from(uplink.mtu)));
     }
-    note(packet, tables, state, port, network, slot, transport)?;
+    let passed = stays && !network.fragment;
+    note(
+        packet,
+        tables,
+        state,
+        port,
+        network,
+        (slot, passed),
+        transport,
+    )?;
     let outside = slot.outside();
     let headers = headers(parsed, true);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)
@@ -109,7 +113,7 @@ fn send<P: Packet, T: Tables>(
     lan::send::<V4, P>(packet, parsed, uplink, id)
 }
 
-/// Notes a packet from the LAN in its flow.
+/// Notes a packet from the LAN in its flow, and whether others like it may take the short way.
 #[inline(always)]
 pub(super) fn note<P: Packet, T: Tables>(
     packet: &P,
@@ -117,13 +121,13 @@ pub(super) fn note<P: Packet, T: Tables>(
     state: &SharedState,
     port: &PortEntry,
     network: &Network<Address4>,
-    slot: &FlowSlot,
+    (slot, passed): (&FlowSlot, bool),
     transport: Transport,
 ) -> Result<(), Verdict> {
     slot.set_host(&sender(packet, port)?);
     let (before, now) = (slot.last_outward(), tables.now());
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
-    slot.note(Direction::Outward, now, flags, bytes);
+    slot.note(Direction::Outward, now, flags, bytes, passed);
     if pin::time(before) != pin::time(now) {
         let ends = Ends::outward(network);
         let ask = Ask::touch(slot.uplink(), slot.is_answered());

@@ -164,7 +164,9 @@ fn pinned<F: Family, T: Tables>(
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let old = live(tables, state, hash, now);
     if old.is_some() && stays::<F, T>(tables, state, ends, old, tcp_flags)? {
-        let new = old.used(now, Direction::Outward, tcp_flags);
+        let new = old
+            .used(now, Direction::Outward, tcp_flags)
+            .passed(Direction::Outward);
         if new != old {
             put(tables, state, hash, new, now);
             if new.time() != old.time() {
@@ -174,7 +176,9 @@ fn pinned<F: Family, T: Tables>(
         return Ok(old.uplink());
     }
     let id = chosen::<F, T>(tables, state, ends)?;
-    let new = Pin::new(hash, id, now).used(now, Direction::Outward, tcp_flags);
+    let new = Pin::new(hash, id, now)
+        .used(now, Direction::Outward, tcp_flags)
+        .passed(Direction::Outward);
     put(tables, state, hash, new, now);
     Ok(id)
 }
@@ -217,7 +221,13 @@ fn note_inward<F: Family, T: Tables>(
     } else {
         Pin::new(hash, id, now).inbound()
     };
-    let new = known.used(now, Direction::Inward, tcp_flags);
+    let used = known.used(now, Direction::Inward, tcp_flags);
+    // What holds for a packet by this uplink need not for one by another, to another address.
+    let new = if used.uplink() == id {
+        used.passed(Direction::Inward)
+    } else {
+        used
+    };
     if new != old {
         put(tables, state, hash, new, now);
     }

@@ -176,6 +176,16 @@ pub(super) fn hand_over<F: Family, P: Packet>(
     if F::network(parsed).len > usize::from(host.mtu) {
         return Ok(Decision::too_big(u32::from(host.mtu)));
     }
-    rewrite::forward::<F, P>(packet, parsed.network_at, &host.hop).ok_or(Verdict::DropInternal)?;
+    forward::<F, P>(packet, parsed.network_at, host)
+}
+
+/// The last step to a LAN host whose port can take the packet.
+#[inline(always)]
+pub(super) fn forward<F: Family, P: Packet>(
+    packet: &mut P,
+    network_at: usize,
+    host: &HostEntry,
+) -> Result<Decision, Verdict> {
+    rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
     Ok(Decision::forward(host.slot as u8))
 }

@@ -2,7 +2,7 @@
 //! other.
 
 use super::{
-    Decision, errors, fragments, hairpin, inward, lan, outward,
+    Decision, errors, fragments, hairpin, inward, known, lan, outward,
     stages::{self, Stages},
     uplink,
 };
@@ -27,6 +27,18 @@ struct Whole<'a, P> {
 
 /// The whole way of a packet that came in on a LAN port, its answer included.
 pub fn from_lan<P: Packet>(packet: &mut P, tables: &mut SimTables, port: &PortEntry) -> Decision {
+    match known::from_lan(packet, tables, port) {
+        Some(decision) => decision,
+        None => from_lan_anew(packet, tables, port),
+    }
+}
+
+/// The same, without the short way.
+pub fn from_lan_anew<P: Packet>(
+    packet: &mut P,
+    tables: &mut SimTables,
+    port: &PortEntry,
+) -> Decision {
     let mut whole = Whole::new(packet, tables, port);
     let decision = match whole.parse() {
         Ok(()) => lan::decide(whole.packet, whole.tables, &whole.parsed),
@@ -37,6 +49,18 @@ pub fn from_lan<P: Packet>(packet: &mut P, tables: &mut SimTables, port: &PortEn
 
 /// The whole way of a packet that came in on an uplink, its answer included.
 pub fn from_uplink<P: Packet>(
+    packet: &mut P,
+    tables: &mut SimTables,
+    port: &PortEntry,
+) -> Decision {
+    match known::from_uplink(packet, tables, port) {
+        Some(decision) => decision,
+        None => from_uplink_anew(packet, tables, port),
+    }
+}
+
+/// The same, without the short way.
+pub fn from_uplink_anew<P: Packet>(
     packet: &mut P,
     tables: &mut SimTables,
     port: &PortEntry,

@@ -6,6 +6,9 @@ use crate::{address::Address4, packet::Packet};
 pub const LEN: usize = 20;
 /// Where TTL and protocol stand, as one 16-bit word.
 pub const TTL_AT: usize = 8;
+
+/// The first byte of a header of version 4 without options.
+pub const PLAIN: u8 = 0x45;
 /// Where the header checksum stands.
 pub const CHECKSUM_AT: usize = 10;
 

@@ -176,6 +176,11 @@ impl SharedArray<SharedState> {
         word!(self, groups[group].settled[family])
     }
 
+    /// Until when known flows are looked at anew.
+    pub fn changed(&self) -> &AtomicU64 {
+        word!(self, changed)
+    }
+
     /// Sets the idle times of flows.
     pub fn set_timeouts(&self, timeouts: &Timeouts) {
         for (n, pair) in timeouts.0.chunks(2).enumerate() {

@@ -3,7 +3,7 @@
 
 use std::{
     net::IpAddr,
-    sync::atomic::Ordering::{Relaxed, Release, SeqCst},
+    sync::atomic::Ordering::{Relaxed, SeqCst},
 };
 
 use aya::maps::MapError;
@@ -82,7 +82,7 @@ impl Dataplane {
         for (bucket, row) in rows.iter().enumerate() {
             self.rows.store(spare as usize + bucket, row.0);
         }
-        self.state.rows(group).store(spare, Release);
+        self.change(self.state.rows(group), spare);
         self.grace.begin();
     }
 
@@ -97,7 +97,8 @@ impl Dataplane {
         self.uplinks
             .set(u32::from(id) * 2 + spare, entry, 0)
             .map_err(refused(abi::UPLINKS))?;
-        self.state.uplink_copies().fetch_xor(bit, SeqCst);
+        let copies = self.state.uplink_copies();
+        self.change(copies, copies.load(Relaxed) ^ bit);
         self.grace.begin();
         Ok(())
     }
@@ -145,7 +146,8 @@ impl Dataplane {
     }
 
     fn flip_addresses(&mut self, family: usize) {
-        self.state.address_copies().fetch_xor(1 << family, SeqCst);
+        let copies = self.state.address_copies();
+        self.change(copies, copies.load(Relaxed) ^ 1 << family);
         self.grace.begin();
     }
 
@@ -249,10 +251,12 @@ impl Dataplane {
     /// # Errors
     /// When the map cannot be written.
     pub fn set_outside(&mut self, address: u32, owner: Option<u64>) -> Result<(), DataplaneError> {
+        self.unsettle();
         let result = match owner {
             Some(owner) => self.outsides.insert(address, owner, 0),
             None => self.outsides.remove(&address),
         };
+        self.unsettle();
         or_absent(result, owner.is_none()).map_err(refused(abi::OUTSIDES))
     }
 

@@ -1,10 +1,14 @@
 //! The words of the shared state that translation and the keeping of flows depend on.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
-use multihome_common::{flow::lifetime::Timeouts, nat44::ports::PortRanges};
+use multihome_common::{flow::lifetime::Timeouts, nat44::ports::PortRanges, state::SharedState};
 
 use super::Dataplane;
+use crate::flows::clock;
 
 impl Dataplane {
     /// Tells the programs how large the tables are that the configuration sizes.
@@ -35,12 +39,12 @@ impl Dataplane {
 
     /// Stores which families' flows are looked up.
     pub fn set_tracked(&self, word: u64) {
-        self.state.tracked().store(word, SeqCst);
+        self.change(self.state.tracked(), word);
     }
 
     /// Stores what of a group's flows is hashed, and its flags.
     pub fn set_conduct(&self, group: usize, word: u64) {
-        self.state.conduct(group).store(word, SeqCst);
+        self.change(self.state.conduct(group), word);
     }
 
     /// A group's settled word for a family.
@@ -50,6 +54,26 @@ impl Dataplane {
 
     /// Stores to which uplinks flows of a group go back.
     pub fn set_settled(&self, group: usize, family: usize, word: u64) {
-        self.state.settled(group, family).store(word, SeqCst);
+        self.change(self.state.settled(group, family), word);
+    }
+
+    /// Stores a word that the short way of known flows does not look at.
+    pub(super) fn change(&self, place: &AtomicU64, word: u64) {
+        // What is as it was would send all flows the full way for nothing.
+        if place.load(Relaxed) != word {
+            self.unsettle();
+            place.store(word, SeqCst);
+            self.unsettle();
+        }
+    }
+
+    /// Makes the programs look at all flows anew: called before and after each change of what the short
+    /// way of known flows does not look at.
+    ///
+    /// Afterwards, so that what was found just before the change does not hold any more; and before,
+    /// so that this is so as well when the controller dies in between.
+    pub(super) fn unsettle(&self) {
+        let until = SharedState::calm_after(clock::now());
+        self.state.changed().store(until, SeqCst);
     }
 }

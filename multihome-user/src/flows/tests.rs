@@ -99,7 +99,7 @@ fn example() -> Gateway {
     let begin = gateway.tables.now;
     let note = |slot: &FlowSlot, direction, later: u32, flags, times: u32| {
         for _ in 0..times {
-            slot.note(direction, begin + later, flags, 1_000);
+            slot.note(direction, begin + later, flags, 1_000, false);
         }
     };
     use Direction::{Inward, Outward};
@@ -233,7 +233,7 @@ impl<'a> Endless<'a> {
             };
             // Answered flows are not displaced; both buckets of this one may be full of them.
             if let Some(slot) = gateway.opened(&entry, &opening) {
-                slot.note(Direction::Inward, tables.now, tcp::SYN, 60);
+                slot.note(Direction::Inward, tables.now, tcp::SYN, 60, false);
             }
         }
         Self {

@@ -112,8 +112,9 @@ pub fn record(bench: &dyn Bench, index: usize) -> (u64, Option<Record>) {
     (tag.0, Some(record))
 }
 
-/// The words that the programs read.
-pub(super) fn write_state(site: &Site, words: &Words, state: &mut SharedState) {
+/// The words that the programs read, and when they [changed](SharedState::changed).
+pub(super) fn write_state(site: &Site, words: &Words, changed: u64, state: &mut SharedState) {
+    state.changed = changed;
     let policy = if site.conduct.by_source {
         Policy::Source
     } else {

@@ -55,7 +55,12 @@ pub fn run_all() -> Result<Report> {
     let mut kernel = Kernel::load()?;
     let mut report = Report::default();
     for row in all_rows() {
-        match row.check(&mut kernel)? {
+        let mut checked = row.check(&mut kernel)?;
+        // A packet that others went before may have taken the short way, which must not be seen.
+        if checked.is_ok() && !row.before.is_empty() {
+            checked = row.anew().check(&mut kernel)?;
+        }
+        match checked {
             Ok(()) => report.passed += 1,
             Err(reason) => report.failures.push(format!("{}: {reason}", row.shows)),
         }

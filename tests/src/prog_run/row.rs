@@ -84,7 +84,13 @@ impl Row {
         let mut world = self.world.clone();
         edit(&mut world);
         self.earlier = Some(world);
+        self.world.changed = u64::MAX;
         self
+    }
+
+    /// The same row, whose packets all take the full way.
+    pub fn anew(&self) -> Self {
+        self.clone().within(|world| world.changed = u64::MAX)
     }
 
     /// The same row, which must choose this uplink.

@@ -75,6 +75,8 @@ pub struct World {
     pub alive: u64,
     /// Lines of the pin table that the programs are told of.
     pub pin_lines: u32,
+    /// When something last changed, in ticks; [`u64::MAX`] = no packet takes the short way.
+    pub changed: u64,
 }
 
 /// How the uplinks translate, all alike.
@@ -133,6 +135,7 @@ impl Default for World {
             rfc6296: false,
             alive: 0b111,
             pin_lines: PIN_LINES,
+            changed: 0,
         }
     }
 }
@@ -268,6 +271,7 @@ impl World {
         state.pin_lines = self.pin_lines.into();
         state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
         state.timeouts = Timeouts::default();
+        state.changed = self.changed;
     }
 
     /// Tells tables in plain memory what this world has other than another.

@@ -163,6 +163,13 @@ impl InKernel {
         }
         bail!("not counted")
     }
+
+    /// Tells the words, and when they last changed.
+    fn tell(&mut self, site: &Site, words: &Words, changed: u64) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        write_state(site, words, changed, &mut state);
+        Ok(self.state.set(0, state, 0)?)
+    }
 }
 
 impl Bench for InKernel {
@@ -208,13 +215,11 @@ impl Bench for InKernel {
         for (place, word) in port_words(site) {
             self.nat_ports.set(place, word);
         }
-        self.change(site, words)
+        self.tell(site, words, 0)
     }
 
     fn change(&mut self, site: &Site, words: &Words) -> Result<()> {
-        let mut state = self.state.get(&0, 0)?;
-        write_state(site, words, &mut state);
-        Ok(self.state.set(0, state, 0)?)
+        self.tell(site, words, u64::MAX)
     }
 
     fn run(&mut self, port: Port, frame: &[u8]) -> Result<Ran> {
