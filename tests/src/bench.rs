@@ -2,9 +2,11 @@
 //! interleaved with those of what they are compared with.
 
 mod conntrack;
+mod cost;
 mod document;
 pub mod figure;
 mod new_flows;
+mod parts;
 mod plot;
 mod programs;
 mod site;
@@ -47,6 +49,13 @@ pub struct Options {
     /// Only what has this in its name
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+}
+
+impl Options {
+    /// Whether anything is wanted whose name begins so.
+    fn wants(&self, start: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| text.starts_with(start))
+    }
 }
 
 const CASES: [(&str, Kind, u32); 7] = [
@@ -115,6 +124,14 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
             }
         }
     }
+    let costs = options.wants("cost_");
+    if costs {
+        for (_, kind, _) in cost::MODES {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
     let mut sites = Vec::new();
     for (ordinal, kind) in (0..).zip(kinds) {
         sites.push(Site::new(
@@ -136,6 +153,10 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
         window,
         |case, rate| eprintln!("{:30} {:6.3} Mpps", case.figure(), rate / 1e6),
     )?;
+    if costs {
+        let packets = if options.quick { 1 << 16 } else { 1 << 18 };
+        figures.extend(cost::measure(&sites, rounds, packets)?);
+    }
     if new_flows {
         figures.extend(new_flows::measure(&lab, &mut programs, &mut sites, rounds)?);
     }

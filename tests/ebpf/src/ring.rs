@@ -1,7 +1,8 @@
 //! A ring of flows, one packet of each in turn: what a program is fed with to measure what it costs.
 
 use crate::{
-    Flow, HEADERS4, HEADERS6, HOSTS4, HOSTS6, PORT, SERVERS4, SERVERS6, headers4, headers6, scattered,
+    Flow, HEADERS4, HEADERS6, HOSTS4, HOSTS6, PORT, SERVERS4, SERVERS6, headers4, headers6,
+    scattered,
 };
 
 /// Entries of a list of flows at most.
@@ -97,7 +98,13 @@ impl Ring {
         let server = [SERVERS6, flow.server as u64 + 1];
         let host = flow.host as u64 + 1;
         if self.inward == 0 {
-            headers6(frame, &self.macs, [[HOSTS6, host], server], [flow.port, PORT], len);
+            headers6(
+                frame,
+                &self.macs,
+                [[HOSTS6, host], server],
+                [flow.port, PORT],
+                len,
+            );
         } else {
             let outside = [self.prefix, self.rest | host];
             headers6(frame, &self.macs, [server, outside], [PORT, flow.port], len);

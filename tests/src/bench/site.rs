@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -71,11 +72,12 @@ impl Kind {
         };
         let outside = |k: u32, count: u32| -> String {
             let list: Vec<String> = (1..=count)
-                .map(|n| format!("\"198.51.100.{}\"", 16 * k + n))
+                .map(|n| format!("\"{}\"", outside4(k, n)))
                 .collect();
             format!(
-                "mode = [\"nat44\", \"nptv6\"]\noutside = [{}]\nprefix = \"2001:db8:b{k}:1::/64\"",
-                list.join(", ")
+                "mode = [\"nat44\", \"nptv6\"]\noutside = [{}]\nprefix = \"{}/64\"",
+                list.join(", "),
+                Ipv6Addr::from(u128::from(outside6(k)) << 64)
             )
         };
         let inside = "inside_prefix = \"fd00:65:0:1::/64\"\n";
@@ -89,6 +91,16 @@ impl Kind {
             )),
         }
     }
+}
+
+/// An uplink's n-th outside address, counted from one.
+pub fn outside4(uplink: u32, n: u32) -> String {
+    format!("198.51.100.{}", 16 * uplink + n)
+}
+
+/// The first half of an uplink's IPv6 prefix, in host order.
+pub const fn outside6(uplink: u32) -> u64 {
+    0x2001_0db8_00b0_0001 + ((uplink as u64) << 16)
 }
 
 fn isp4(k: u32) -> String {
@@ -112,6 +124,9 @@ pub struct Site {
     /// The frames' destination and source MAC.
     pub macs: [u8; 12],
     sinks: [u32; UPLINKS as usize],
+    /// The first of its devices' indices, and what their MACs have in common.
+    first: u32,
+    ordinal: u8,
     /// The program that forwards without looking.
     _bare: Option<Programs>,
     process: Option<Process>,
@@ -205,6 +220,8 @@ impl Site {
             out: index(0),
             macs,
             sinks: [index(3), index(5)],
+            first: index(0),
+            ordinal: ordinal as u8 + 1,
             _bare: None,
             process: None,
             run_dir: lab.dir().join(format!("run-{label}")),
@@ -274,12 +291,15 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp | Kind::Routed => Ok(0),
             Kind::Masquerade => conntrack::count(&self.gateway),
-            Kind::Translated | Kind::TranslatedLarge => {
-                let output = self.command("flows").arg("--json").output()?;
-                ensure!(output.status.success(), "multihome flows failed");
-                Ok(output.stdout.iter().filter(|&&byte| byte == b'\n').count() as u64)
-            }
+            Kind::Translated | Kind::TranslatedLarge => Ok(self.flows()?.lines().count() as u64),
         }
+    }
+
+    /// What `multihome flows --json` says: a line for each flow.
+    pub fn flows(&self) -> Result<String> {
+        let output = self.command("flows").arg("--json").output()?;
+        ensure!(output.status.success(), "multihome flows failed");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     fn command(&self, subcommand: &str) -> Command {
@@ -292,6 +312,45 @@ impl Site {
         let output = self.command("status").arg("--json").output()?;
         ensure!(output.status.success(), "multihome status failed");
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// The gateway's LAN port: its index, and the frames' destination and source MAC.
+    pub fn lan_port(&self) -> (u32, [u8; 12]) {
+        (self.first + 1, self.macs)
+    }
+
+    /// A device of the gateway's uplink, in the same way.
+    pub fn uplink_port(&self, uplink: u32) -> (u32, [u8; 12]) {
+        let own = 2 + 2 * uplink;
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&self.mac(own).0);
+        macs[6..].copy_from_slice(&self.mac(own + 1).0);
+        (self.first + own, macs)
+    }
+
+    /// Has the gateway know the first `count` LAN hosts, all of them at the LAN's device.
+    pub fn add_hosts(&self, count: u32) -> Result<()> {
+        let mut script = String::new();
+        let mac = self.mac(0);
+        for host in 0..count {
+            let host4 = Ipv4Addr::from(bench_traffic::HOSTS4 + host);
+            let host6 = u128::from(bench_traffic::HOSTS6) << 64 | u128::from(host + 1);
+            for address in [IpAddr::V4(host4), IpAddr::V6(host6.into())] {
+                script +=
+                    &format!("neighbour replace {address} lladdr {mac} dev lan0 nud permanent\n");
+            }
+        }
+        self.gateway.batch(&script)
+    }
+
+    /// The MAC of the device of this number.
+    fn mac(&self, n: u32) -> Mac {
+        Mac::local(self.ordinal, n as u8)
+    }
+
+    /// Where multihome keeps what outlives it.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
     }
 
     /// multihome's process id, where it is what forwards.

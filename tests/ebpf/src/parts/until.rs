@@ -25,6 +25,7 @@ use multihome_common::{
 };
 
 use crate::{
+    counters,
     maps::{self, Maps},
     packet::XdpPacket,
     stages::Kernel,
@@ -104,7 +105,23 @@ pub fn until_sent_out(context: XdpContext) -> u32 {
 /// All but counting and sending, from an uplink.
 #[xdp]
 pub fn until_sent_in(context: XdpContext) -> u32 {
-    ended(all(&context, Kernel::decide_uplink, way::stages::after_uplink))
+    ended(all(
+        &context,
+        Kernel::decide_uplink,
+        way::stages::after_uplink,
+    ))
+}
+
+/// All of the full way, from a LAN port.
+#[xdp]
+pub fn full_out(context: XdpContext) -> u32 {
+    full(&context, Kernel::decide_lan, way::stages::after_lan)
+}
+
+/// All of the full way, from an uplink.
+#[xdp]
+pub fn full_in(context: XdpContext) -> u32 {
+    full(&context, Kernel::decide_uplink, way::stages::after_uplink)
 }
 
 /// What a part needs.
@@ -149,6 +166,35 @@ fn all(
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> Option<()> {
     port::find(&Maps::new(context), context.ingress_ifindex() as u32)?;
+    decided(context, decide, after).map(drop)
+}
+
+/// As the gateway's own program does it with a packet that the short way leaves.
+#[inline(always)]
+fn full(
+    context: &XdpContext,
+    decide: impl FnOnce(&mut Kernel) -> Decision,
+    after: impl FnOnce(&mut Kernel, Decision) -> Decision,
+) -> u32 {
+    let maps = Maps::new(context);
+    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
+        return XDP_ABORTED;
+    };
+    let bytes = (context.data_end() - context.data()) as u64;
+    let Some(decision) = decided(context, decide, after) else {
+        return XDP_ABORTED;
+    };
+    counters::count(port.slot, decision.counter_column(), bytes);
+    maps::redirect(decision.egress())
+}
+
+/// What the full way decides of a packet that it forwards.
+#[inline(always)]
+fn decided(
+    context: &XdpContext,
+    decide: impl FnOnce(&mut Kernel) -> Decision,
+    after: impl FnOnce(&mut Kernel, Decision) -> Decision,
+) -> Option<Decision> {
     let mut kernel = Kernel::new(context);
     if kernel.parse().verdict_number() != Verdict::Forwarded.number() {
         return None;
@@ -157,7 +203,7 @@ fn all(
     if decision.is_stage() {
         decision = after(&mut kernel, decision);
     }
-    (decision.verdict_number() == Verdict::Forwarded.number()).then_some(())
+    (decision.verdict_number() == Verdict::Forwarded.number()).then_some(decision)
 }
 
 #[inline(always)]
