@@ -20,7 +20,7 @@ pub struct Ring {
     pub prefix: u64,
     /// And what the second half begins with, shifted to its place.
     pub rest: u64,
-    /// The first outside IPv4 address, in host order.
+    /// The first outside IPv4 address, in host order; 0 = hosts are seen by their own addresses.
     pub outside: u32,
     /// Which program is fed: its place among those that may follow.
     pub next: u32,
@@ -41,7 +41,7 @@ pub struct Listed {
     pub number: u32,
     /// Which outside address.
     pub place: u16,
-    /// The outside port.
+    /// The port that is seen from outside.
     pub port: u16,
 }
 
@@ -82,7 +82,7 @@ impl Ring {
         if self.inward == 0 {
             let addresses = [HOSTS4 + flow.host, server];
             headers4(frame, &self.macs, addresses, [flow.port, PORT], len);
-        } else if self.listed == 0 {
+        } else if self.outside == 0 {
             let addresses = [server, HOSTS4 + flow.host];
             headers4(frame, &self.macs, addresses, [PORT, flow.port], len);
         } else {

@@ -9,15 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bench_traffic::{
-    ENDS, Flow, HOSTS4, HOSTS6, PORTS_OF_HOST,
+    HOSTS6, PORTS_OF_HOST,
     ring::{Listed, Ring},
 };
 use multihome_common::{
     address::Address6,
-    limits::MAX_UPLINKS,
+    limits::{MAX_OUTSIDE, MAX_UPLINKS},
     nptv6::{Prefix, Translation},
 };
-use serde::Deserialize;
 
 use super::{
     figure::{Figure, Unit},
@@ -125,11 +124,11 @@ pub fn measure(sites: &[Site], rounds: usize, packets: u32) -> Result<Vec<Figure
         }
         let mut cases = Vec::new();
         for (mode, _, family) in MODES.into_iter().filter(|mode| mode.1 == kind) {
-            let listed = opened(&mut parts, site, mode, family)?;
+            let opened = opened(&mut parts, site, mode, family)?;
             for flows in FLOWS {
                 for (direction, whole, inward) in DIRECTIONS {
                     cases.push(case(
-                        site, mode, family, flows, direction, whole, inward, &listed,
+                        site, mode, family, flows, direction, whole, inward, &opened,
                     )?);
                 }
             }
@@ -148,8 +147,18 @@ pub fn measure(sites: &[Site], rounds: usize, packets: u32) -> Result<Vec<Figure
     Ok(figures)
 }
 
-/// Opens flows from the LAN; under NAT44, returns those that leave by the first uplink.
-fn opened(parts: &mut Parts, site: &Site, mode: &str, family: u32) -> Result<Vec<Listed>> {
+/// Flows that are open.
+#[derive(Default)]
+struct Opened {
+    /// All of them.
+    all: Vec<Listed>,
+    /// Those that leave by the first uplink, as they are seen there.
+    first: Vec<Listed>,
+}
+
+/// Opens flows from the LAN. Those that are refused a port are left out: there are ports enough, but not
+/// for each flow in the few places where its port is sought.
+fn opened(parts: &mut Parts, site: &Site, mode: &str, family: u32) -> Result<Opened> {
     let (ifindex, macs) = site.lan_port();
     let ring = Ring {
         len: OPENED,
@@ -158,55 +167,55 @@ fn opened(parts: &mut Parts, site: &Site, mode: &str, family: u32) -> Result<Vec
         ..Ring::default()
     };
     parts.feed(&ring, &[])?;
-    let slot = MAX_UPLINKS as u32;
-    let before = parts.forwarded(slot)?;
-    let ran = site
-        .gateway
-        .enter(|| parts.run(WHOLE_OUT, OPENED as u32, ifindex))??;
-    let forwarded = parts.forwarded(slot)? - before;
+    let outside = first_outside(mode)?;
+    let (_, uplink) = site.uplink_port(0);
+    let mut opened = Opened::default();
+    site.gateway.enter(|| -> Result<()> {
+        stay_on(0)?;
+        parts.run_each(WHOLE_OUT, OPENED as u32, ifindex, |place, ran, frame| {
+            if ran.action != REDIRECT {
+                return Ok(());
+            }
+            let flow = ring.at(place.into());
+            opened.all.push(flow);
+            if frame[6..12] == uplink[..6] {
+                opened.first.push(if outside == 0 {
+                    flow
+                } else {
+                    translated(flow, frame, outside)?
+                });
+            }
+            Ok(())
+        })
+    })??;
     ensure!(
-        forwarded >= OPENED / 100 * 99,
-        "{mode}: only {forwarded} of {OPENED} packets are forwarded, the last one with action {}",
-        ran.action
+        opened.all.len() as u64 >= OPENED / 100 * 99,
+        "{mode}: only {} of {OPENED} flows are opened",
+        opened.all.len()
     );
+    Ok(opened)
+}
+
+/// A flow as its translated packet shows it.
+fn translated(flow: Listed, frame: &[u8], outside: u32) -> Result<Listed> {
+    let source = u32::from_be_bytes(frame[26..30].try_into()?);
+    let place = source.wrapping_sub(outside);
+    ensure!(
+        place < MAX_OUTSIDE as u32,
+        "a packet of the first uplink has another's address"
+    );
+    Ok(Listed {
+        place: place as u16,
+        port: u16::from_be_bytes(frame[34..36].try_into()?),
+        ..flow
+    })
+}
+
+/// The first uplink's first outside address; 0 where it has none.
+fn first_outside(mode: &str) -> Result<u32> {
     if mode != "nat44" {
-        return Ok(Vec::new());
+        return Ok(0);
     }
-    let outside = first_outside()?;
-    let mut listed = Vec::new();
-    for line in site.flows()?.lines() {
-        let row: Row = serde_json::from_str(line).context("a flow")?;
-        let Some(host) = row.inside.to_bits().checked_sub(HOSTS4) else {
-            continue;
-        };
-        let number =
-            host * PORTS_OF_HOST + u32::from(row.inside_port) - u32::from(Flow::new(0).port);
-        let place = row.outside.to_bits().wrapping_sub(outside);
-        if row.uplink == "wan0" && u64::from(number) < OPENED && number < ENDS {
-            listed.push(Listed {
-                number,
-                place: place as u16,
-                port: row.outside_port,
-            });
-        }
-    }
-    // In no order that the table has.
-    listed.sort_by_key(|flow| flow.number.wrapping_mul(0x9e37_79b1));
-    Ok(listed)
-}
-
-/// What is read of a flow that `multihome flows --json` lists.
-#[derive(Deserialize)]
-struct Row {
-    inside: Ipv4Addr,
-    inside_port: u16,
-    outside: Ipv4Addr,
-    outside_port: u16,
-    uplink: String,
-}
-
-/// The first uplink's first outside address.
-fn first_outside() -> Result<u32> {
     Ok(super::site::outside4(0, 1).parse::<Ipv4Addr>()?.to_bits())
 }
 
@@ -219,7 +228,7 @@ fn case(
     direction: &'static str,
     whole: &'static str,
     inward: bool,
-    listed: &[Listed],
+    opened: &Opened,
 ) -> Result<Case> {
     let (ifindex, macs) = if inward {
         site.uplink_port(0)
@@ -227,18 +236,13 @@ fn case(
         site.lan_port()
     };
     let (prefix, rest) = outside6(mode)?;
-    let list = if inward && mode == "nat44" {
-        let enough = listed.len() as u64 >= flows / 100 * 98;
-        ensure!(
-            enough,
-            "only {} flows leave by the first uplink",
-            listed.len()
-        );
-        listed.iter().copied().take(flows as usize).collect()
-    } else {
-        Vec::new()
-    };
-    let listed = !list.is_empty();
+    let flows_open = if inward { &opened.first } else { &opened.all };
+    let list: Vec<Listed> = flows_open.iter().copied().take(flows as usize).collect();
+    ensure!(
+        list.len() as u64 > flows / 100 * 98,
+        "{mode}: {} flows are open, too few for {flows}",
+        list.len()
+    );
     Ok(Case {
         mode,
         direction,
@@ -246,15 +250,15 @@ fn case(
         parts: parts(mode, inward),
         flows,
         ring: Ring {
-            len: if listed { list.len() as u64 } else { flows },
+            len: list.len() as u64,
             first: 0,
             prefix,
             rest,
-            outside: first_outside()?,
+            outside: first_outside(mode)?,
             next: 0,
             family,
             inward: inward.into(),
-            listed: listed.into(),
+            listed: 1,
             macs,
         },
         list,

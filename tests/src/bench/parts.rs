@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{Array, MapData, PerCpuArray, ProgramArray},
+    maps::{Array, MapData, PerCpuArray, PerCpuValues, ProgramArray},
     programs::{ProgramFd, Xdp},
+    util::nr_cpus,
 };
 use bench_traffic::{
     HEADERS6,
@@ -84,6 +85,7 @@ pub struct Parts {
     names: Vec<&'static str>,
     ring: Array<MapData, Fed>,
     list: Array<MapData, u64>,
+    places: PerCpuArray<MapData, [u64; 2]>,
     told: Ring,
     counters: PerCpuArray<MapData, Count>,
     state: Array<MapData, SharedState>,
@@ -127,6 +129,10 @@ impl Parts {
         Ok(Self {
             ring: feeder.take_map("RING").context("no map RING")?.try_into()?,
             list: feeder.take_map("LIST").context("no map LIST")?.try_into()?,
+            places: feeder
+                .take_map("PLACE")
+                .context("no map PLACE")?
+                .try_into()?,
             counters: whole
                 .take_map(abi::COUNTERS)
                 .context("no counters")?
@@ -140,7 +146,8 @@ impl Parts {
         })
     }
 
-    /// Sets which packets are fed; those of a ring that has a list are in the order of the list.
+    /// Sets which packets are fed, from the first one on; those of a ring that has a list are in the
+    /// order of the list.
     ///
     /// # Errors
     /// When the list is too long, or a map cannot be written.
@@ -150,7 +157,9 @@ impl Parts {
             self.list.set(place, listed.word(), 0)?;
         }
         self.told = *ring;
-        Ok(())
+        let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+        let zeroes = PerCpuValues::try_from(vec![[0; 2]; cpus])?;
+        Ok(self.places.set(0, zeroes, 0)?)
     }
 
     /// Feeds a program with so many packets, that come in on a device of the calling thread's network
@@ -159,13 +168,45 @@ impl Parts {
     /// # Errors
     /// When there is no such program or device.
     pub fn run(&mut self, name: &str, packets: u32, ifindex: u32) -> Result<Ran> {
+        self.choose(name)?;
+        self.test_run(packets, ifindex, None)
+            .with_context(|| format!("feeding {name}"))
+    }
+
+    /// Feeds a program with so many packets, one by one; `each` is told what the program made of each.
+    ///
+    /// # Errors
+    /// As for [`Parts::run`], or what `each` fails with.
+    pub fn run_each(
+        &mut self,
+        name: &str,
+        packets: u32,
+        ifindex: u32,
+        mut each: impl FnMut(u32, Ran, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.choose(name)?;
+        let mut output = [0; LEN];
+        for packet in 0..packets {
+            let ran = self
+                .test_run(1, ifindex, Some(&mut output))
+                .with_context(|| format!("feeding {name}"))?;
+            each(packet, ran, &output)?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the program that is fed.
+    fn choose(&mut self, name: &str) -> Result<()> {
         let place = self.names.iter().position(|known| *known == name);
         let place = place.with_context(|| format!("no program {name} to be fed"))?;
         let ring = Ring {
             next: place as u32,
             ..self.told
         };
-        self.ring.set(0, Fed(ring), 0)?;
+        Ok(self.ring.set(0, Fed(ring), 0)?)
+    }
+
+    fn test_run(&self, packets: u32, ifindex: u32, output: Option<&mut [u8]>) -> Result<Ran> {
         let feeder: &Xdp = self
             .feeder
             .program("feed")
@@ -174,17 +215,19 @@ impl Parts {
         let frame = [0; LEN];
         // struct xdp_md (linux/bpf.h): data, data_end, data_meta, ingress_ifindex, rx_queue_index,
         // egress_ifindex.
-        let context: Vec<u8> = [0, LEN as u32, 0, ifindex, 0, 0]
-            .iter()
-            .flat_map(|word: &u32| word.to_ne_bytes())
-            .collect();
+        let mut context = [0; 24];
+        for (bytes, word) in context
+            .chunks_exact_mut(4)
+            .zip([0, LEN as u32, 0, ifindex, 0, 0])
+        {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
         let mut options = TestRunOptions::new();
         options.data_in = Some(&frame);
+        options.data_out = output;
         options.ctx_in = Some(&context);
         options.repeat = packets;
-        let ran = feeder
-            .test_run(options)
-            .with_context(|| format!("feeding {name}"))?;
+        let ran = feeder.test_run(options)?;
         Ok(Ran {
             each: ran.duration,
             action: ran.return_value,
