@@ -2,6 +2,7 @@
 //! interleaved with those of what they are compared with.
 
 mod conntrack;
+mod control;
 mod cost;
 mod document;
 pub mod figure;
@@ -9,6 +10,7 @@ mod new_flows;
 mod parts;
 mod plot;
 mod programs;
+mod rig;
 mod site;
 mod throughput;
 
@@ -156,6 +158,13 @@ pub fn run(options: &Options) -> Result<Vec<Figure>> {
     if costs {
         let packets = if options.quick { 1 << 16 } else { 1 << 18 };
         figures.extend(cost::measure(&sites, rounds, packets)?);
+    }
+    if ["decision_", "sweep_1m_cpu", "rank_"]
+        .iter()
+        .any(|name| options.wants(name))
+    {
+        let decisions = if options.quick { 100 } else { 2000 };
+        figures.extend(control::measure(&lab, rounds, decisions)?);
     }
     if new_flows {
         figures.extend(new_flows::measure(&lab, &mut programs, &mut sites, rounds)?);

@@ -18,7 +18,7 @@ pub const PORTS_OF_HOST: u32 = 1 << PORT_BITS;
 const PORT_BITS: u32 = 12;
 /// Inside ends (addresses and ports) that there are: as many as the outside ports of a gateway with two
 /// uplinks are enough for. Flows beyond that are from the same ends to other servers.
-pub const ENDS: u32 = 1 << 19;
+pub const ENDS: u32 = 1 << 18;
 /// The first port of LAN hosts.
 const FIRST_PORT: u32 = 16384;
 /// Length of Ethernet, IPv4 and UDP header.
