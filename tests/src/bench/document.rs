@@ -9,15 +9,13 @@ use nix::sys::utsname;
 use super::{
     figure::Figure,
     plot::{self, Line},
+    targets::MOST_LOST,
     throughput::{Case, count},
 };
 
 /// The document and the picture, within the documents' folder.
 const DOCUMENT: &str = "performance.md";
 const PICTURE: &str = "throughput.svg";
-/// Where more than this share of the packets is lost in any round, the rate is not shown: another
-/// limit than speed was met.
-const MOST_LOST: f64 = 0.01;
 
 /// What one run has measured.
 pub struct Measured<'a> {

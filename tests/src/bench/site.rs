@@ -6,7 +6,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +22,8 @@ use crate::lab::{
     link::{FACING_XDP, Mac},
 };
 
+/// What multihome logs when it has attached everything and packets pass.
+const RUNS: &str = "gateway runs";
 /// How many uplinks a gateway has.
 const UPLINKS: u32 = 2;
 /// Device indices of one site; those of all sites differ.
@@ -130,6 +133,7 @@ pub struct Site {
     /// The program that forwards without looking.
     _bare: Option<Programs>,
     process: Option<Process>,
+    label: String,
     run_dir: PathBuf,
     binary: PathBuf,
 }
@@ -145,7 +149,10 @@ impl Site {
         ordinal: u32,
         queues: usize,
     ) -> Result<Self> {
-        let label = kind.label();
+        let mut label = kind.label().to_owned();
+        if queues > 1 {
+            label += &queues.to_string();
+        }
         let [lan, gateway, isp] = lab
             .namespace_list(&["l", "g", "i"].map(|end| format!("{label}{end}")))?
             .try_into()
@@ -225,6 +232,7 @@ impl Site {
             _bare: None,
             process: None,
             run_dir: lab.dir().join(format!("run-{label}")),
+            label,
             binary: binary.to_owned(),
             lan,
             gateway,
@@ -240,14 +248,16 @@ impl Site {
                 "table inet nat {\n chain post {\n  type nat hook postrouting priority srcnat;\n  \
                  oifname \"wan*\" masquerade\n }\n}\n",
             )?,
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => site.start(lab)?,
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
+                site.start(lab)?;
+            }
         }
         Ok(site)
     }
 
-    /// Starts multihome, and waits until its uplinks are up.
-    fn start(&mut self, lab: &Lab) -> Result<()> {
-        let label = self.kind.label();
+    /// Starts multihome, and waits until its uplinks are up; how long it took until it said that it runs.
+    fn start(&mut self, lab: &Lab) -> Result<Duration> {
+        let label = &self.label;
         let config = lab.dir().join(format!("{label}.toml"));
         let text = self.kind.config().context("multihome forwards here")?;
         fs::write(&config, format!("lan = [\"lan0\"]\n{text}"))?;
@@ -256,13 +266,18 @@ impl Site {
             .arg("--config")
             .arg(&config)
             .args(["--metrics-listen", "127.0.0.1:9750"]);
+        let began = Instant::now();
         let mut process = lab.spawn(&format!("multihome-{label}"), command)?;
+        while !process.stderr().contains(RUNS) && process.is_running()? {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let took = began.elapsed();
         process.wait_until("up", Duration::from_secs(20), |_| {
             self.status()
                 .is_ok_and(|status| status.uplinks.iter().all(UplinkStatus::is_up))
         })?;
         self.process = Some(process);
-        Ok(())
+        Ok(took)
     }
 
     /// Has the gateway know no flow: multihome is detached and starts with new tables, the kernel
@@ -271,19 +286,22 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp => Ok(()),
             Kind::Masquerade => conntrack::forget_all(&self.gateway),
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
-                let output = self.command("detach").output()?;
-                ensure!(
-                    output.status.success(),
-                    "multihome detach: {}",
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-                if let Some(mut process) = self.process.take() {
-                    process.wait(Duration::from_secs(10))?;
-                }
-                self.start(lab)
-            }
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => self.restart(lab).map(drop),
         }
+    }
+
+    /// Detaches multihome and starts it anew; how long that took until it said that it runs.
+    pub fn restart(&mut self, lab: &Lab) -> Result<Duration> {
+        let output = self.command("detach").output()?;
+        ensure!(
+            output.status.success(),
+            "multihome detach: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        if let Some(mut process) = self.process.take() {
+            process.wait(Duration::from_secs(10))?;
+        }
+        self.start(lab)
     }
 
     /// How many translated flows the gateway's own table has.
@@ -353,9 +371,14 @@ impl Site {
         &self.run_dir
     }
 
-    /// multihome's process id, where it is what forwards.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
+    /// multihome's process, where it is what forwards.
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    /// Whether all of multihome's uplinks are up.
+    pub fn is_up(&self) -> Result<bool> {
+        Ok(self.status()?.uplinks.iter().all(UplinkStatus::is_up))
     }
 
     /// What has arrived by both uplinks so far.
