@@ -182,9 +182,10 @@ pub fn run(options: &Options) -> Result<Results> {
     let next = sites.len() as u32;
     drop(sites);
     if options.wants("cores_") {
-        let (binary, window) = (&options.binary, window);
+        let packets = if options.quick { 1 << 17 } else { 1 << 20 };
+        let binary = &options.binary;
         figures.extend(cores::measure(
-            &lab, programs, binary, next, rounds, window,
+            &lab, programs, binary, next, rounds, packets,
         )?);
     }
     if CONTROL.iter().any(|part| options.wants(part)) {

@@ -16,9 +16,9 @@ pub const SERVERS6: u64 = 0x2001_0db8_0018_0000;
 /// Flows of one LAN host, each from a port of its own.
 pub const PORTS_OF_HOST: u32 = 1 << PORT_BITS;
 const PORT_BITS: u32 = 12;
-/// Inside ends (addresses and ports) that there are: as many as the outside ports of a gateway with two
-/// uplinks are enough for. Flows beyond that are from the same ends to other servers.
-pub const ENDS: u32 = 1 << 18;
+/// Inside ends (addresses and ports) that there are: on each uplink that it uses, each of them needs an
+/// outside port. Flows beyond that are from the same ends to other servers.
+pub const ENDS: u32 = 1 << 16;
 /// The first port of LAN hosts.
 const FIRST_PORT: u32 = 16384;
 /// Length of Ethernet, IPv4 and UDP header.
@@ -58,7 +58,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The flow of this number, below 2^27.
+    /// The flow of this number, below 2^24.
     #[inline(always)]
     pub const fn new(number: u64) -> Self {
         let number = number as u32;

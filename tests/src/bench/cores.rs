@@ -3,9 +3,9 @@
 
 use std::{
     path::Path,
-    sync::Barrier,
+    sync::{Barrier, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +14,8 @@ use super::{
     figure::{Figure, Unit},
     programs::Programs,
     site::{Kind, Site},
-    throughput::{CHUNK, Case, stay_on},
+    targets::MOST_LOST,
+    throughput::{Case, stay_on},
 };
 use crate::lab::Lab;
 
@@ -38,7 +39,8 @@ pub fn present() -> Result<usize> {
     Ok(thread::available_parallelism()?.get())
 }
 
-/// Measures all cases in sites of their own, whose first is the `ordinal`-th of the lab. Nothing where
+/// Measures all cases in sites of their own, whose first is the `ordinal`-th of the lab; each core makes
+/// `packets` for each value. Nothing where
 /// the machine has one core alone.
 ///
 /// # Errors
@@ -49,7 +51,7 @@ pub fn measure(
     binary: &Path,
     ordinal: u32,
     rounds: usize,
-    window: Duration,
+    packets: u32,
 ) -> Result<Vec<Figure>> {
     if present()? < CORES {
         return Ok(Vec::new());
@@ -71,7 +73,7 @@ pub fn measure(
                 flows: FLOWS,
                 mixed: false,
             };
-            let rate = one(programs, &sites[case], &what, cores, window)
+            let rate = one(programs, &sites[case], &what, cores, packets)
                 .with_context(|| format!("{name} on {cores} cores"))?;
             taken[case][cores - 1].push(rate);
         }
@@ -86,51 +88,56 @@ pub fn measure(
     Ok(figures)
 }
 
-/// Packets a second that arrive when so many cores make them.
+/// Packets a second that arrive when so many cores make them: each makes the same number in one go, since
+/// what the kernel needs to begin and to end is no matter of packets.
 fn one(
     programs: &mut Programs,
     site: &Site,
     case: &Case,
     cores: usize,
-    window: Duration,
+    packets: u32,
 ) -> Result<f64> {
     programs.tell(&case.traffic(site))?;
     let programs = &*programs;
-    let barrier = &Barrier::new(cores + 1);
-    let (arrived, took) = thread::scope(|scope| -> Result<(u64, Duration)> {
-        let generators: Vec<_> = (0..cores)
-            .map(|core| {
-                scope.spawn(move || {
-                    site.lan.enter(|| -> Result<()> {
-                        let warm = stay_on(core)
-                            .and_then(|()| programs.make(case.flows as u32, case.len()));
-                        // Also after a failure, or nobody would ever go on.
-                        barrier.wait();
-                        barrier.wait();
-                        warm?;
-                        let began = Instant::now();
-                        while began.elapsed() < window {
-                            programs.make(CHUNK, case.len())?;
-                        }
-                        Ok(())
-                    })?
-                })
-            })
-            .collect();
-        barrier.wait();
-        let before = sum(site, programs);
-        let began = Instant::now();
-        barrier.wait();
-        for generator in generators {
-            generator
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let before = Mutex::new(None);
+    let barrier = Barrier::new(cores);
+    let generate = &|core| -> Result<Duration> {
+        let warm = stay_on(core).and_then(|()| programs.make(case.flows as u32, case.len()));
+        // Also after a failure, or nobody would ever go on.
+        if barrier.wait().is_leader() {
+            let arrived = sum(site, programs);
+            *before.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrived);
         }
-        let took = began.elapsed();
-        Ok((sum(site, programs)? - before?, took))
+        barrier.wait();
+        warm?;
+        programs.make(packets, case.len())
+    };
+    let took = thread::scope(|scope| -> Result<Vec<Duration>> {
+        let threads: Vec<_> = (0..cores)
+            .map(|core| scope.spawn(move || site.lan.enter(|| generate(core))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+            })
+            .collect()
     })?;
-    ensure!(arrived > 0, "nothing arrives");
-    Ok(arrived as f64 / took.as_secs_f64())
+    let before = before.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let before = before.context("nobody was the last one")??;
+    let arrived = sum(site, programs)? - before;
+    let share = arrived as f64 / (f64::from(packets) * cores as f64);
+    ensure!(
+        share >= 1.0 - MOST_LOST,
+        "{:.1} % of the packets are lost",
+        (1.0 - share) * 100.0
+    );
+    let rates = took
+        .iter()
+        .map(|took| f64::from(packets) / took.as_secs_f64());
+    Ok(rates.sum::<f64>() * share)
 }
 
 fn sum(site: &Site, programs: &Programs) -> Result<u64> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bench_traffic::{
-    HOSTS6, PORTS_OF_HOST,
+    ENDS, HOSTS6, PORTS_OF_HOST,
     ring::{Listed, Ring},
 };
 use multihome_common::{
@@ -114,7 +114,7 @@ pub fn measure(sites: &[Site], rounds: usize, packets: u32) -> Result<Vec<Figure
     for kind in [Kind::Routed, Kind::Translated] {
         let site = sites.iter().find(|site| site.kind == kind);
         let site = site.context("a mode has no site")?;
-        site.add_hosts((OPENED as u32).div_ceil(PORTS_OF_HOST))?;
+        site.add_hosts(ENDS / PORTS_OF_HOST)?;
         let mut parts = Parts::over(site.run_dir())?;
         let began = Instant::now();
         // The short way is closed for a while after each change, such as a new host.

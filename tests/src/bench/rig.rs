@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bench_traffic::{ENDS, ring::Ring};
+use bench_traffic::ring::Ring;
 use multihome::{
     config::Config,
     controller::{Action, Controller, Event},
@@ -33,9 +33,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Parts of the port table that there are at least: enough for a million flows.
 const POOLS: u32 = 32;
 /// Flows that are opened.
-const MILLION: u32 = 1 << 20;
-/// Inside ends that open them, each to several servers: one uplink has ports for so many.
-const OPENED: u32 = 1 << 16;
+const MILLION: u64 = 1 << 20;
 /// Probe outcomes that change a path's health at the latest.
 const ENOUGH: u32 = 1000;
 
@@ -108,7 +106,16 @@ impl Rig {
     /// When they cannot be made.
     pub fn open_a_million(&mut self, run_dir: &Path) -> Result<u64> {
         let mut parts = Parts::over(run_dir)?;
-        open_a_million(&mut parts, LAN, [MAC, MAC])?;
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&MAC);
+        let ring = Ring {
+            len: MILLION,
+            family: 4,
+            macs,
+            ..Ring::default()
+        };
+        parts.feed(&ring, &[])?;
+        parts.run(WHOLE_OUT, MILLION as u32, LAN)?;
         Ok(self.sweep())
     }
 
@@ -156,31 +163,6 @@ impl Rig {
         drop(self.undo);
     }
 }
-
-/// Opens a million flows of LAN hosts through the gateway that the programs are loaded over; `ifindex` is
-/// its LAN port, in the calling thread's namespace.
-///
-/// # Errors
-/// When they cannot be made.
-pub fn open_a_million(parts: &mut Parts, ifindex: u32, [to, from]: [[u8; 6]; 2]) -> Result<()> {
-    let mut macs = [0; 12];
-    macs[..6].copy_from_slice(&to);
-    macs[6..].copy_from_slice(&from);
-    for turn in 0..MILLION / OPENED {
-        let ring = Ring {
-            len: OPENED.into(),
-            first: u64::from(turn) * u64::from(ENDS),
-            family: 4,
-            macs,
-            ..Ring::default()
-        };
-        parts.feed(&ring, &[])?;
-        parts.run(WHOLE_OUT, OPENED, ifindex)?;
-    }
-    Ok(())
-}
-
-const _: () = assert!(OPENED <= ENDS, "no end asks the same server twice");
 
 fn next_hop(uplink: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, uplink * 4 + 1)

@@ -26,6 +26,8 @@ const CASE: Case = Case {
     flows: 1 << 20,
     mixed: false,
 };
+/// So much longer are the windows in which the sweep is seen: each has many of its slices.
+const LONGER: u32 = 3;
 /// The sites that are needed.
 pub const KINDS: [Kind; 2] = [Kind::Translated, Kind::TranslatedLarge];
 
@@ -53,6 +55,7 @@ pub fn measure(
     // Opens the flows, which stay in use in all windows.
     throughput::one(programs, site, &CASE, window)?;
     let process = process(site)?;
+    let window = window * LONGER;
     // On the packets' own core, as on a gateway that has no other.
     keep_on(process, &[0])?;
     let mut shares = Vec::new();

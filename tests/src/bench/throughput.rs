@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Packets of one call of the generator.
-pub const CHUNK: u32 = 1 << 16;
+const CHUNK: u32 = 1 << 16;
 /// What forwarded packets may be short of those that were made before they count as lost: what is on
 /// its way while counters are read.
 const UNDER_WAY: u64 = 1024;
