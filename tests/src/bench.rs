@@ -172,8 +172,9 @@ pub fn run(options: &Options) -> Result<Results> {
         figures.extend(cost::measure(&sites, rounds, packets)?);
     }
     if running {
+        let packets = if options.quick { 1 << 16 } else { 1 << 18 };
         figures.extend(running::measure(
-            &lab, programs, &mut sites, rounds, window,
+            &lab, programs, &mut sites, rounds, packets,
         )?);
     }
     if new_flows {

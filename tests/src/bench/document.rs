@@ -1,6 +1,8 @@
 //! Puts what was measured into docs/performance.md: between its marks stands what this writes, around
 //! them what people write, so a figure in the text is always one that was measured.
 
+mod taken;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
@@ -37,6 +39,12 @@ pub fn write(folder: &Path, measured: &Measured<'_>) -> Result<()> {
         ("throughput", measured.throughput(false)?),
         ("imix", measured.throughput(true)?),
         ("new flows", measured.new_flows()?),
+        ("cost", taken::cost(measured.figures)?),
+        ("parts", taken::parts(measured.figures)?),
+        ("decisions", taken::decisions(measured.figures)?),
+        ("control", taken::control(measured.figures)?),
+        ("cores", taken::cores(measured.figures)?),
+        ("targets", taken::targets(measured.figures)),
     ] {
         text = replaced(&text, part, &body).with_context(|| path.display().to_string())?;
     }
@@ -318,7 +326,9 @@ mod tests {
     #[test]
     fn the_document_has_all_marks() {
         let text = include_str!("../../../docs/performance.md");
-        for part in ["machine", "throughput", "imix", "new flows"] {
+        let throughput = ["machine", "throughput", "imix", "new flows", "cores"];
+        let rest = ["cost", "parts", "decisions", "control", "targets"];
+        for part in throughput.into_iter().chain(rest) {
             replaced(text, part, "new").expect(part);
         }
     }

@@ -14,6 +14,7 @@ use super::{
     figure::{Figure, Unit},
     programs::Programs,
     site::{Kind, Site},
+    targets::MOST_LOST,
     throughput::{self, Case},
 };
 use crate::lab::{Lab, Process};
@@ -26,12 +27,12 @@ const CASE: Case = Case {
     flows: 1 << 20,
     mixed: false,
 };
-/// So much longer are the windows in which the sweep is seen: each has many of its slices.
-const LONGER: u32 = 3;
+/// How often a round changes between a gateway that sweeps and one that is stopped.
+const TURNS: usize = 8;
 /// The sites that are needed.
 pub const KINDS: [Kind; 2] = [Kind::Translated, Kind::TranslatedLarge];
 
-/// Measures all. One site is left without flows.
+/// Measures all; the sweep is seen against `packets` at a time. One site is left without flows.
 ///
 /// # Errors
 /// When multihome does not start, or does not forward.
@@ -40,7 +41,7 @@ pub fn measure(
     programs: &mut Programs,
     sites: &mut [Site],
     rounds: usize,
-    window: Duration,
+    packets: u32,
 ) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let site = found(sites, Kind::Translated)?;
@@ -53,33 +54,46 @@ pub fn measure(
 
     let site = found(sites, Kind::TranslatedLarge)?;
     // Opens the flows, which stay in use in all windows.
-    throughput::one(programs, site, &CASE, window)?;
+    throughput::one(programs, site, &CASE, Duration::from_millis(1))?;
     let process = process(site)?;
-    let window = window * LONGER;
     // On the packets' own core, as on a gateway that has no other.
     keep_on(process, &[0])?;
-    let mut shares = Vec::new();
-    for round in 0..rounds {
-        let mut rates = [0.0; 2];
-        for turn in 0..2 {
-            let stopped = (turn + round) % 2;
-            if stopped == 1 {
-                process.signal(Signal::SIGSTOP)?;
-            }
-            let got = throughput::one(programs, site, &CASE, window);
-            if stopped == 1 {
-                process.signal(Signal::SIGCONT)?;
-            }
-            rates[stopped] = got?.rate;
-        }
-        shares.push(rates[0] / rates[1]);
-    }
+    let shares: Result<Vec<f64>> = (0..rounds)
+        .map(|_| site.lan.enter(|| swept(programs, site, process, packets))?)
+        .collect();
+    // Whatever came of it, it goes on.
+    process.signal(Signal::SIGCONT)?;
+    let shares = shares?;
     let cores: Vec<usize> = (0..std::thread::available_parallelism()?.get()).collect();
     keep_on(process, &cores)?;
     ensure!(site.is_up()?, "an uplink went down meanwhile");
     figures.push(Figure::new("sweep_1m_throughput", Unit::Ratio, shares));
     figures.extend(memory(process, "1m")?);
     Ok(figures)
+}
+
+/// The throughput while multihome sweeps against that while it is stopped, so many packets at a time.
+fn swept(programs: &Programs, site: &Site, process: &Process, packets: u32) -> Result<f64> {
+    throughput::stay_on(0)?;
+    let mut took = [Duration::ZERO; 2];
+    let before = site.arrived(programs)?;
+    for turn in 0..TURNS {
+        // Each is first in half of the pairs.
+        let stopped = (turn + turn / 2) % 2;
+        process.signal([Signal::SIGCONT, Signal::SIGSTOP][stopped])?;
+        took[stopped] += programs.make(packets, CASE.len())?;
+    }
+    let after = site.arrived(programs)?;
+    let arrived: u64 = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after.translated - before.translated)
+        .sum();
+    let made = f64::from(packets) * TURNS as f64;
+    let lost = 1.0 - arrived as f64 / made;
+    ensure!(lost <= MOST_LOST, "{:.1} % are lost", lost * 100.0);
+    let [running, stopped] = took.map(|took| took.as_secs_f64());
+    Ok(stopped / running)
 }
 
 fn found(sites: &mut [Site], kind: Kind) -> Result<&mut Site> {
