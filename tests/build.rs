@@ -1,5 +1,5 @@
-//! Builds the XDP programs that the measurements make traffic with: `BENCH_OBJECT` is their object's
-//! path while this package compiles.
+//! Builds the XDP programs of the measurements: while this package compiles, `BENCH_OBJECT` is the path
+//! of those that make traffic, `PARTS_OBJECT` of those that cut multihome's packet path short.
 
 use std::process;
 
@@ -10,7 +10,13 @@ mod bpf_linker;
 
 fn main() {
     match bpf_build::build("multihome-bench-ebpf", "tests/ebpf") {
-        Ok(object) => println!("cargo:rustc-env=BENCH_OBJECT={}", object.display()),
+        Ok(object) => {
+            let parts = object.with_file_name("multihome-bench-parts");
+            println!("cargo:rustc-env=BENCH_OBJECT={}", object.display());
+            println!("cargo:rustc-env=PARTS_OBJECT={}", parts.display());
+            // The parts are made of multihome's own code.
+            println!("cargo:rerun-if-changed=../multihome-ebpf");
+        }
         Err(message) => {
             // Cargo shows what a failed build script wrote; a panic's backtrace would hide it.
             eprintln!("error: {message}");

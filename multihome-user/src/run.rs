@@ -25,16 +25,16 @@ use crate::{
 mod answer;
 mod checks;
 mod error;
-mod executor;
+pub mod executor;
 mod pace;
 mod pools;
 mod prefixes;
-mod prepared;
+pub mod prepared;
 mod report;
 mod slices;
 mod slots;
 mod telemetry;
-mod upkeep;
+pub mod upkeep;
 
 use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 pub use error::RunError;

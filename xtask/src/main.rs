@@ -38,7 +38,7 @@ enum Command {
     Test(test::Options),
     /// Shows the gateway at work in a lab of network namespaces
     Demo(demo::Options),
-    /// Measures fail-over over many trials
+    /// Measures speed side by side with the kernel's, and fail-over over many trials
     Bench(bench::Options),
     /// Runs the XDP programs' golden tables on Debian's kernels, in virtual machines
     Vm(vm::Options),

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, privilege, run,
+    bench, build, privilege, run,
     setup::{self, Need},
     vm,
 };
@@ -44,7 +44,7 @@ enum Kind {
     Unit,
     /// Golden tables: the XDP programs in this machine's kernel, packet by packet
     Golden,
-    /// The real gateway with real clients, in labs of network namespaces
+    /// The real gateway with real clients, in labs of network namespaces; and that all can be measured
     E2e,
     /// The golden tables on the oldest supported kernel, in a virtual machine
     Vm,
@@ -74,7 +74,10 @@ impl Kind {
             Self::Lint => lint(),
             Self::Unit => unit(),
             Self::Golden => as_root(in_golden),
-            Self::E2e => as_root(|name| !in_golden(name)),
+            Self::E2e => {
+                as_root(|name| !in_golden(name))?;
+                bench::measure(&bench::Options::quick())
+            }
             Self::Vm => vm::run_oldest(),
         }
     }

@@ -1,6 +1,8 @@
 //! Puts what was measured into docs/performance.md: between its marks stands what this writes, around
 //! them what people write, so a figure in the text is always one that was measured.
 
+mod taken;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
@@ -9,15 +11,13 @@ use nix::sys::utsname;
 use super::{
     figure::Figure,
     plot::{self, Line},
+    targets::MOST_LOST,
     throughput::{Case, count},
 };
 
 /// The document and the picture, within the documents' folder.
 const DOCUMENT: &str = "performance.md";
 const PICTURE: &str = "throughput.svg";
-/// Where more than this share of the packets is lost in any round, the rate is not shown: another
-/// limit than speed was met.
-const MOST_LOST: f64 = 0.01;
 
 /// What one run has measured.
 pub struct Measured<'a> {
@@ -39,6 +39,12 @@ pub fn write(folder: &Path, measured: &Measured<'_>) -> Result<()> {
         ("throughput", measured.throughput(false)?),
         ("imix", measured.throughput(true)?),
         ("new flows", measured.new_flows()?),
+        ("cost", taken::cost(measured.figures)?),
+        ("parts", taken::parts(measured.figures)?),
+        ("decisions", taken::decisions(measured.figures)?),
+        ("control", taken::control(measured.figures)?),
+        ("cores", taken::cores(measured.figures)?),
+        ("targets", taken::targets(measured.figures)),
     ] {
         text = replaced(&text, part, &body).with_context(|| path.display().to_string())?;
     }
@@ -320,7 +326,9 @@ mod tests {
     #[test]
     fn the_document_has_all_marks() {
         let text = include_str!("../../../docs/performance.md");
-        for part in ["machine", "throughput", "imix", "new flows"] {
+        let throughput = ["machine", "throughput", "imix", "new flows", "cores"];
+        let rest = ["cost", "parts", "decisions", "control", "targets"];
+        for part in throughput.into_iter().chain(rest) {
             replaced(text, part, "new").expect(part);
         }
     }

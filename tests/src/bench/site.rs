@@ -3,9 +3,11 @@
 
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,6 +22,8 @@ use crate::lab::{
     link::{FACING_XDP, Mac},
 };
 
+/// What multihome logs when it has attached everything and packets pass.
+const RUNS: &str = "gateway runs";
 /// How many uplinks a gateway has.
 const UPLINKS: u32 = 2;
 /// Device indices of one site; those of all sites differ.
@@ -71,11 +75,12 @@ impl Kind {
         };
         let outside = |k: u32, count: u32| -> String {
             let list: Vec<String> = (1..=count)
-                .map(|n| format!("\"198.51.100.{}\"", 16 * k + n))
+                .map(|n| format!("\"{}\"", outside4(k, n)))
                 .collect();
             format!(
-                "mode = [\"nat44\", \"nptv6\"]\noutside = [{}]\nprefix = \"2001:db8:b{k}:1::/64\"",
-                list.join(", ")
+                "mode = [\"nat44\", \"nptv6\"]\noutside = [{}]\nprefix = \"{}/64\"",
+                list.join(", "),
+                Ipv6Addr::from(u128::from(outside6(k)) << 64)
             )
         };
         let inside = "inside_prefix = \"fd00:65:0:1::/64\"\n";
@@ -89,6 +94,16 @@ impl Kind {
             )),
         }
     }
+}
+
+/// An uplink's n-th outside address, counted from one.
+pub fn outside4(uplink: u32, n: u32) -> String {
+    format!("198.51.100.{}", 16 * uplink + n)
+}
+
+/// The first half of an uplink's IPv6 prefix, in host order.
+pub const fn outside6(uplink: u32) -> u64 {
+    0x2001_0db8_00b0_0001 + ((uplink as u64) << 16)
 }
 
 fn isp4(k: u32) -> String {
@@ -112,9 +127,13 @@ pub struct Site {
     /// The frames' destination and source MAC.
     pub macs: [u8; 12],
     sinks: [u32; UPLINKS as usize],
+    /// The first of its devices' indices, and what their MACs have in common.
+    first: u32,
+    ordinal: u8,
     /// The program that forwards without looking.
     _bare: Option<Programs>,
     process: Option<Process>,
+    label: String,
     run_dir: PathBuf,
     binary: PathBuf,
 }
@@ -130,7 +149,10 @@ impl Site {
         ordinal: u32,
         queues: usize,
     ) -> Result<Self> {
-        let label = kind.label();
+        let mut label = kind.label().to_owned();
+        if queues > 1 {
+            label += &queues.to_string();
+        }
         let [lan, gateway, isp] = lab
             .namespace_list(&["l", "g", "i"].map(|end| format!("{label}{end}")))?
             .try_into()
@@ -205,9 +227,12 @@ impl Site {
             out: index(0),
             macs,
             sinks: [index(3), index(5)],
+            first: index(0),
+            ordinal: ordinal as u8 + 1,
             _bare: None,
             process: None,
             run_dir: lab.dir().join(format!("run-{label}")),
+            label,
             binary: binary.to_owned(),
             lan,
             gateway,
@@ -223,14 +248,16 @@ impl Site {
                 "table inet nat {\n chain post {\n  type nat hook postrouting priority srcnat;\n  \
                  oifname \"wan*\" masquerade\n }\n}\n",
             )?,
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => site.start(lab)?,
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
+                site.start(lab)?;
+            }
         }
         Ok(site)
     }
 
-    /// Starts multihome, and waits until its uplinks are up.
-    fn start(&mut self, lab: &Lab) -> Result<()> {
-        let label = self.kind.label();
+    /// Starts multihome, and waits until its uplinks are up; how long it took until it said that it runs.
+    fn start(&mut self, lab: &Lab) -> Result<Duration> {
+        let label = &self.label;
         let config = lab.dir().join(format!("{label}.toml"));
         let text = self.kind.config().context("multihome forwards here")?;
         fs::write(&config, format!("lan = [\"lan0\"]\n{text}"))?;
@@ -239,13 +266,18 @@ impl Site {
             .arg("--config")
             .arg(&config)
             .args(["--metrics-listen", "127.0.0.1:9750"]);
+        let began = Instant::now();
         let mut process = lab.spawn(&format!("multihome-{label}"), command)?;
+        while !process.stderr().contains(RUNS) && process.is_running()? {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let took = began.elapsed();
         process.wait_until("up", Duration::from_secs(20), |_| {
             self.status()
                 .is_ok_and(|status| status.uplinks.iter().all(UplinkStatus::is_up))
         })?;
         self.process = Some(process);
-        Ok(())
+        Ok(took)
     }
 
     /// Has the gateway know no flow: multihome is detached and starts with new tables, the kernel
@@ -254,19 +286,22 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp => Ok(()),
             Kind::Masquerade => conntrack::forget_all(&self.gateway),
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
-                let output = self.command("detach").output()?;
-                ensure!(
-                    output.status.success(),
-                    "multihome detach: {}",
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-                if let Some(mut process) = self.process.take() {
-                    process.wait(Duration::from_secs(10))?;
-                }
-                self.start(lab)
-            }
+            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => self.restart(lab).map(drop),
         }
+    }
+
+    /// Detaches multihome and starts it anew; how long that took until it said that it runs.
+    pub fn restart(&mut self, lab: &Lab) -> Result<Duration> {
+        let output = self.command("detach").output()?;
+        ensure!(
+            output.status.success(),
+            "multihome detach: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        if let Some(mut process) = self.process.take() {
+            process.wait(Duration::from_secs(10))?;
+        }
+        self.start(lab)
     }
 
     /// How many translated flows the gateway's own table has.
@@ -274,12 +309,15 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp | Kind::Routed => Ok(0),
             Kind::Masquerade => conntrack::count(&self.gateway),
-            Kind::Translated | Kind::TranslatedLarge => {
-                let output = self.command("flows").arg("--json").output()?;
-                ensure!(output.status.success(), "multihome flows failed");
-                Ok(output.stdout.iter().filter(|&&byte| byte == b'\n').count() as u64)
-            }
+            Kind::Translated | Kind::TranslatedLarge => Ok(self.flows()?.lines().count() as u64),
         }
+    }
+
+    /// What `multihome flows --json` says: a line for each flow.
+    pub fn flows(&self) -> Result<String> {
+        let output = self.command("flows").arg("--json").output()?;
+        ensure!(output.status.success(), "multihome flows failed");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     fn command(&self, subcommand: &str) -> Command {
@@ -294,9 +332,53 @@ impl Site {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// multihome's process id, where it is what forwards.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
+    /// The gateway's LAN port: its index, and the frames' destination and source MAC.
+    pub fn lan_port(&self) -> (u32, [u8; 12]) {
+        (self.first + 1, self.macs)
+    }
+
+    /// A device of the gateway's uplink, in the same way.
+    pub fn uplink_port(&self, uplink: u32) -> (u32, [u8; 12]) {
+        let own = 2 + 2 * uplink;
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&self.mac(own).0);
+        macs[6..].copy_from_slice(&self.mac(own + 1).0);
+        (self.first + own, macs)
+    }
+
+    /// Has the gateway know the first `count` LAN hosts, all of them at the LAN's device.
+    pub fn add_hosts(&self, count: u32) -> Result<()> {
+        let mut script = String::new();
+        let mac = self.mac(0);
+        for host in 0..count {
+            let host4 = Ipv4Addr::from(bench_traffic::HOSTS4 + host);
+            let host6 = u128::from(bench_traffic::HOSTS6) << 64 | u128::from(host + 1);
+            for address in [IpAddr::V4(host4), IpAddr::V6(host6.into())] {
+                script +=
+                    &format!("neighbour replace {address} lladdr {mac} dev lan0 nud permanent\n");
+            }
+        }
+        self.gateway.batch(&script)
+    }
+
+    /// The MAC of the device of this number.
+    fn mac(&self, n: u32) -> Mac {
+        Mac::local(self.ordinal, n as u8)
+    }
+
+    /// Where multihome keeps what outlives it.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// multihome's process, where it is what forwards.
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    /// Whether all of multihome's uplinks are up.
+    pub fn is_up(&self) -> Result<bool> {
+        Ok(self.status()?.uplinks.iter().all(UplinkStatus::is_up))
     }
 
     /// What has arrived by both uplinks so far.

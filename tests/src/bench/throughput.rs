@@ -55,11 +55,26 @@ impl Case {
     }
 
     /// Length of the frames without the check sequence.
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match (self.mixed, self.family) {
             (true, _) => bench_traffic::MIXED_LEN as usize,
             (false, 4) => 60,
             (false, _) => bench_traffic::HEADERS6,
+        }
+    }
+}
+
+impl Case {
+    /// What the generator is told.
+    pub fn traffic(&self, site: &Site) -> Traffic {
+        Traffic {
+            mask: self.flows - 1,
+            first: 0,
+            begin: 0,
+            ifindex: site.out,
+            family: self.family,
+            mixed: self.mixed.into(),
+            macs: site.macs,
         }
     }
 }
@@ -75,11 +90,11 @@ pub fn count(flows: u64) -> String {
 
 /// What one window gave.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+pub struct Window {
     /// Packets that arrived in a second.
-    rate: f64,
+    pub rate: f64,
     /// Share of the packets that did not arrive.
-    lost: f64,
+    pub lost: f64,
 }
 
 /// Keeps the calling thread on one core.
@@ -129,16 +144,11 @@ pub fn measure(
 }
 
 /// One window of one case.
-fn one(programs: &mut Programs, site: &Site, case: &Case, window: Duration) -> Result<Window> {
-    programs.tell(&Traffic {
-        mask: case.flows - 1,
-        first: 0,
-        begin: 0,
-        ifindex: site.out,
-        family: case.family,
-        mixed: case.mixed.into(),
-        macs: site.macs,
-    })?;
+///
+/// # Errors
+/// As for [`measure`].
+pub fn one(programs: &mut Programs, site: &Site, case: &Case, window: Duration) -> Result<Window> {
+    programs.tell(&case.traffic(site))?;
     let programs = &*programs;
     site.lan.enter(|| {
         stay_on(0)?;

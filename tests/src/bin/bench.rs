@@ -19,9 +19,11 @@ fn main() -> ExitCode {
 fn measure() -> Result<()> {
     let options = bench::Options::parse();
     lab::clean_up_when_interrupted("bench")?;
-    let figures = bench::run(&options)?;
+    let results = bench::run(&options)?;
     if options.json {
-        println!("{}", serde_json::to_string(&figures)?);
+        println!("{}", serde_json::to_string(&results)?);
+    } else {
+        print!("{}", bench::targets::table(&results.targets));
     }
     Ok(())
 }
