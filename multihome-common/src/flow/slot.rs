@@ -17,6 +17,8 @@ const PASSED: u64 = 1 << 8;
 
 /// The flow's port is a forward of the configuration: its binding is not counted.
 pub const FLAG_FORWARD: u64 = 1 << 16;
+/// A packet from outside opened the flow.
+pub const FLAG_INBOUND: u64 = 1 << 17;
 const UPLINK_SHIFT: u32 = 24;
 /// The bits of [`FlowSlot::ends`] that are the key's.
 const KEY_ENDS: u64 = 0xffff_ffff_0000_ffff;
@@ -177,6 +179,12 @@ impl FlowSlot {
         self.ends.load() & FLAG_FORWARD != 0
     }
 
+    /// Whether a packet from outside opened the flow.
+    #[inline(always)]
+    pub fn is_inbound(&self) -> bool {
+        self.ends.load() & FLAG_INBOUND != 0
+    }
+
     /// The outside end of the flow.
     #[inline(always)]
     pub fn outside(&self) -> Outside {
@@ -244,6 +252,12 @@ impl FlowSlot {
     #[inline(always)]
     pub fn is_answered(&self) -> bool {
         self.inward.load() != 0
+    }
+
+    /// Whether both ends have sent something, whoever began.
+    #[inline(always)]
+    pub fn is_mutual(&self) -> bool {
+        self.is_answered() && self.counts[0].load() != 0
     }
 
     /// When the last packet passed outward, in ticks.

@@ -300,10 +300,18 @@ pub fn displace<M: FlowMemory>(
     if chosen >> 32 == 0 {
         return Claim::NONE;
     }
-    take_over(memory, chosen as u32, u64::from(signature))
+    let index = chosen as u32;
+    let Some(tag) = tag_of(memory, index) else {
+        return Claim::NONE;
+    };
+    // Another flow may have come into the place since it was looked at.
+    if memory.age(index, now, timeouts) == 0 {
+        return Claim::NONE;
+    }
+    take_over(memory, index, tag, u64::from(signature))
 }
 
-/// How willingly a flow is given up: not at all when it is answered, else by its age; one whose time
+/// How willingly a flow is given up: not at all when both ends have sent something, else by its age; one whose time
 /// is up before all others.
 ///
 /// See [`FlowMemory::age`].
@@ -314,21 +322,27 @@ pub fn age<M: FlowMemory>(memory: &M, index: u32, now: u32, timeouts: &Timeouts)
     };
     if slot.is_expired(timeouts, now) {
         u32::MAX
-    } else if slot.is_answered() {
+    } else if slot.is_mutual() {
         0
     } else {
         now.saturating_sub(slot.last_packet())
     }
 }
 
-/// Claims the slot of a live flow.
+/// The tag of a slot.
 #[inline(always)]
-fn take_over<M: FlowMemory>(memory: &M, index: u32, signature: u64) -> Claim {
+pub fn tag_of<M: FlowMemory>(memory: &M, index: u32) -> Option<Tag> {
+    let line = memory.tags(index / WAYS as u32)?;
+    Some(Tag(line.0[index as usize & (WAYS - 1)].load()))
+}
+
+/// Claims the slot of a live flow, which had this tag.
+#[inline(always)]
+fn take_over<M: FlowMemory>(memory: &M, index: u32, old: Tag, signature: u64) -> Claim {
     let Some(line) = memory.tags(index / WAYS as u32) else {
         return Claim::NONE;
     };
     let word = &line.0[index as usize & (WAYS - 1)];
-    let old = Tag(word.load());
     let tag = old.claimed(signature);
     if old.is_live() && word.change(old.0, tag.0) {
         Claim::new(index, tag, true)
@@ -337,12 +351,12 @@ fn take_over<M: FlowMemory>(memory: &M, index: u32, signature: u64) -> Claim {
     }
 }
 
-/// Claims a live flow's slot in order to end the flow: the caller releases what it holds, and calls
-/// [`abandon`].
+/// Claims a live flow's slot, which had this tag, in order to end the flow: the caller releases what it
+/// holds, and calls [`abandon`].
 #[inline(always)]
-pub fn evict<M: FlowMemory>(memory: &M, index: u32) -> Claim {
+pub fn evict<M: FlowMemory>(memory: &M, index: u32, tag: Tag) -> Claim {
     // Without the signature nobody finds the flow any more.
-    take_over(memory, index, 0)
+    take_over(memory, index, tag, 0)
 }
 
 /// Makes a claimed and filled slot a live flow.

@@ -4,7 +4,7 @@ use super::ports::{self, PortMemory, Request, Space};
 use crate::{
     flow::{
         FlowKey,
-        slot::{FLAG_FORWARD, FlowSlot, Outside},
+        slot::{FLAG_FORWARD, FLAG_INBOUND, FlowSlot, Outside},
         table::{self, FlowMemory},
         tag::Tag,
     },
@@ -101,7 +101,12 @@ pub fn open<M: FlowMemory + PortMemory>(
         let mapping = ports::join(memory, outside.pool, space, outside.port, key);
         (outside, mapping.ok_or(Verdict::DropNoPort)?)
     };
-    let flags = if forward { FLAG_FORWARD } else { 0 };
+    let flags = if forward { FLAG_FORWARD } else { 0 }
+        | if opening.outside != 0 {
+            FLAG_INBOUND
+        } else {
+            0
+        };
     let hash = key.hash(state.seed);
     let claim = table::claim(memory, state, hash, now);
     if !claim.is_some() {
@@ -143,7 +148,15 @@ pub fn release<M: PortMemory>(memory: &M, slot: &FlowSlot) {
 /// Ends a flow: its port is given back and its slot is free. Nothing happens when it has gone.
 #[inline(always)]
 pub fn close<M: FlowMemory + PortMemory>(memory: &M, index: u32) {
-    let claim = table::evict(memory, index);
+    if let Some(tag) = table::tag_of(memory, index) {
+        close_tagged(memory, index, tag);
+    }
+}
+
+/// As [`close`], the flow that had this tag: nothing happens when another one is in its slot by now.
+#[inline(always)]
+pub fn close_tagged<M: FlowMemory + PortMemory>(memory: &M, index: u32, tag: Tag) {
+    let claim = table::evict(memory, index, tag);
     if !claim.is_some() {
         return;
     }

@@ -1,5 +1,6 @@
 //! The whole way of translated packets, out and back, and the tables behind it.
 
+mod kept;
 mod mixed;
 mod rfc_icmp;
 mod rfc_tcp;

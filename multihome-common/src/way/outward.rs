@@ -53,9 +53,9 @@ pub fn outward<P: Packet, T: Tables>(
             found = None;
         }
         if found.is_none() {
-            let ends = Ends::outward(network);
-            let mut id = tables.steer4(state, &ends, Ask::owner())?;
+            let mut id = tables.steer4(state, &ends(network, transport), Ask::owner())?;
             if uplink_entry(tables, state, id)?.mode[IPV4] != MODE_NAT44 {
+                let ends = Ends::outward(network);
                 id = tables.steer4(state, &ends, Ask::pinned(transport.tcp_flags()))?;
                 let uplink = uplink_entry(tables, state, id)?;
                 // The flow may just have moved to an uplink that does translate.
@@ -177,6 +177,17 @@ pub(super) const fn key(network: &Network<Address4>, transport: Transport) -> Fl
     )
 }
 
+/// What a translated flow is steered by: also its first fragments have ports, while those of a datagram
+/// that is not translated are steered without, like the later ones.
+#[inline(always)]
+fn ends(network: &Network<Address4>, transport: Transport) -> Ends<Address4> {
+    let mut ends = Ends::outward(network);
+    if network.fragment {
+        ends.ports = transport.ports();
+    }
+    ends
+}
+
 /// Whether a known flow has lost its uplink and must begin anew on another.
 ///
 /// # Errors
@@ -196,8 +207,10 @@ fn lost<T: Tables>(
         // The outside address is not ours any more: nothing can come back to it.
     } else if state.is_alive(IPV4, id) {
         // What came in by the uplink leaves by it.
+        let ends = ends(network, transport);
         if slot.is_forward()
-            || !steer::returns::<V4, T>(tables, state, &Ends::outward(network), id)?
+            || slot.is_inbound()
+            || !steer::returns::<V4, T>(tables, state, &ends, id)?
         {
             return Ok(false);
         }

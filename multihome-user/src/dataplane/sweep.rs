@@ -64,8 +64,10 @@ impl FlowTables {
             let Some(line) = self.tags(bucket) else {
                 break;
             };
-            for (way, tag) in line.0.iter().enumerate() {
-                if !Tag(tag.load()).is_live() {
+            for (way, word) in line.0.iter().enumerate() {
+                // Read before the flow: what is closed is the flow that was looked at, or none.
+                let tag = Tag(word.load());
+                if !tag.is_live() {
                     continue;
                 }
                 let index = bucket * WAYS as u32 + way as u32;
@@ -74,10 +76,10 @@ impl FlowTables {
                 };
                 // A moment more than the programs give: none of them may be about to use the flow.
                 if slot.is_expired(timeouts, now.saturating_sub(1)) {
-                    open::close(self, index);
+                    open::close_tagged(self, index, tag);
                     swept.expired += 1;
                 } else if ends(slot) {
-                    open::close(self, index);
+                    open::close_tagged(self, index, tag);
                     swept.ended += 1;
                 } else {
                     swept.live[usize::from(slot.uplink()) % MAX_UPLINKS] += 1;
