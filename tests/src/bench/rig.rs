@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use bench_traffic::ring::Ring;
 use multihome::{
     config::Config,
-    controller::{Action, Controller, Event},
+    controller::{Controller, Event},
     dataplane::{Dataplane, PortPlan, Sizes, Undo},
     kernel_ports,
     netlink::{Address, Link, Neighbour, NeighbourState, NetEvent, NetState},
@@ -21,7 +21,10 @@ use multihome::{
 use multihome_common::limits::MAX_OUTSIDE;
 use tokio::runtime::{Builder, Runtime};
 
-use super::parts::{Parts, WHOLE_OUT};
+use super::{
+    parts::{Parts, WHOLE_OUT},
+    throughput::stay_on,
+};
 
 /// The LAN port's device: the one that every network namespace has.
 const LAN: u32 = 1;
@@ -77,16 +80,10 @@ impl Rig {
         let mut controller = Controller::new(settings, net(uplinks), now);
         let mut executor = Executor::new(dataplane)?;
         let actions = controller.begin(now);
-        let plans = actions.iter().find_map(|action| match action {
-            Action::Probe(plans) => Some(plans.clone()),
-            _ => None,
-        });
-        let targets = plans
-            .context("no uplink is probed")?
-            .iter()
-            .flat_map(|plan| plan.targets.iter().map(|target| target.id))
-            .collect();
-        executor.carry_out(actions, now)?;
+        let done = executor.carry_out(actions, now)?;
+        let plans = done.plans.context("no uplink is probed")?;
+        let targets = plans.iter().flat_map(|plan| &plan.targets);
+        let targets = targets.map(|target| target.id).collect();
         drop(entered);
         let mut rig = Self {
             controller,
@@ -115,6 +112,8 @@ impl Rig {
             ..Ring::default()
         };
         parts.feed(&ring, &[])?;
+        // Each core begins with the ring's first flow.
+        stay_on(0)?;
         parts.run(WHOLE_OUT, MILLION as u32, LAN)?;
         Ok(self.sweep())
     }
