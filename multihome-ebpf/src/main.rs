@@ -63,10 +63,12 @@ fn run(
     let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
         return XDP_PASS;
     };
-    let bytes = (context.data_end() - context.data()) as u64;
-    let decision = match known(&mut XdpPacket::new(context), &maps, port) {
-        Some(decision) => decision,
+    // As it came: an answer may be longer.
+    let bytes = || (context.data_end() - context.data()) as u64;
+    let (decision, bytes) = match known(&mut XdpPacket::new(context), &maps, port) {
+        Some(decision) => (decision, bytes()),
         None => {
+            let bytes = bytes();
             let mut kernel = Kernel::new(context);
             let mut decision = kernel.parse();
             if decision.verdict_number() == Verdict::Forwarded.number() {
@@ -75,7 +77,7 @@ fn run(
             if decision.is_stage() || decision.disposition() as u8 == Disposition::Reply as u8 {
                 decision = after(&mut kernel, decision);
             }
-            decision
+            (decision, bytes)
         }
     };
     counters::count(port.slot, decision.counter_column(), bytes);

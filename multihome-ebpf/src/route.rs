@@ -88,9 +88,15 @@ fn host(context: *mut xdp_md, question: &Question) -> Option<HostEntry> {
 /// known, because the question needs much stack.
 #[inline(never)]
 fn ask(context: *mut xdp_md, question: &Question, entry: &mut HostEntry) -> u32 {
-    // SAFETY: the structure is plain data, for which zeroes are valid.
-    let mut query: Query = unsafe { mem::zeroed() };
-    let query = &mut query.0;
+    let mut query = mem::MaybeUninit::<Query>::uninit();
+    let words = query.as_mut_ptr().cast::<u64>();
+    for word in 0..size_of::<Query>() / size_of::<u64>() {
+        // Word by word, or the compiler calls a function of its own, whose frame the stack has no room for.
+        // SAFETY: the word is the structure's, which is aligned to words and as long as some.
+        unsafe { words.add(word).write_volatile(0) };
+    }
+    // SAFETY: all of it is zero, which is valid for plain data.
+    let query = unsafe { &mut query.assume_init_mut().0 };
     query.family = question.family as u8;
     query.ifindex = question.ingress as u32;
     // The IPv4 address shares its place with the first word of the IPv6 one.

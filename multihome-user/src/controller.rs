@@ -442,10 +442,12 @@ impl Controller {
         for path in &mut uplink.paths {
             changed |= path.handle_probe(event, now);
         }
-        if changed {
+        if !changed {
+            Vec::new()
+        } else if self.behind.paths {
             self.refresh(false, now)
         } else {
-            Vec::new()
+            self.decide(event.id.uplink, now)
         }
     }
 }

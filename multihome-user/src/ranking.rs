@@ -5,10 +5,12 @@
 //! move. With `u` uniform in (0, 1), the member with the smallest `-ln(u) / weight` comes first
 //! with a probability proportional to its weight (the exponential distribution's minimum).
 
+use std::collections::BTreeMap;
+
 use multihome_common::{
     hash::{FlowHash, Seed},
     limits::{BUCKETS, RANKED},
-    rank::RankRow,
+    rank::{NO_UPLINK, RankRow},
 };
 
 /// One uplink in a group.
@@ -24,28 +26,109 @@ pub struct Member {
     pub tier: u8,
 }
 
-/// The rank row of every bucket.
-///
-/// The logarithm is libm's own, the same on every machine: two gateways with the same members and
-/// seed rank alike.
-pub fn rank_rows(members: &[Member], seed: Seed) -> Vec<RankRow> {
-    let names: Vec<u64> = members
-        .iter()
-        .map(|member| name_hash(&member.name))
-        .collect();
-    let mut order: Vec<(u8, f64, u8)> = Vec::with_capacity(members.len());
-    (0..BUCKETS as u64)
-        .map(|bucket| {
-            order.clear();
-            for (member, name) in members.iter().zip(&names) {
-                let draw = uniform(FlowHash::new(seed, [*name, bucket]));
-                let distance = -libm::log(draw) / f64::from(member.weight.max(1));
-                order.push((member.tier, distance, member.id));
+/// What the members of any group have drawn for each bucket: drawn once, for all groups.
+pub struct Draws {
+    names: Vec<String>,
+    /// `-ln(u)` of each bucket and, within it, of each name.
+    drawn: Vec<f64>,
+}
+
+impl Draws {
+    /// Draws for these names.
+    ///
+    /// The logarithm is libm's own, the same on every machine: two gateways with the same members and
+    /// seed rank alike.
+    pub fn new(names: Vec<String>, seed: Seed) -> Self {
+        let hashes: Vec<u64> = names.iter().map(|name| name_hash(name)).collect();
+        let draw = |bucket, hash| -libm::log(uniform(FlowHash::new(seed, [hash, bucket])));
+        let drawn = (0..BUCKETS as u64)
+            .flat_map(|bucket| hashes.iter().map(move |&hash| draw(bucket, hash)))
+            .collect();
+        Self { names, drawn }
+    }
+
+    /// The rank row of every bucket, for a group of these members.
+    ///
+    /// # Panics
+    /// When nothing was drawn for a member's name.
+    pub fn rows(&self, members: &[Member]) -> Vec<RankRow> {
+        let mut tiers: BTreeMap<u8, Vec<Drawing>> = BTreeMap::new();
+        for member in members {
+            let column = self.names.iter().position(|name| *name == member.name);
+            tiers.entry(member.tier).or_default().push(Drawing {
+                column: column.expect("it has drawn"),
+                rate: 1.0 / f64::from(member.weight.max(1)),
+                id: member.id,
+            });
+        }
+        let tiers: Vec<Vec<Drawing>> = tiers.into_values().collect();
+        let mut first = First::default();
+        let columns = self.names.len();
+        (0..BUCKETS)
+            .map(|bucket| {
+                let drawn = &self.drawn[bucket * columns..][..columns];
+                let mut ids = [NO_UPLINK; RANKED];
+                let mut ranked = 0;
+                for tier in &tiers {
+                    first.clear();
+                    for member in tier {
+                        first.offer(drawn[member.column] * member.rate, member.id);
+                    }
+                    for &(_, id) in first.places.iter().take(first.taken.min(RANKED - ranked)) {
+                        ids[ranked] = id;
+                        ranked += 1;
+                    }
+                }
+                RankRow::new(ids)
+            })
+            .collect()
+    }
+}
+
+/// A member of a tier.
+struct Drawing {
+    column: usize,
+    /// What its draws are multiplied with: one over its weight.
+    rate: f64,
+    id: u8,
+}
+
+/// The nearest of those that were offered, in order.
+#[derive(Default)]
+struct First {
+    places: [(f64, u8); RANKED],
+    taken: usize,
+}
+
+impl First {
+    fn clear(&mut self) {
+        self.taken = 0;
+    }
+
+    /// Most are farther than all that are kept, and cost one comparison.
+    #[inline]
+    fn offer(&mut self, distance: f64, id: u8) {
+        if self.taken == RANKED {
+            let (last, last_id) = self.places[RANKED - 1];
+            if distance > last || (distance == last && id > last_id) {
+                return;
             }
-            order.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-            RankRow::new(order.iter().take(RANKED).map(|&(_, _, id)| id))
-        })
-        .collect()
+        } else {
+            self.taken += 1;
+        }
+        let mut place = self.taken - 1;
+        while place > 0 && (distance, id) < self.places[place - 1] {
+            self.places[place] = self.places[place - 1];
+            place -= 1;
+        }
+        self.places[place] = (distance, id);
+    }
+}
+
+/// The rank row of every bucket, for the one group that there is.
+pub fn rank_rows(members: &[Member], seed: Seed) -> Vec<RankRow> {
+    let names = members.iter().map(|member| member.name.clone()).collect();
+    Draws::new(names, seed).rows(members)
 }
 
 /// A number in (0, 1): 53 bits of the hash, and never zero.
@@ -104,6 +187,32 @@ mod tests {
             rows.iter()
                 .all(|row| row.first_in(3) == Some(1) && row.first_in(1) == Some(0))
         );
+    }
+
+    /// The ranking as it is defined, by sorting all members.
+    #[test]
+    fn rows_are_the_first_of_all_members_in_order() {
+        let members: Vec<Member> = (0..64)
+            .map(|id| member(id, &format!("uplink{id}"), 1 + u32::from(id) % 7, id % 3))
+            .collect();
+        for count in [0, 1, 5, 8, 9, 64] {
+            let members = &members[..count];
+            let rows = rank_rows(members, [5, 6]);
+            assert_eq!(rows.len(), BUCKETS);
+            for (bucket, row) in (0..BUCKETS as u64).zip(rows) {
+                let mut order: Vec<(u8, f64, u8)> = members
+                    .iter()
+                    .map(|member| {
+                        let hash = FlowHash::new([5, 6], [name_hash(&member.name), bucket]);
+                        let distance = -libm::log(uniform(hash)) * (1.0 / f64::from(member.weight));
+                        (member.tier, distance, member.id)
+                    })
+                    .collect();
+                order.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                let ids = order.iter().take(RANKED).map(|&(_, _, id)| id);
+                assert_eq!(row, RankRow::new(ids), "bucket {bucket}");
+            }
+        }
     }
 
     #[test]

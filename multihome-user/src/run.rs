@@ -321,10 +321,11 @@ impl Gateway {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// The signals that end the controller; SIGHUP comes when a terminal closes.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -333,6 +334,7 @@ impl Signals {
         Ok(Self {
             terminate: of(SignalKind::terminate())?,
             interrupt: of(SignalKind::interrupt())?,
+            hang_up: of(SignalKind::hangup())?,
         })
     }
 
@@ -340,6 +342,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

@@ -22,7 +22,6 @@ use super::{
     tag::WAYS,
 };
 use crate::{
-    branchless,
     hash::FlowHash,
     opaque::opaque,
     wire::tcp,
@@ -273,18 +272,16 @@ pub fn find_in<M: PinMemory>(memory: &M, line: u32, signature: u32) -> Pin {
     for way in 0..WAYS {
         let word = line.0[way].load();
         // All ones where the signatures are the same, else zero.
-        let differs = opaque((word >> 32) ^ u64::from(signature));
-        let same = differs.wrapping_sub(1) >> 63;
-        let mask = same.wrapping_neg();
+        let mask = is_zero((word >> 32) ^ u64::from(signature)).wrapping_neg();
         found = word & mask | found & !mask;
     }
     Pin(found)
 }
 
-/// 1 when the word is a pin of this signature, else 0.
+/// 1 when a number below 2^63 is zero, else 0, without a branch.
 #[inline(always)]
-fn is(word: u64, signature: u32) -> u64 {
-    branchless::equal(word >> 32, u64::from(signature)) & ((word & PRESENT) / PRESENT)
+fn is_zero(number: u64) -> u64 {
+    opaque(number).wrapping_sub(1) >> 63
 }
 
 /// Puts the pin of a flow of this hash into the table: in its own place, else a free one, else that of
@@ -298,20 +295,20 @@ pub fn put<M: PinMemory>(
     pin: Pin,
     now: u16,
 ) {
-    let mut chosen = Place::default();
-    for line in places(hash, count) {
-        let place = memory.best_place(line, Pin::signature(hash), now, timeouts);
-        if place.suits() > chosen.suits() {
-            chosen = place;
-        }
+    let [near, rest] = places(hash, count);
+    let best = |line| memory.best_place(line, Pin::signature(hash), now, timeouts);
+    let (mut line, mut place) = (near, best(near));
+    let other = best(rest);
+    if other.suits() > place.suits() {
+        (line, place) = (rest, other);
     }
     // When another CPU writes the same place at once, one of the two is lost, as pins may be.
-    if let Some(line) = memory.pin_line(chosen.line()) {
-        line.0[chosen.way()].store(pin.0);
+    if let Some(line) = memory.pin_line(line) {
+        line.0[place.way()].store(pin.0);
     }
 }
 
-/// A place that a pin may take, as one word: how well it suits << 32 | line << 3 | way.
+/// A place of a line that a pin may take, as one word: how well it suits << 32 | way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place(pub u64);
 
@@ -319,11 +316,6 @@ impl Place {
     #[inline(always)]
     const fn suits(self) -> u64 {
         self.0 >> 32
-    }
-
-    #[inline(always)]
-    const fn line(self) -> u32 {
-        self.0 as u32 >> 3
     }
 
     #[inline(always)]
@@ -344,18 +336,20 @@ pub fn best_place<M: PinMemory>(
     let Some(words) = memory.pin_line(line) else {
         return Place::default();
     };
-    let (mut chosen, mut way) = (0, 0);
+    let (mut chosen, mut way) = (0u64, 0);
     // Not unrolled: eight times the values that are kept would be more stack than there is.
     while way < WAYS {
         let word = words.0[way].load();
-        let own = is(word, signature);
-        let free = branchless::is_zero(word & PRESENT);
+        let own = is_zero((word >> 32) ^ u64::from(signature));
+        let free = is_zero(word & PRESENT);
         let suits = own << 25 | free << 24 | Pin(word).spare(now, timeouts) << 1 | 1;
         let candidate = suits << 32 | way as u64;
-        chosen = branchless::choose(branchless::less(chosen, candidate), candidate, chosen);
+        // All ones where the candidate is the greater.
+        let mask = (opaque(chosen.wrapping_sub(candidate)) >> 63).wrapping_neg();
+        chosen = candidate & mask | chosen & !mask;
         way = opaque(way as u64 + 1) as usize;
     }
-    Place(chosen | u64::from(line) << 3)
+    Place(chosen)
 }
 
 #[cfg(test)]

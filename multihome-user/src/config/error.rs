@@ -10,7 +10,10 @@ use multihome_common::limits;
 use thiserror::Error;
 
 use super::{
-    MAX_NAT_PORTS, MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR, origin::Origin, suggest, value::PortRange,
+    MAX_NAT_PORTS, MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR,
+    origin::Origin,
+    suggest,
+    value::{Ipv6Prefix, PortRange},
 };
 use crate::exit::{Classify, ExitClass};
 
@@ -177,6 +180,18 @@ pub enum ConfigError {
         /// The uplink's name.
         name: String,
     },
+    /// An address would be one of two prefixes.
+    #[error("{origin}: the prefix {prefix} of uplink {name:?} overlaps {other}")]
+    PrefixesOverlap {
+        /// Where the prefix stands.
+        origin: Origin,
+        /// It.
+        prefix: Ipv6Prefix,
+        /// The uplink's name.
+        name: String,
+        /// The other one, in words.
+        other: String,
+    },
     /// A probe target twice in one uplink.
     #[error("{origin}: uplink {name:?} has the probe target {target} twice")]
     SameTarget {
@@ -295,6 +310,7 @@ impl Classify for ConfigError {
             | Self::TwoGateways { .. }
             | Self::ModesApart { .. }
             | Self::SameOutside { .. }
+            | Self::PrefixesOverlap { .. }
             | Self::TooManyOutside { .. }
             | Self::SameTarget { .. }
             | Self::TooManyTargets { .. }

@@ -55,6 +55,14 @@ pub enum PrefixRefusal {
         /// What speaks against it.
         reason: nptv6::Error,
     },
+    /// An address would be one of two prefixes.
+    #[error("{outside} overlaps {other}")]
+    Overlaps {
+        /// The prefix that was told.
+        outside: Ipv6Prefix,
+        /// The other one, in words.
+        other: String,
+    },
 }
 
 /// Where the prefix of an uplink comes from.
@@ -72,6 +80,7 @@ enum Source {
 pub struct DelegatedPrefixes {
     inside: Option<Ipv6Prefix>,
     sources: BTreeMap<String, Source>,
+    fixed: Prefixes,
     told: Prefixes,
 }
 
@@ -108,8 +117,15 @@ impl DelegatedPrefixes {
             }
             wanted
         });
+        let fixed = config.uplinks.iter().filter_map(|uplink| {
+            let Some(UplinkPrefix::Fixed(prefix)) = uplink.prefix else {
+                return None;
+            };
+            Some((uplink.name.clone(), prefix))
+        });
         Self {
             inside: config.inside_prefix,
+            fixed: fixed.collect(),
             sources,
             told,
         }
@@ -142,7 +158,29 @@ impl DelegatedPrefixes {
                 reason,
             })?;
         }
-        Ok(())
+        match delegation.prefix() {
+            Some(outside) => self.check_apart(uplink, outside),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that no other prefix has addresses of this one.
+    fn check_apart(&self, uplink: &str, outside: Ipv6Prefix) -> Result<(), PrefixRefusal> {
+        let inside = self
+            .inside
+            .map(|inside| (inside, format!("the LAN's prefix {inside}")));
+        let others = self.fixed.iter().chain(&self.told);
+        let others = others
+            .filter(|(name, _)| *name != uplink)
+            .map(|(name, prefix)| (*prefix, format!("{prefix} of uplink {name}")));
+        match inside
+            .into_iter()
+            .chain(others)
+            .find(|(other, _)| other.overlaps(outside))
+        {
+            Some((_, other)) => Err(PrefixRefusal::Overlaps { outside, other }),
+            None => Ok(()),
+        }
     }
 
     /// Takes what was told of an uplink; whether it is something new.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use multihome::ranking::{Member, rank_rows};
+use multihome::ranking::{Draws, Member};
 use multihome_common::limits::{BUCKETS, MAX_GROUPS, MAX_UPLINKS};
 use nix::time::{ClockId, clock_gettime};
 
@@ -118,7 +118,7 @@ fn decide(rig: &mut Rig, uplinks: u8, decisions: usize, groups: usize) -> Result
 /// Rank tables of as many groups as there may be, each of as many uplinks; and what writing them into the
 /// kernel's map takes.
 fn rank(rig: &mut Rig, rounds: usize) -> Result<Vec<Figure>> {
-    let members: Vec<Member> = (0..MAX_UPLINKS as u8)
+    let mut members: Vec<Member> = (0..MAX_UPLINKS as u8)
         .map(|id| Member {
             id,
             name: format!("uplink{id}"),
@@ -126,12 +126,20 @@ fn rank(rig: &mut Rig, rounds: usize) -> Result<Vec<Figure>> {
             tier: 1,
         })
         .collect();
+    let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
     let (mut made, mut stored) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
+    for round in 0..rounds as u64 {
         let (mut making, mut storing) = (Duration::ZERO, Duration::ZERO);
+        let began = Instant::now();
+        let draws = Draws::new(black_box(names.clone()), [round, 1]);
+        making += began.elapsed();
         for group in 0..MAX_GROUPS {
+            // Each group weighs its uplinks in another way.
+            for (member, weight) in members.iter_mut().zip(1 + group as u32..) {
+                member.weight = weight;
+            }
             let began = Instant::now();
-            let rows = black_box(rank_rows(black_box(&members), [group as u64, 1]));
+            let rows = black_box(draws.rows(black_box(&members)));
             making += began.elapsed();
             ensure!(rows.len() == BUCKETS, "a row for each bucket");
             // The first group's are those that the gateway steers by.

@@ -83,11 +83,43 @@ pub fn check(
             origin: extra.name.origin.clone(),
         });
     }
+    distinct_prefixes(&uplinks, inside_prefix)?;
     let mut outside_users = OutsideUsers::default();
     uplinks
         .into_iter()
         .map(|uplink| check_one(uplink, inside_prefix, users, &mut outside_users))
         .collect()
+}
+
+/// Fails when a prefix has addresses of another one: nobody could tell whose they are.
+fn distinct_prefixes(
+    uplinks: &[UplinkLayer],
+    inside_prefix: Option<Ipv6Prefix>,
+) -> Result<(), ConfigError> {
+    let mut known: Vec<(Ipv6Prefix, String)> = inside_prefix
+        .map(|prefix| (prefix, format!("inside_prefix, {prefix}")))
+        .into_iter()
+        .collect();
+    for uplink in uplinks {
+        let Some(Located {
+            value: UplinkPrefix::Fixed(prefix),
+            origin,
+        }) = &uplink.prefix
+        else {
+            continue;
+        };
+        let name = &uplink.name.value.0;
+        if let Some((_, other)) = known.iter().find(|(other, _)| other.overlaps(*prefix)) {
+            return Err(ConfigError::PrefixesOverlap {
+                origin: origin.clone(),
+                prefix: *prefix,
+                name: name.clone(),
+                other: other.clone(),
+            });
+        }
+        known.push((*prefix, format!("{prefix} of uplink {name:?} ({origin})")));
+    }
+    Ok(())
 }
 
 /// Where the prefix of each uplink stands, by the uplink's name.

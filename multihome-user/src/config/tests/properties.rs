@@ -198,6 +198,12 @@ fn any_config() -> impl Strategy<Value = Config> {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
                     uplink.device = format!("eth{at}");
+                    if let Some(UplinkPrefix::Fixed(prefix)) = &mut uplink.prefix {
+                        let rest = prefix.network().to_bits() & u128::MAX >> 8;
+                        let network = Ipv6Addr::from_bits(rest | (0x20 + at as u128) << 120);
+                        let apart = format!("{network}/{}", prefix.length());
+                        *prefix = apart.parse().expect("a prefix with another first byte");
+                    }
                     for (last, address) in uplink.outside.iter_mut().enumerate() {
                         *address = Ipv4Addr::from(0xc000_0200 + (at * 16 + last) as u32);
                     }

@@ -27,6 +27,12 @@ impl Ipv6Prefix {
     pub const fn length(self) -> u8 {
         self.length
     }
+
+    /// Whether there are addresses that both have.
+    pub fn overlaps(self, other: Self) -> bool {
+        let shorter = mask(self.length.min(other.length));
+        self.network.to_bits() & shorter == other.network.to_bits() & shorter
+    }
 }
 
 impl FromStr for Ipv6Prefix {

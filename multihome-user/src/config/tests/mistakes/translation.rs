@@ -47,6 +47,19 @@ fn mistakes_in_modes_and_addresses_are_explained() {
             format!("inside_prefix = \"fd12:3456:789a::\"\n{LEAST}"),
         ),
         (
+            "prefix within the LAN's",
+            format!(
+                "inside_prefix = \"fd12:3456:789a::/48\"\n{LEAST}prefix = \"fd12:3456:789a:1::/64\"\n"
+            ),
+        ),
+        (
+            "prefix around another uplink's",
+            format!(
+                "inside_prefix = \"fd12:3456:789a::/48\"\n{LEAST}prefix = \"2001:db8:1:8::/61\"\n\
+                 [[uplink]]\nname = \"b\"\ndevice = \"eth1\"\nprefix = \"2001:db8:1::/48\"\n"
+            ),
+        ),
+        (
             "outside IPv6",
             format!("{LEAST}outside = \"2001:db8::1\"\n"),
         ),
