@@ -175,6 +175,10 @@ fn holder(lock: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
 /// Makes the directory, with mode 0700, unless it is there; refuses one that others can write to,
 /// since they could put a socket of their own in it.
 fn prepare(path: &Path) -> Result<(), RunDirError> {
@@ -189,9 +193,9 @@ fn prepare(path: &Path) -> Result<(), RunDirError> {
     }
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        // The last holder has removed it in this moment; opening the lock tells. (A link that
-        // leads nowhere is still there.)
-        Err(_) if fs::symlink_metadata(path).is_err() => return Ok(()),
+        // The last holder has removed it in this moment, and maybe the next one has made it again;
+        // opening the lock tells. Only a link that leads nowhere stays what it is.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link(path) => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
     if !metadata.is_dir() {
