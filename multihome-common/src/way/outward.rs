@@ -182,7 +182,7 @@ pub(super) const fn key(network: &Network<Address4>, transport: Transport) -> Fl
 #[inline(always)]
 fn ends(network: &Network<Address4>, transport: Transport) -> Ends<Address4> {
     let mut ends = Ends::outward(network);
-    if network.fragment {
+    if network.fragment && matches!(network.protocol, protocol::TCP | protocol::UDP) {
         ends.ports = transport.ports();
     }
     ends

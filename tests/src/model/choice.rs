@@ -6,7 +6,7 @@ use multihome_common::verdict::Verdict;
 
 use super::{
     gateway::{Gateway, Stop, unknown_connection},
-    lan::steered,
+    lan::steered_flow,
     packet::{Packet, be, flag, number},
     site::{Uplink, Words},
     tables::{Ends, Flow, Pin},
@@ -249,8 +249,9 @@ impl Gateway {
         let (ends, id) = (flow.record.ends, flow.record.uplink);
         if self.is_alive(id) {
             let ended = self.seen.closed.iter().any(|record| record.ends == ends);
-            let steered = steered(packet);
-            if flow.record.forward || !self.returns(&steered, id, ended)? {
+            let steered = steered_flow(packet)?;
+            let stays = flow.record.forward || flow.inbound;
+            if stays || !self.returns(&steered, id, ended)? {
                 return Ok(false);
             }
         } else if self.words.eligible == 0 || self.site.conduct.hold {

@@ -31,7 +31,8 @@ impl Gateway {
         }
     }
 
-    /// Ends flows that gave way to others: only where it is crowded, and never one that was answered.
+    /// Ends flows that gave way to others: only where it is crowded, and never one whose
+    /// ends have both spoken.
     fn displace(&mut self) {
         let ended = self.seen.closed.iter().map(|record| record.ends);
         let ended: Vec<Ends> = ended.filter(|ends| !self.closed.contains(ends)).collect();
@@ -40,7 +41,7 @@ impl Gateway {
                 .tables
                 .flows
                 .get(&ends)
-                .is_some_and(|flow| flow.answered);
+                .is_some_and(|flow| flow.asked && flow.answered);
             if self.opened.is_empty() || answered || self.tables.flows.len() < 16 {
                 self.faults.push(format!("ended without need: {ends:?}"));
             }
@@ -117,6 +118,8 @@ impl Gateway {
             Flow {
                 record,
                 host,
+                inbound: must.is_some(),
+                asked: false,
                 answered: false,
             },
         );

@@ -24,6 +24,15 @@ pub fn steered(packet: &Packet<'_>) -> Ends {
     }
 }
 
+/// What steering knows of a packet whose flow is translated: also a first fragment has its ports.
+pub fn steered_flow(packet: &Packet<'_>) -> Result<Ends, Stop> {
+    let mut ends = steered(packet);
+    if packet.fragment && matches!(packet.protocol, number::TCP | number::UDP) {
+        (ends.inside_port, ends.remote_port) = numbers(packet)?;
+    }
+    Ok(ends)
+}
+
 /// The flow of a packet from the LAN, and nothing where its transport header is not whole: what
 /// translation must change has to be there.
 pub fn ends_of(packet: &Packet<'_>) -> Result<Ends, Stop> {
@@ -116,10 +125,9 @@ impl Gateway {
             known = None;
         }
         if known.is_none() {
-            let steered = steered(packet);
-            let mut id = self.owner(&steered, packet)?;
+            let mut id = self.owner(&steered_flow(packet)?, packet)?;
             if !self.translates(id) {
-                id = self.pinned(&steered, packet)?;
+                id = self.pinned(&steered(packet), packet)?;
             }
             if !self.translates(id) {
                 if packet.fragment && packet.len() <= usize::from(self.mtu(id)) {
@@ -158,6 +166,7 @@ impl Gateway {
     fn note_outward(&mut self, packet: &Packet<'_>, ends: &Ends) -> Out {
         let flow = self.tables.flows.get_mut(ends).expect("a known flow");
         flow.host = sender(packet);
+        flow.asked = true;
         Self::translated(packet, End::Source, (flow.record.outside, flow.record.port))
     }
 

@@ -47,7 +47,11 @@ pub struct Flow {
     pub record: Record,
     /// Where the LAN host is.
     pub host: Host,
-    /// Something came back.
+    /// A packet from outside opened it.
+    pub inbound: bool,
+    /// Something went out.
+    pub asked: bool,
+    /// Something came in.
     pub answered: bool,
 }
 
