@@ -61,19 +61,6 @@ fn route_by_all(lab: &GatewayLab) -> Result<()> {
 }
 
 #[test]
-fn a_lab_is_made_in_less_than_three_seconds() -> Result<()> {
-    let lab = GatewayLab::new(&Plan::default())?;
-    drop(lab);
-    let start = Instant::now();
-    let lab = GatewayLab::new(&Plan::default())?;
-    let made = start.elapsed();
-    drop(lab);
-    eprintln!("made in {made:?}, removed in {:?}", start.elapsed() - made);
-    ensure!(made < Duration::from_secs(3), "made in {made:?}");
-    Ok(())
-}
-
-#[test]
 fn hosts_reach_the_server_and_each_router_by_each_uplink() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     for uplink in 0..3 {
