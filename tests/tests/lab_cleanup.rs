@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     panic,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -61,27 +61,39 @@ fn furnish() -> Result<(Lab, [Namespace; 2], Process, Remains)> {
 
 impl Remains {
     fn anything(&self) -> bool {
+        !self.found().is_empty()
+    }
+
+    /// What there is, in words.
+    fn found(&self) -> Vec<String> {
         let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let mut found: Vec<String> = namespaces
+            .map(|name| name.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with(&self.prefix))
+            .map(|name| format!("the namespace {name}"))
+            .collect();
+        if self.dir.exists() {
+            found.push(format!("the directory {}", self.dir.display()));
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        namespaces
-            .into_iter()
-            .any(|name| name.file_name().to_string_lossy().starts_with(&self.prefix))
-            || self.dir.exists()
-            || mounts.contains(&*self.dir.to_string_lossy())
-            || self
-                .processes
-                .iter()
-                .any(|pid| Path::new(&format!("/proc/{pid}")).exists())
+        let mounted = |line: &&str| line.contains(&*self.dir.to_string_lossy());
+        found.extend(mounts.lines().filter(mounted).map(str::to_owned));
+        for pid in &self.processes {
+            if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
+                found.push(format!("the process {pid}: {status}"));
+            }
+        }
+        found
     }
 
     fn assert_gone_within(&self, time: Duration) {
         let deadline = Instant::now() + time;
-        while self.anything() {
-            assert!(
-                Instant::now() < deadline,
-                "something of {} remains",
-                self.prefix
-            );
+        loop {
+            let found = self.found();
+            if found.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "there remain {found:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }
