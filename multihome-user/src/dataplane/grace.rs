@@ -2,9 +2,11 @@
 //! since an XDP program runs inside an RCU read-side section.
 //!
 //! A grace period takes the kernel milliseconds. A thread of its own waits for it as soon as
-//! something is out of force, so that whoever wants to write there later seldom has to wait.
+//! something is out of force, so that whoever wants to write there later seldom has to wait; and who
+//! writes elsewhere never does.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::mpsc,
@@ -27,6 +29,17 @@ const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 /// Far longer than any program runs, when the kernel offers nothing to wait by.
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
+/// What there are two copies of, one of them in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Copied {
+    /// The rank rows of a group.
+    Rows(usize),
+    /// The entry of an uplink.
+    Uplink(u8),
+    /// The address classes of a family.
+    Addresses(usize),
+}
+
 /// Waits for grace periods.
 #[derive(Debug)]
 pub(super) struct Grace {
@@ -34,6 +47,10 @@ pub(super) struct Grace {
     over: mpsc::Receiver<u64>,
     begun: u64,
     waited_for: u64,
+    /// The period before whose end the copies that are not in force may not be written.
+    until: BTreeMap<Copied, u64>,
+    /// The same for all others.
+    until_first: u64,
 }
 
 impl Grace {
@@ -62,19 +79,35 @@ impl Grace {
             over,
             begun: 0,
             waited_for: 0,
+            until: BTreeMap::new(),
+            until_first: 0,
         })
     }
 
-    /// Something was in force until now. Returns at once.
-    pub fn begin(&mut self) {
+    /// Any copy may have been in force until now. Returns at once.
+    pub fn begin_all(&mut self) {
+        self.until.clear();
+        self.until_first = self.begin_period();
+    }
+
+    /// The other copy was in force until now. Returns at once.
+    pub fn begin(&mut self, of: Copied) {
+        let period = self.begin_period();
+        self.until.insert(of, period);
+    }
+
+    fn begin_period(&mut self) -> u64 {
         self.begun += 1;
         // Without the thread, `end` waits itself.
         let _ = self.begin.send(self.begun);
+        self.begun
     }
 
-    /// Returns when no program can be reading what was in force before the last [`Grace::begin`].
-    pub fn end(&mut self) {
-        while self.waited_for < self.begun {
+    /// Returns when no program can be reading the copy that is not in force.
+    pub fn end(&mut self, of: Copied) {
+        let until = *self.until.get(&of).unwrap_or(&self.until_first);
+        self.waited_for = self.over.try_iter().last().unwrap_or(self.waited_for);
+        while self.waited_for < until {
             match self.over.recv() {
                 Ok(number) => self.waited_for = number,
                 Err(mpsc::RecvError) => {
@@ -254,12 +287,30 @@ mod tests {
     #[test]
     fn a_grace_period_that_was_begun_ends() {
         let mut grace = Grace::new().unwrap();
-        grace.end();
+        grace.end(Copied::Uplink(1));
         for _ in 0..3 {
-            grace.begin();
-            grace.begin();
-            grace.end();
+            grace.begin(Copied::Uplink(2));
+            grace.begin(Copied::Uplink(1));
+            grace.end(Copied::Uplink(1));
             assert_eq!(grace.waited_for, grace.begun);
         }
+        grace.begin_all();
+        grace.end(Copied::Rows(0));
+        assert_eq!(grace.waited_for, grace.begun);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_not_his() {
+        let mut grace = Grace::new().unwrap();
+        // Ended by hand, so that a period lasts for as long as the test wants.
+        let (over, told) = mpsc::channel();
+        grace.over = told;
+        grace.begin(Copied::Uplink(1));
+        grace.end(Copied::Uplink(2));
+        grace.end(Copied::Rows(1));
+        assert_eq!(grace.waited_for, 0);
+        over.send(1).unwrap();
+        grace.end(Copied::Uplink(1));
+        assert_eq!(grace.waited_for, 1);
     }
 }

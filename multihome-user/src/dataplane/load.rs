@@ -97,7 +97,7 @@ impl Dataplane {
         }
         let mut grace = Grace::new()?;
         // An earlier controller may have changed something just now.
-        grace.begin();
+        grace.begin_all();
         Ok(Self {
             state: SharedArray::map(&take(&mut ebpf, abi::STATE)?, abi::STATE)?,
             rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,

@@ -17,7 +17,7 @@ use multihome_common::{
     uplink::{HostEntry, UplinkEntry},
 };
 
-use super::{Dataplane, DataplaneError, load::refused};
+use super::{Dataplane, DataplaneError, grace::Copied, load::refused};
 
 impl Dataplane {
     /// The flow hash's seed; zeroes when none was set yet.
@@ -78,12 +78,12 @@ impl Dataplane {
         let other = first + (MAX_GROUPS * BUCKETS) as u64;
         let in_force = self.state.rows(group).load(Relaxed);
         let spare = if in_force == first { other } else { first };
-        self.grace.end();
+        self.grace.end(Copied::Rows(group));
         for (bucket, row) in rows.iter().enumerate() {
             self.rows.store(spare as usize + bucket, row.0);
         }
         self.change(self.state.rows(group), spare);
-        self.grace.begin();
+        self.grace.begin(Copied::Rows(group));
     }
 
     /// Replaces an uplink's entry as one.
@@ -93,13 +93,13 @@ impl Dataplane {
     pub fn set_uplink(&mut self, id: u8, entry: UplinkEntry) -> Result<(), DataplaneError> {
         let bit = 1u64 << id;
         let spare = u32::from(self.state.uplink_copies().load(Relaxed) & bit == 0);
-        self.grace.end();
+        self.grace.end(Copied::Uplink(id));
         self.uplinks
             .set(u32::from(id) * 2 + spare, entry, 0)
             .map_err(refused(abi::UPLINKS))?;
         let copies = self.state.uplink_copies();
         self.change(copies, copies.load(Relaxed) ^ bit);
-        self.grace.begin();
+        self.grace.begin(Copied::Uplink(id));
         Ok(())
     }
 
@@ -141,14 +141,14 @@ impl Dataplane {
     }
 
     fn spare_addresses(&mut self, family: usize) -> u32 {
-        self.grace.end();
+        self.grace.end(Copied::Addresses(family));
         u32::from(self.state.address_copies().load(Relaxed) >> family & 1 == 0)
     }
 
     fn flip_addresses(&mut self, family: usize) {
         let copies = self.state.address_copies();
         self.change(copies, copies.load(Relaxed) ^ 1 << family);
-        self.grace.begin();
+        self.grace.begin(Copied::Addresses(family));
     }
 
     /// Enters a device into the port table, or replaces its entry.
