@@ -27,6 +27,26 @@ impl RankRow {
         Self(u64::from_le_bytes(row))
     }
 
+    /// The row with an id at a place below [`RANKED`], and what stood there and behind one place further
+    /// back; the last one falls out.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, place: usize, id: u8) -> Self {
+        let shift = 8 * (place % RANKED) as u32;
+        let before = (1 << shift) - 1;
+        Self(self.0 & before | (id as u64) << shift | (self.0 & !before) << 8)
+    }
+
+    /// The row with the ids of another behind its own, as far as there is room.
+    #[inline]
+    #[must_use]
+    pub const fn followed_by(self, other: Self) -> Self {
+        match 8 * (RANKED as u32 - self.0.leading_ones() / 8) {
+            64 => self,
+            shift => Self(self.0 & ((1 << shift) - 1) | other.0 << shift),
+        }
+    }
+
     /// The first id whose bit is set in `word`.
     #[inline(always)]
     pub fn first_in(self, word: u64) -> Option<u8> {
@@ -95,6 +115,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rows_are_made_as_lists_are(
+            ids in proptest::collection::vec(0u8..64, 0..9),
+            others in proptest::collection::vec(0u8..64, 0..9),
+            id in 0u8..64,
+            place in 0..RANKED,
+        ) {
+            let (row, other) = (RankRow::new(ids.clone()), RankRow::new(others.clone()));
+            let mut both = ids.clone();
+            both.extend(others);
+            prop_assert_eq!(row.followed_by(other), RankRow::new(both));
+            let mut with = ids;
+            let place = place.min(with.len());
+            with.insert(place, id);
+            prop_assert_eq!(row.with(place, id), RankRow::new(with));
+        }
+
         #[test]
         fn any_in_names_a_set_bit_and_reaches_each(word in 1u64.., low in any::<u32>()) {
             let id = any_in(word, FlowHash(u64::from(low))).unwrap();

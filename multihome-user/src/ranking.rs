@@ -5,7 +5,7 @@
 //! move. With `u` uniform in (0, 1), the member with the smallest `-ln(u) / weight` comes first
 //! with a probability proportional to its weight (the exponential distribution's minimum).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZero, ops::Range, thread};
 
 use multihome_common::{
     hash::{FlowHash, Seed},
@@ -26,11 +26,13 @@ pub struct Member {
     pub tier: u8,
 }
 
-/// What the members of any group have drawn for each bucket: drawn once, for all groups.
+/// What the members of any group have drawn for each bucket: drawn and sorted once, for all groups.
 pub struct Draws {
     names: Vec<String>,
-    /// `-ln(u)` of each bucket and, within it, of each name.
+    /// `-ln(u)` of each bucket and, within it, of each name; the smallest first.
     drawn: Vec<f64>,
+    /// Whose each of them is: places in `names`.
+    whose: Vec<u8>,
 }
 
 impl Draws {
@@ -38,13 +40,34 @@ impl Draws {
     ///
     /// The logarithm is libm's own, the same on every machine: two gateways with the same members and
     /// seed rank alike.
+    ///
+    /// # Panics
+    /// When there are more than 256 names, four times as many as there may be uplinks.
     pub fn new(names: Vec<String>, seed: Seed) -> Self {
         let hashes: Vec<u64> = names.iter().map(|name| name_hash(name)).collect();
+        let column = |n: usize| u8::try_from(n).expect("names of uplinks");
         let draw = |bucket, hash| -libm::log(uniform(FlowHash::new(seed, [hash, bucket])));
-        let drawn = (0..BUCKETS as u64)
-            .flat_map(|bucket| hashes.iter().map(move |&hash| draw(bucket, hash)))
-            .collect();
-        Self { names, drawn }
+        let part = |buckets: Range<usize>| {
+            let (mut drawn, mut whose) = (Vec::new(), Vec::new());
+            let mut row: Vec<(f64, u8)> = Vec::new();
+            for bucket in buckets {
+                row.clear();
+                row.extend(
+                    (hashes.iter().enumerate())
+                        .map(|(n, &hash)| (draw(bucket as u64, hash), column(n))),
+                );
+                row.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                drawn.extend(row.iter().map(|&(draw, _)| draw));
+                whose.extend(row.iter().map(|&(_, column)| column));
+            }
+            (drawn, whose)
+        };
+        let (drawn, whose): (Vec<_>, Vec<_>) = in_parts(names.len(), part).into_iter().unzip();
+        Self {
+            names,
+            drawn: drawn.concat(),
+            whose: whose.concat(),
+        }
     }
 
     /// The rank row of every bucket, for a group of these members.
@@ -52,101 +75,125 @@ impl Draws {
     /// # Panics
     /// When nothing was drawn for a member's name.
     pub fn rows(&self, members: &[Member]) -> Vec<RankRow> {
+        let columns = self.names.len();
         let mut tiers: BTreeMap<u8, Tier> = BTreeMap::new();
         for member in members {
             let column = self.names.iter().position(|name| *name == member.name);
-            let weight = f64::from(member.weight.max(1));
-            let tier = tiers.entry(member.tier).or_default();
-            tier.weight += weight;
-            tier.members.push(Drawing {
-                column: column.expect("it has drawn"),
-                rate: 1.0 / weight,
-                id: member.id,
-            });
+            let rate = 1.0 / f64::from(member.weight.max(1));
+            let tier = tiers
+                .entry(member.tier)
+                .or_insert_with(|| Tier::new(columns));
+            tier.members[column.expect("it has drawn")] = (rate, member.id);
+            tier.least = tier.least.min(rate);
         }
-        for tier in tiers.values_mut() {
-            // Of two that are equally near the one with the lower id is offered first, and stays so.
-            tier.members.sort_by_key(|member| member.id);
-        }
-        let columns = self.names.len();
-        (0..BUCKETS)
-            .map(|bucket| {
-                let drawn = &self.drawn[bucket * columns..][..columns];
-                let ids = tiers.values().flat_map(|tier| tier.nearest(drawn).ids());
-                RankRow::new(ids.take(RANKED))
+        let row = |bucket: usize| {
+            let row = bucket * columns..(bucket + 1) * columns;
+            let (drawn, whose) = (&self.drawn[row.clone()], &self.whose[row]);
+            (tiers.values()).fold(RankRow::EMPTY, |row, tier| {
+                row.followed_by(tier.nearest(drawn, whose))
             })
-            .collect()
+        };
+        let part = |buckets: Range<usize>| buckets.map(row).collect::<Vec<_>>();
+        in_parts(columns, part).concat()
     }
 }
 
-/// A member of a tier.
-struct Drawing {
-    column: usize,
-    /// What its draws are multiplied with: one over its weight.
-    rate: f64,
-    id: u8,
+/// Does some work for all buckets: where there is much of it, because there are many `columns`, on several
+/// cores at once. The parts' results, in the buckets' order.
+fn in_parts<T: Send>(columns: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+    /// Fewer columns are not worth a thread.
+    const MANY: usize = 16;
+    const MAX_THREADS: usize = 4;
+    if columns < MANY {
+        return vec![work(0..BUCKETS)];
+    }
+    let threads = thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(MAX_THREADS);
+    let part = |n: usize| BUCKETS * n / threads..BUCKETS * (n + 1) / threads;
+    let work = &work;
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map(|n| scope.spawn(move || work(part(n))))
+            .collect();
+        let mut done = vec![work(part(0))];
+        for other in others {
+            done.push(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+        done
+    })
 }
 
-/// The members of a tier, by id.
-#[derive(Default)]
+/// The members of a tier.
 struct Tier {
-    members: Vec<Drawing>,
-    weight: f64,
+    /// What the draws of each name are multiplied with, one over its weight, and its id; infinity for
+    /// names that are no members.
+    members: Vec<(f64, u8)>,
+    /// The smallest of these.
+    least: f64,
 }
 
 impl Tier {
-    /// How many members, on average, are nearer than where the search for the nearest begins.
-    const LIKELY: f64 = 15.0;
+    fn new(columns: usize) -> Self {
+        Self {
+            members: vec![(f64::INFINITY, NO_UPLINK); columns],
+            least: f64::INFINITY,
+        }
+    }
 
     /// The nearest members, at most [`RANKED`].
     ///
-    /// Nearly always they are among those within a distance that about twice as many are, which spares
-    /// most members more than one comparison: distances add up to a Poisson process of the weights.
-    fn nearest(&self, drawn: &[f64]) -> Nearest {
-        let wanted = self.members.len().min(RANKED);
-        let mut nearest = self.within(Self::LIKELY / self.weight, drawn);
-        if nearest.ids[wanted.max(1) - 1] == NO_UPLINK {
-            nearest = self.within(f64::INFINITY, drawn);
-        }
-        nearest
-    }
-
-    fn within(&self, distance: f64, drawn: &[f64]) -> Nearest {
+    /// Draws come in order, so one that would be too far even for the greatest weight ends the search;
+    /// of two members that are equally near the one that drew less is the first.
+    fn nearest(&self, drawn: &[f64], whose: &[u8]) -> RankRow {
         let mut nearest = Nearest {
-            distances: [distance; RANKED],
-            ids: [NO_UPLINK; RANKED],
+            distances: [f64::INFINITY; RANKED],
+            row: RankRow::EMPTY,
         };
-        for member in &self.members {
-            nearest.offer(drawn[member.column] * member.rate, member.id);
+        for (draw, &column) in drawn.iter().zip(whose) {
+            if draw * self.least >= nearest.distances[RANKED - 1] {
+                break;
+            }
+            let (rate, id) = self.members[usize::from(column)];
+            nearest.offer(draw * rate, id);
         }
-        nearest
+        nearest.row
     }
 }
 
 /// The nearest of those that were offered, in order.
 struct Nearest {
     distances: [f64; RANKED],
-    ids: [u8; RANKED],
+    row: RankRow,
 }
 
 impl Nearest {
     #[inline]
     fn offer(&mut self, distance: f64, id: u8) {
-        if distance >= self.distances[RANKED - 1] {
+        // Nor is one that has no weight nearer than anything.
+        let is_near = distance < self.distances[RANKED - 1];
+        if !is_near {
             return;
         }
-        let mut place = RANKED - 1;
-        while place > 0 && distance < self.distances[place - 1] {
-            self.distances[place] = self.distances[place - 1];
-            self.ids[place] = self.ids[place - 1];
-            place -= 1;
+        // Where it comes to stand is any place alike, so branches would be guessed wrong most of the time.
+        let place = self
+            .distances
+            .iter()
+            .map(|&it| usize::from(it <= distance))
+            .sum();
+        self.row = self.row.with(place, id);
+        // None of them is NaN, which is what makes `f64::min` slower than this.
+        let min = |a: f64, b: f64| if a < b { a } else { b };
+        let max = |a: f64, b: f64| if a > b { a } else { b };
+        let before = self.distances;
+        for (place, it) in self.distances.iter_mut().enumerate().skip(1) {
+            *it = min(before[place], max(before[place - 1], distance));
         }
-        self.distances[place] = distance;
-        self.ids[place] = id;
-    }
-
-    fn ids(self) -> impl Iterator<Item = u8> {
-        self.ids.into_iter().take_while(|&id| id != NO_UPLINK)
+        self.distances[0] = min(before[0], distance);
     }
 }
 
