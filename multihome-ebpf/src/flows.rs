@@ -60,11 +60,11 @@ extern "C" fn multihome_find_in(bucket: u32, hash: u64, now: u32) -> u64 {
     }
 }
 
-/// See [`FlowMemory::known_beyond`].
+/// See [`FlowMemory::known_by_tag`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_known_beyond(count: u32, hash: u64) -> u64 {
-    table::known_beyond(&Maps::without_context(), count, FlowHash(hash)).into()
+extern "C" fn multihome_known_by_tag(count: u32, hash: u64) -> u64 {
+    table::known_by_tag(&Maps::without_context(), count, FlowHash(hash)).into()
 }
 
 /// Opens the flow that is in the scratch memory; the slot, or the verdict with [`REFUSED`].
@@ -115,8 +115,8 @@ extern "C" fn multihome_take_line(line: u32, owner: u64, start: u32, step: u32) 
 /// See [`FlowMemory::claim_in`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_claim_in(bucket: u32, signature: u32) -> u64 {
-    table::claim_in(&Maps::without_context(), bucket, signature).0
+extern "C" fn multihome_claim_in(bucket: u32, signature: u32, preferred: u32) -> u64 {
+    table::claim_in(&Maps::without_context(), bucket, signature, preferred).0
 }
 
 /// See [`FlowMemory::age`].
@@ -268,10 +268,10 @@ pub fn find_in(bucket: u32, hash: FlowHash, now: u32) -> Option<u32> {
     (found != NO_FLOW).then_some(found as u32)
 }
 
-/// See [`table::known_beyond`].
+/// See [`table::known_by_tag`].
 #[inline(always)]
-pub fn known_beyond(count: u32, hash: FlowHash) -> u32 {
-    multihome_known_beyond(count, hash.0) as u32
+pub fn known_by_tag(count: u32, hash: FlowHash) -> u32 {
+    multihome_known_by_tag(count, hash.0) as u32
 }
 
 /// Prepares a flow to be opened by [`open`]. See [`Tables::prepare_flow`].
@@ -318,8 +318,8 @@ pub fn take_line(line: u32, owner: u64, start: u32, step: u32) -> Found {
 
 /// See [`table::claim_in`].
 #[inline(always)]
-pub fn claim_in(bucket: u32, signature: u32) -> Claim {
-    Claim(multihome_claim_in(bucket, signature))
+pub fn claim_in(bucket: u32, signature: u32, preferred: u32) -> Claim {
+    Claim(multihome_claim_in(bucket, signature, preferred))
 }
 
 /// See [`table::age`].

@@ -229,13 +229,13 @@ impl FlowMemory for Maps {
     }
 
     #[inline(always)]
-    fn known_beyond(&self, count: u32, hash: FlowHash) -> u32 {
-        flows::known_beyond(count, hash)
+    fn known_by_tag(&self, count: u32, hash: FlowHash) -> u32 {
+        flows::known_by_tag(count, hash)
     }
 
     #[inline(always)]
-    fn claim_in(&self, bucket: u32, signature: u32) -> Claim {
-        flows::claim_in(bucket, signature)
+    fn claim_in(&self, bucket: u32, signature: u32, preferred: u32) -> Claim {
+        flows::claim_in(bucket, signature, preferred)
     }
 
     #[inline(always)]

@@ -1,10 +1,11 @@
 //! Flows: one connection in both directions, pinned to an uplink, with what it takes to translate it.
 //!
 //! The table is our own, in two arrays: a tag of eight bytes for each slot, eight tags to a cache
-//! line, and the slots themselves. A lookup reads one line of tags, or up to four in a full table, and
-//! then the one slot that matches. Each flow has one record, found from both directions, so there are no halves that
-//! could part: a packet from outside first asks the [port table](crate::nat44::ports) whom its port
-//! belongs to, and then looks for the same key as a packet from inside.
+//! line, and the slots themselves. A packet of a known flow looks into the one slot that its flow prefers; any
+//! other reads a line of tags, or two, and then the slot that matches. Each flow has one record, found from
+//! both directions, so there are no halves that could part: a packet from outside first asks the
+//! [port table](crate::nat44::ports) whom its port belongs to, and then looks for the same key as a packet
+//! from inside.
 
 pub mod fragment;
 pub mod lifetime;
@@ -96,10 +97,6 @@ impl FlowKey {
 
 /// The line of a flow of this hash in the part of a table that is made of the lines `from` to `to`; the
 /// first, if there are none.
-///
-/// A table is sized for the busiest hour, and a hash spreads few flows over all of it: each then costs
-/// misses of the caches and of the TLB that take longer than all else that is done for a packet. So
-/// tables have parts, each of which is filled before the memory behind it is touched.
 #[inline(always)]
 const fn line_in(hash: u32, from: u32, to: u32) -> u32 {
     from + ((hash as u64 * (to - from) as u64) >> 32) as u32

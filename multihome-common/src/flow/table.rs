@@ -1,11 +1,12 @@
 //! The flow table: finding a flow, claiming a slot for a new one, giving a slot back.
 //!
-//! A flow may stand in one of four buckets of eight. A new one goes to the first that has room of one in
-//! the table's near part and one in its middle part, so that a gateway's memory in use is no larger than
-//! its flows are many; else to one of two buckets anywhere: the first while that has room to spare, then
-//! the emptier of the two. When both are full, a slot whose time is up is taken over on the spot, else that of the oldest
-//! flow that nobody ever answered: whoever floods the table with openings displaces his own, and
-//! never a flow that is answered.
+//! A flow may stand in one of two buckets of eight: a new one goes to the first while that has room to
+//! spare, then to the emptier of the two. When both are full, a slot whose time is up is taken over on the
+//! spot, else that of the oldest flow that nobody ever answered: whoever floods the table with openings
+//! displaces his own, and never a flow that is answered.
+//!
+//! In its bucket a flow has a way that it prefers. So a packet of a known flow looks into the slot there
+//! before it asks the tags: in a table that is not crowded this is all that it needs, one line of memory.
 
 use super::{
     FlowKey,
@@ -37,15 +38,15 @@ pub trait FlowMemory: Sized {
         find_in(self, bucket, key, hash, now, timeouts)
     }
 
-    /// The slot of a live flow of this signature that stands in a table of so many buckets, but not in
-    /// the near one; [`u32::MAX`] when there is none or when there are several.
-    fn known_beyond(&self, count: u32, hash: FlowHash) -> u32 {
-        known_beyond(self, count, hash)
+    /// The slot of a live flow of this signature in a table of so many buckets; [`u32::MAX`] when there is
+    /// none or when a bucket has several.
+    fn known_by_tag(&self, count: u32, hash: FlowHash) -> u32 {
+        known_by_tag(self, count, hash)
     }
 
-    /// Claims a free slot of a bucket.
-    fn claim_in(&self, bucket: u32, signature: u32) -> Claim {
-        claim_in(self, bucket, signature)
+    /// Claims a free slot of a bucket, that of this way if it is free.
+    fn claim_in(&self, bucket: u32, signature: u32, preferred: u32) -> Claim {
+        claim_in(self, bucket, signature, preferred)
     }
 
     /// How willingly the flow in this slot is given up; 0 = not at all.
@@ -100,22 +101,22 @@ impl Claim {
     }
 }
 
-/// The buckets that a flow may stand in, in the order in which a place is sought and the flow is: one
-/// of the near part, one of the middle one, and two of the rest.
+/// The buckets that a flow may stand in, in the order in which it is looked for.
 #[inline(always)]
-pub const fn buckets(hash: FlowHash, count: u32) -> [u32; 4] {
+pub const fn buckets(hash: FlowHash, count: u32) -> [u32; 2] {
     // The upper half is the signature; two stretches of the lower half choose the buckets.
     let (a, b) = (
         hash.0 as u32,
         (hash.0 as u32).rotate_left(16) ^ (hash.0 >> 32) as u32,
     );
-    let (near, middle) = (count >> 6, count >> 2);
-    [
-        line_in(a, 0, near),
-        line_in(a, near, middle),
-        line_in(a, middle, count),
-        line_in(b, middle, count),
-    ]
+    [line_in(a, 0, count), line_in(b, 0, count)]
+}
+
+/// The way that a flow prefers in its bucket.
+#[inline(always)]
+pub const fn preferred(hash: FlowHash) -> u32 {
+    // The bits that choose the bucket are the upper ones of this half.
+    hash.low() & (WAYS as u32 - 1)
 }
 
 /// The slot of a live flow.
@@ -161,7 +162,7 @@ pub fn find_in<M: FlowMemory>(
 }
 
 /// As [`find`], for the short way: whatever the flow's age, and only where the signature tells it apart
-/// from its neighbours; the near bucket is searched in place.
+/// from its neighbours.
 #[inline(always)]
 pub fn known<'m, M: FlowMemory>(
     memory: &'m M,
@@ -169,20 +170,19 @@ pub fn known<'m, M: FlowMemory>(
     key: &FlowKey,
     hash: FlowHash,
 ) -> Option<&'m FlowSlot> {
-    let [near, ..] = buckets(hash, state.flow_buckets());
-    let mut index = known_in(memory, near, hash);
-    if index == NOT_HERE {
-        index = memory.known_beyond(state.flow_buckets(), hash);
+    let [first, _] = buckets(hash, state.flow_buckets());
+    let slot = memory.flow(first * WAYS as u32 + preferred(hash))?;
+    if slot.is(key) {
+        return Some(slot);
     }
-    let slot = memory.flow(index)?;
+    let slot = memory.flow(memory.known_by_tag(state.flow_buckets(), hash))?;
     slot.is(key).then_some(slot)
 }
 
-/// See [`FlowMemory::known_beyond`].
+/// See [`FlowMemory::known_by_tag`].
 #[inline(always)]
-pub fn known_beyond<M: FlowMemory>(memory: &M, count: u32, hash: FlowHash) -> u32 {
-    let [_, middle, first, second] = buckets(hash, count);
-    for bucket in [middle, first, second] {
+pub fn known_by_tag<M: FlowMemory>(memory: &M, count: u32, hash: FlowHash) -> u32 {
+    for bucket in buckets(hash, count) {
         let index = known_in(memory, bucket, hash);
         if index != NOT_HERE {
             return index;
@@ -213,20 +213,15 @@ fn known_in<M: FlowMemory>(memory: &M, bucket: u32, hash: FlowHash) -> u32 {
 #[inline(always)]
 pub fn claim<M: FlowMemory>(memory: &M, state: &SharedState, hash: FlowHash, now: u32) -> Claim {
     let signature = Tag::signature(hash) as u32;
-    let [near, middle, first, second] = buckets(hash, state.flow_buckets());
-    for bucket in [near, middle] {
-        let claim = memory.claim_in(bucket, signature);
-        if claim.is_some() {
-            return claim;
-        }
-    }
+    let preferred = preferred(hash);
+    let [first, second] = buckets(hash, state.flow_buckets());
     let taken = occupied(memory, first);
     let bucket = if taken >= CROWDED && occupied(memory, second) < taken {
         second
     } else {
         first
     };
-    let claim = memory.claim_in(bucket, signature);
+    let claim = memory.claim_in(bucket, signature, preferred);
     if claim.is_some() {
         return claim;
     }
@@ -248,13 +243,13 @@ fn occupied<M: FlowMemory>(memory: &M, bucket: u32) -> u64 {
 
 /// See [`FlowMemory::claim_in`].
 #[inline(always)]
-pub fn claim_in<M: FlowMemory>(memory: &M, bucket: u32, signature: u32) -> Claim {
+pub fn claim_in<M: FlowMemory>(memory: &M, bucket: u32, signature: u32, preferred: u32) -> Claim {
     let Some(line) = memory.tags(bucket) else {
         return Claim::NONE;
     };
     // When another CPU takes the place first, there may be a next one.
     for _ in 0..CLAIM_ATTEMPTS {
-        let way = free_way(line);
+        let way = free_way(line, preferred as usize);
         let word = &line.0[way & (WAYS - 1)];
         let old = Tag(word.load());
         let tag = old.claimed(u64::from(signature));
@@ -265,15 +260,17 @@ pub fn claim_in<M: FlowMemory>(memory: &M, bucket: u32, signature: u32) -> Claim
     Claim::NONE
 }
 
-/// The first free place of a bucket; [`WAYS`] when there is none.
+/// The preferred place of a bucket if it is free, else the first that is; [`WAYS`] when there is none.
 #[inline(always)]
-fn free_way(line: &TagLine) -> usize {
+fn free_way(line: &TagLine, preferred: usize) -> usize {
     let mut found = WAYS as u64;
     for way in (0..WAYS).rev() {
         let occupied = Tag(line.0[way].load()).occupied();
         found = branchless::choose(occupied, found, way as u64);
     }
-    found as usize
+    let preferred = preferred & (WAYS - 1);
+    let occupied = Tag(line.0[preferred].load()).occupied();
+    branchless::choose(occupied, found, preferred as u64) as usize
 }
 
 /// See [`FlowMemory::displace`].
@@ -325,7 +322,7 @@ pub fn age<M: FlowMemory>(memory: &M, index: u32, now: u32, timeouts: &Timeouts)
     } else if slot.is_mutual() {
         0
     } else {
-        now.saturating_sub(slot.last_packet())
+        slot.idle(now)
     }
 }
 

@@ -117,6 +117,7 @@ pub fn open<M: FlowMemory + PortMemory>(
     }
     let slot = memory.flow(claim.index()).ok_or(Verdict::DropInternal)?;
     if claim.displaces() {
+        slot.end();
         release(memory, slot);
     }
     slot.fill(
@@ -161,6 +162,7 @@ pub fn close_tagged<M: FlowMemory + PortMemory>(memory: &M, index: u32, tag: Tag
         return;
     }
     if let Some(slot) = memory.flow(index) {
+        slot.end();
         release(memory, slot);
     }
     table::abandon(memory, claim);

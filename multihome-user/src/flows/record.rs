@@ -111,7 +111,7 @@ impl Flow {
     pub fn of(slot: &FlowSlot, timeouts: &Timeouts, now: u32) -> Option<Self> {
         let (key, outside) = (slot.key(), slot.outside());
         let protocol = key.protocol();
-        let idle = now.saturating_sub(slot.last_packet());
+        let idle = slot.idle(now);
         let left = timeouts.of(slot).checked_sub(idle)?;
         let end = |address, number| End {
             address: Ipv4Addr::from_bits(address),

@@ -254,6 +254,7 @@ impl Kernel {
         self.pins.clear();
         if world.nat.is_some() {
             self.flow_tags.clear();
+            self.flows.clear();
             self.nat_ports.clear();
             self.fragments.clear();
             for (line, place, word) in world.port_words() {
