@@ -162,11 +162,11 @@ extern "C" fn multihome_find_pin(line: u32, signature: u32) -> u64 {
 /// [`PinMemory::best_place`]: multihome_common::flow::pin::PinMemory::best_place
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_best_place(line: u32, signature: u32, now: u32) -> u64 {
+extern "C" fn multihome_best_place(line: u32, hash: u64, now: u32) -> u64 {
     match state() {
         Some(state) => {
             let maps = &Maps::without_context();
-            pin::best_place(maps, line, signature, now as u16, &state.timeouts).0
+            pin::best_place(maps, line, FlowHash(hash), now as u16, &state.timeouts).0
         }
         None => 0,
     }
@@ -229,8 +229,8 @@ pub fn find_pin(line: u32, signature: u32) -> Pin {
 
 /// See [`pin::best_place`].
 #[inline(always)]
-pub fn best_place(line: u32, signature: u32, now: u16) -> Place {
-    Place(multihome_best_place(line, signature, now.into()))
+pub fn best_place(line: u32, hash: FlowHash, now: u16) -> Place {
+    Place(multihome_best_place(line, hash.0, now.into()))
 }
 
 /// The clock for flows, in ticks.

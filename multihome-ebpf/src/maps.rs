@@ -278,8 +278,8 @@ impl PinMemory for Maps {
     }
 
     #[inline(always)]
-    fn best_place(&self, line: u32, signature: u32, now: u16, _: &Timeouts) -> Place {
-        flows::best_place(line, signature, now)
+    fn best_place(&self, line: u32, hash: FlowHash, now: u16, _: &Timeouts) -> Place {
+        flows::best_place(line, hash, now)
     }
 }
 

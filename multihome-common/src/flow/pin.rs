@@ -48,9 +48,9 @@ pub trait PinMemory: Sized {
         find_in(self, line, signature)
     }
 
-    /// The place of a line that suits the pin of this signature best.
-    fn best_place(&self, line: u32, signature: u32, now: u16, timeouts: &Timeouts) -> Place {
-        best_place(self, line, signature, now, timeouts)
+    /// The place of a line that suits the pin of this hash best.
+    fn best_place(&self, line: u32, hash: FlowHash, now: u16, timeouts: &Timeouts) -> Place {
+        best_place(self, line, hash, now, timeouts)
     }
 }
 
@@ -251,11 +251,22 @@ pub fn find<M: PinMemory>(memory: &M, count: u32, hash: FlowHash) -> Pin {
     Pin::NONE
 }
 
-/// As [`find`], for the short way: the near line in place.
+/// The way of its line that a pin of this hash prefers.
+#[inline(always)]
+const fn preferred(hash: FlowHash) -> usize {
+    // The bits that choose the line are the upper ones of this half.
+    hash.low() as usize & (WAYS - 1)
+}
+
+/// As [`find`], for the short way: first where the pin stands in a table that is not crowded.
 #[inline(always)]
 pub fn known<M: PinMemory>(memory: &M, count: u32, hash: FlowHash) -> Option<Pin> {
     let [near, rest] = places(hash, count);
-    let mut found = find_in(memory, near, Pin::signature(hash));
+    let pin = Pin(memory.pin_line(near)?.0[preferred(hash)].load());
+    if pin.0 >> 32 == u64::from(Pin::signature(hash)) {
+        return Some(pin);
+    }
+    let mut found = memory.find_pin(near, Pin::signature(hash));
     if !found.is_some() {
         found = memory.find_pin(rest, Pin::signature(hash));
     }
@@ -296,7 +307,7 @@ pub fn put<M: PinMemory>(
     now: u16,
 ) {
     let [near, rest] = places(hash, count);
-    let best = |line| memory.best_place(line, Pin::signature(hash), now, timeouts);
+    let best = |line| memory.best_place(line, hash, now, timeouts);
     let (mut line, mut place) = (near, best(near));
     let other = best(rest);
     if other.suits() > place.suits() {
@@ -308,14 +319,20 @@ pub fn put<M: PinMemory>(
     }
 }
 
+/// Bits that say how well a place suits next to others of its line: whether it is the preferred one, and
+/// whether there is a place at all.
+const IN_LINE: u32 = 2;
+
 /// A place of a line that a pin may take, as one word: how well it suits << 32 | way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place(pub u64);
 
 impl Place {
+    /// How well it suits, next to a place of another line.
     #[inline(always)]
     const fn suits(self) -> u64 {
-        self.0 >> 32
+        // Without the bits that tell apart those of one line.
+        self.0 >> (32 + IN_LINE)
     }
 
     #[inline(always)]
@@ -329,7 +346,7 @@ impl Place {
 pub fn best_place<M: PinMemory>(
     memory: &M,
     line: u32,
-    signature: u32,
+    hash: FlowHash,
     now: u16,
     timeouts: &Timeouts,
 ) -> Place {
@@ -340,9 +357,11 @@ pub fn best_place<M: PinMemory>(
     // Not unrolled: eight times the values that are kept would be more stack than there is.
     while way < WAYS {
         let word = words.0[way].load();
-        let own = is_zero((word >> 32) ^ u64::from(signature));
+        let own = is_zero((word >> 32) ^ u64::from(Pin::signature(hash)));
         let free = is_zero(word & PRESENT);
-        let suits = own << 25 | free << 24 | Pin(word).spare(now, timeouts) << 1 | 1;
+        let liked = is_zero((way ^ preferred(hash)) as u64);
+        let suits =
+            (own << 24 | free << 23 | Pin(word).spare(now, timeouts)) << IN_LINE | liked << 1 | 1;
         let candidate = suits << 32 | way as u64;
         // All ones where the candidate is the greater.
         let mask = (opaque(chosen.wrapping_sub(candidate)) >> 63).wrapping_neg();
