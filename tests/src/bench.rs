@@ -83,6 +83,9 @@ impl Options {
             for (name, kind, family) in CASES {
                 let large = flows > 1 << 17;
                 let kind = match kind {
+                    // A million flows in tables that are made for fewer would crowd those of the
+                    // other cases too.
+                    Kind::Routed if large => Kind::RoutedLarge,
                     Kind::Translated if large => Kind::TranslatedLarge,
                     // The kernel's table of connections has no room for these by default.
                     Kind::Masquerade if large => continue,
@@ -90,6 +93,7 @@ impl Options {
                     | Kind::Ecmp
                     | Kind::Masquerade
                     | Kind::Routed
+                    | Kind::RoutedLarge
                     | Kind::Translated
                     | Kind::TranslatedLarge => kind,
                 };

@@ -38,8 +38,10 @@ pub enum Kind {
     Ecmp,
     /// The same, and nftables' masquerade.
     Masquerade,
-    /// multihome, addresses as they are.
+    /// multihome, addresses as they are, and room for the flows that it has by default.
     Routed,
+    /// The same, with room for a million flows.
+    RoutedLarge,
     /// multihome with NAT44 and NPTv6, and room for the flows that it has by default.
     Translated,
     /// The same, with room for a million flows.
@@ -53,6 +55,7 @@ impl Kind {
             Self::Ecmp => "ecmp",
             Self::Masquerade => "masq",
             Self::Routed => "routed",
+            Self::RoutedLarge => "routedbig",
             Self::Translated => "nat",
             Self::TranslatedLarge => "natbig",
         }
@@ -87,6 +90,10 @@ impl Kind {
         match self {
             Self::Bare | Self::Ecmp | Self::Masquerade => None,
             Self::Routed => Some(uplinks(&|_| "mode = \"routed\"".to_owned())),
+            Self::RoutedLarge => Some(format!(
+                "[nat]\nflows = 1500000\n{}",
+                uplinks(&|_| "mode = \"routed\"".to_owned())
+            )),
             Self::Translated => Some(inside.to_owned() + &uplinks(&|k| outside(k, 4))),
             Self::TranslatedLarge => Some(format!(
                 "{inside}[nat]\nflows = 1500000\n{}",
@@ -248,7 +255,7 @@ impl Site {
                 "table inet nat {\n chain post {\n  type nat hook postrouting priority srcnat;\n  \
                  oifname \"wan*\" masquerade\n }\n}\n",
             )?,
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => {
+            Kind::Routed | Kind::RoutedLarge | Kind::Translated | Kind::TranslatedLarge => {
                 site.start(lab)?;
             }
         }
@@ -286,7 +293,9 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp => Ok(()),
             Kind::Masquerade => conntrack::forget_all(&self.gateway),
-            Kind::Routed | Kind::Translated | Kind::TranslatedLarge => self.restart(lab).map(drop),
+            Kind::Routed | Kind::RoutedLarge | Kind::Translated | Kind::TranslatedLarge => {
+                self.restart(lab).map(drop)
+            }
         }
     }
 
@@ -307,7 +316,7 @@ impl Site {
     /// How many translated flows the gateway's own table has.
     pub fn open_flows(&self) -> Result<u64> {
         match self.kind {
-            Kind::Bare | Kind::Ecmp | Kind::Routed => Ok(0),
+            Kind::Bare | Kind::Ecmp | Kind::Routed | Kind::RoutedLarge => Ok(0),
             Kind::Masquerade => conntrack::count(&self.gateway),
             Kind::Translated | Kind::TranslatedLarge => Ok(self.flows()?.lines().count() as u64),
         }

@@ -49,7 +49,7 @@ impl Case {
     /// Whether packets leave with another source than they came with.
     fn translates(&self) -> bool {
         match self.kind {
-            Kind::Bare | Kind::Ecmp | Kind::Routed => false,
+            Kind::Bare | Kind::Ecmp | Kind::Routed | Kind::RoutedLarge => false,
             Kind::Masquerade | Kind::Translated | Kind::TranslatedLarge => true,
         }
     }
