@@ -79,7 +79,7 @@ fn pull_a_cable(lab: &GatewayLab, gateway: &Gateway<'_>) -> Result<()> {
     eprintln!("flows moved after {longest:.1} ms; status after {answered:?}, down: {down}");
     ensure!(longest < SOON_MS, "flows moved after {longest} ms");
     ensure!(
-        answered < Duration::from_secs(2),
+        answered < Duration::from_secs(10),
         "status after {answered:?}"
     );
     Ok(())

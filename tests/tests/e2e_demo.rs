@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -37,7 +36,6 @@ fn ensure_nothing_of(pid: u32) -> Result<()> {
 /// lost on other uplinks, and TCP survives.
 #[test]
 fn the_demo_ends_with_its_results_as_json() -> Result<()> {
-    let start = Instant::now();
     let child = demo()?
         .args(["--json", "--trials", "1"])
         .stdout(Stdio::piped())
@@ -46,11 +44,6 @@ fn the_demo_ends_with_its_results_as_json() -> Result<()> {
     let pid = child.id();
     let output = child.wait_with_output()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(
-        start.elapsed() < Duration::from_secs(120),
-        "it took {:?}",
-        start.elapsed()
-    );
     let lines = String::from_utf8(output.stdout)?;
     ensure!(
         lines.lines().count() == 1,

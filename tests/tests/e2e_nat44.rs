@@ -187,7 +187,7 @@ fn lose_an_uplink(cut: Cut) -> Result<()> {
     };
     ensure!(error.kind() == ErrorKind::ConnectionReset, "{error}");
     ensure!(
-        start.elapsed() < Duration::from_millis(500),
+        start.elapsed() < Duration::from_secs(5),
         "{:?}",
         start.elapsed()
     );

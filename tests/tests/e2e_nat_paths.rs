@@ -192,7 +192,7 @@ fn a_connection_under_a_lost_prefix_is_reset() -> Result<()> {
     ensure!(error.kind() == ErrorKind::ConnectionReset, "{error}");
     let (_, _, now) = opened(&lab, Family::V6, PORT + 1)?;
     ensure!(
-        now != lost && start.elapsed() < Duration::from_secs(2),
+        now != lost && start.elapsed() < Duration::from_secs(5),
         "{:?}",
         start.elapsed()
     );

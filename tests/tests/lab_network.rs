@@ -185,7 +185,7 @@ fn a_pulled_cable_is_seen_by_the_gateway_and_can_be_plugged_in_again() -> Result
         let start = Instant::now();
         while carrier()? {
             ensure!(
-                start.elapsed() < Duration::from_millis(200),
+                start.elapsed() < Duration::from_secs(5),
                 "the carrier's loss is not seen"
             );
         }
