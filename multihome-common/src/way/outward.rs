@@ -53,9 +53,9 @@ pub fn outward<P: Packet, T: Tables>(
             found = None;
         }
         if found.is_none() {
-            let mut id = tables.steer4(state, &ends(network, transport), Ask::owner())?;
+            let ends = ends(network, transport);
+            let mut id = tables.steer4(state, &ends, Ask::owner())?;
             if uplink_entry(tables, state, id)?.mode[IPV4] != MODE_NAT44 {
-                let ends = Ends::outward(network);
                 id = tables.steer4(state, &ends, Ask::pinned(transport.tcp_flags()))?;
                 let uplink = uplink_entry(tables, state, id)?;
                 // The flow may just have moved to an uplink that does translate.
@@ -177,8 +177,8 @@ pub(super) const fn key(network: &Network<Address4>, transport: Transport) -> Fl
     )
 }
 
-/// What a translated flow is steered by: also its first fragments have ports, while those of a datagram
-/// that is not translated are steered without, like the later ones.
+/// What a flow is steered by where flows are looked up: also its first fragments have ports, and the later
+/// ones go where the first went.
 #[inline(always)]
 fn ends(network: &Network<Address4>, transport: Transport) -> Ends<Address4> {
     let mut ends = Ends::outward(network);

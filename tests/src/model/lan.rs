@@ -24,7 +24,7 @@ pub fn steered(packet: &Packet<'_>) -> Ends {
     }
 }
 
-/// What steering knows of a packet whose flow is translated: also a first fragment has its ports.
+/// What steering knows of a packet where flows are looked up: also a first fragment has its ports.
 pub fn steered_flow(packet: &Packet<'_>) -> Result<Ends, Stop> {
     let mut ends = steered(packet);
     if packet.fragment && matches!(packet.protocol, number::TCP | number::UDP) {
@@ -127,7 +127,7 @@ impl Gateway {
         if known.is_none() {
             let mut id = self.owner(&steered_flow(packet)?, packet)?;
             if !self.translates(id) {
-                id = self.pinned(&steered(packet), packet)?;
+                id = self.pinned(&steered_flow(packet)?, packet)?;
             }
             if !self.translates(id) {
                 if packet.fragment && packet.len() <= usize::from(self.mtu(id)) {
