@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    attempts::patient,
     figure::{Figure, Unit},
     programs::Programs,
     site::{Kind, Site},
@@ -73,7 +74,7 @@ pub fn measure(
                 flows: FLOWS,
                 mixed: false,
             };
-            let rate = one(programs, &sites[case], &what, cores, packets)
+            let rate = patient(|| one(programs, &sites[case], &what, cores, packets))
                 .with_context(|| format!("{name} on {cores} cores"))?;
             taken[case][cores - 1].push(rate);
         }

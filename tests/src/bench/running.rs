@@ -11,6 +11,7 @@ use nix::{
 };
 
 use super::{
+    attempts::patient,
     figure::{Figure, Unit},
     programs::Programs,
     site::{Kind, Site},
@@ -59,7 +60,7 @@ pub fn measure(
     // On the packets' own core, as on a gateway that has no other.
     keep_on(process, &[0])?;
     let shares: Result<Vec<f64>> = (0..rounds)
-        .map(|_| site.lan.enter(|| swept(programs, site, process, packets))?)
+        .map(|_| patient(|| site.lan.enter(|| swept(programs, site, process, packets))?))
         .collect();
     // Whatever came of it, it goes on.
     process.signal(Signal::SIGCONT)?;
