@@ -34,7 +34,7 @@ mod tests;
 mod translation;
 pub mod words;
 
-pub use action::{Action, PathChange, UplinkChange};
+pub use action::Action;
 use forwards::Forwards;
 use path::Path;
 use refresh::tiers;
@@ -97,11 +97,24 @@ pub struct Uplink {
     pub since: Instant,
     /// Why it changed.
     pub cause: String,
-    /// Its state was told once.
-    told: bool,
 }
 
 impl Uplink {
+    /// What keeps its paths from carrying packets now, in words.
+    pub fn obstacles(&self) -> String {
+        let mut obstacles = Vec::new();
+        for obstacle in self.paths.iter().filter_map(Path::obstacle) {
+            if !obstacles.contains(&obstacle) {
+                obstacles.push(obstacle);
+            }
+        }
+        if obstacles.is_empty() {
+            "its probes have not been answered yet".to_owned()
+        } else {
+            obstacles.join("; ")
+        }
+    }
+
     /// Why it is as it is, and what is odd about it.
     pub fn story(&self) -> String {
         let mut story = self.cause.clone();
@@ -198,7 +211,6 @@ impl Controller {
                 up: false,
                 since: now,
                 cause: "starting".to_owned(),
-                told: false,
             })
             .collect();
         let left = adopted.unwrap_or_default();

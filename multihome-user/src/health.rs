@@ -87,6 +87,8 @@ pub struct Transition {
     pub cause: Cause,
     /// When the evidence was complete.
     pub at: Instant,
+    /// When the first piece of it was there: the first in a row of the last target to change.
+    pub sign: Instant,
 }
 
 /// What made a path change its state, for people to read.
@@ -153,6 +155,15 @@ impl Streak {
         };
     }
 
+    /// Whether such an outcome begins another streak.
+    fn is_broken_by(self, answered: bool) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Answered(_) => !answered,
+            Self::Lost(_) => answered,
+        }
+    }
+
     fn lost(self) -> u32 {
         match self {
             Self::Lost(count) => count,
@@ -171,11 +182,14 @@ impl Streak {
 #[derive(Clone, Copy, Debug)]
 struct TargetHealth {
     streak: Streak,
+    /// When the first outcome of the streak was known.
+    began: Option<Instant>,
     rtt: Option<SmoothedRtt>,
 }
 
 const UNKNOWN: TargetHealth = TargetHealth {
     streak: Streak::Unknown,
+    began: None,
     rtt: None,
 };
 
@@ -241,6 +255,9 @@ impl PathHealth {
         };
         if id.kind == TargetKind::NextHop {
             self.next_hop_confirmed = false;
+        }
+        if target.streak.is_broken_by(answered) {
+            target.began = Some(now);
         }
         target.streak.add(answered);
         if id.kind != judging {
@@ -363,7 +380,18 @@ impl PathHealth {
         };
         self.state = to;
         self.since = now;
-        Some(Transition { to, cause, at: now })
+        // Before the last of the deciding targets changed, the others alone decided nothing.
+        let deciding = self.judges().filter(|(_, target)| match to {
+            PathState::Down => target.streak.lost() >= fall,
+            PathState::Up => target.streak.answered() >= rise,
+        });
+        let sign = deciding.filter_map(|(_, target)| target.began).max();
+        Some(Transition {
+            to,
+            cause,
+            at: now,
+            sign: sign.unwrap_or(now),
+        })
     }
 }
 

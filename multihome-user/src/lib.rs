@@ -7,6 +7,7 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod delegation;
+pub mod events;
 pub mod exit;
 pub mod flows;
 pub mod health;

@@ -17,11 +17,11 @@ use crate::{
     config::{Config, UplinkConfig},
     heartbeat::Heartbeat,
     probe::{Family, Outcome, TargetId, TargetKind},
-    status::State,
 };
 
 mod counters;
 mod encode;
+mod event;
 mod families;
 mod process;
 
@@ -131,16 +131,6 @@ impl Metrics {
         }
     }
 
-    /// An uplink went up or down.
-    pub fn transition(&self, uplink: &str, to: State) {
-        if self.knows(uplink) {
-            self.families
-                .transitions
-                .with_label_values(&[uplink, to.name()])
-                .inc();
-        }
-    }
-
     /// Another prefix is delegated to an uplink, or none any more.
     pub fn prefix_changed(&self, uplink: &str) {
         if self.knows(uplink) {
@@ -148,16 +138,6 @@ impl Metrics {
                 .prefix_changes
                 .with_label_values(&[uplink])
                 .inc();
-        }
-    }
-
-    /// Traffic was moved off an uplink, so long after the event that showed its loss.
-    pub fn failover(&self, uplink: &str, took: Duration) {
-        if self.knows(uplink) {
-            self.families
-                .failover
-                .with_label_values(&[uplink])
-                .observe(took.as_secs_f64());
         }
     }
 

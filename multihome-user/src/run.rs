@@ -15,6 +15,7 @@ use crate::{
     controller::{Controller, Event, TICK},
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     delegation,
+    events::{Kind as EventKind, Occurrence},
     heartbeat::Heartbeat,
     netlink::{NetEvent, Noticed, Watcher},
     privilege,
@@ -135,8 +136,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     gateway.go()?;
     undo.keep();
-    tracing::info!(
-        "gateway runs: {} uplink(s), {} LAN port(s){}",
+    gateway.started(format!(
+        "{} uplink(s), {} LAN port(s){}",
         config.uplinks.len(),
         config.lan.len(),
         if prepared.adopted {
@@ -144,8 +145,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         } else {
             ""
         }
-    );
-    gateway.started();
+    ));
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -257,15 +257,18 @@ impl Gateway {
         }
         match &mut self.untold {
             Some(untold) => untold.push(outcome),
-            None => self.telemetry.take(&outcome, &self.names),
+            None => self.telemetry.take(outcome, &self.names, false),
         }
     }
 
-    /// The start has succeeded: tells what it has found.
-    fn started(&mut self) {
+    /// The start has succeeded: tells so, and what it has found.
+    fn started(&mut self, gateway: String) {
+        let started = Occurrence::new(EventKind::ControllerStarted, gateway);
+        self.telemetry.happened(started, &self.names);
         for outcome in self.untold.take().unwrap_or_default() {
-            self.telemetry.take(&outcome, &self.names);
+            self.telemetry.take(outcome, &self.names, true);
         }
+        self.telemetry.found_down(&self.controller, &self.names);
     }
 
     /// Takes changes of the kernel's tables.
@@ -275,7 +278,7 @@ impl Gateway {
         };
         for Noticed { event, at } in changes {
             if matches!(event, NetEvent::Resynced(_)) {
-                self.telemetry.resynced();
+                self.telemetry.resynced(&self.names);
             }
             self.handle(Event::Net(event), at)?;
         }

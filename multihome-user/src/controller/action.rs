@@ -9,6 +9,7 @@ use multihome_common::{
 
 use super::Treatment;
 use crate::{
+    events::Occurrence,
     probe::ProbePlan,
     segments::{Segments, TooManySegments},
 };
@@ -61,38 +62,8 @@ pub enum Action {
     Resolve(u32, IpAddr),
     /// Have the kernel ask a neighbour now, whatever it knows.
     Confirm(u32, IpAddr),
-    /// Tell what is odd about a path of an uplink, in this family.
-    Remark(u8, usize, String),
     /// Tell what an uplink does with the addresses of this family from now on.
     Treats(u8, usize, Treatment),
-    /// Tell that a path went up or down.
-    PathChanged(PathChange),
-    /// Tell that an uplink went up or down: its last path down, or its first up.
-    UplinkChanged(UplinkChange),
-}
-
-/// A path went up or down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathChange {
-    /// The uplink.
-    pub id: u8,
-    /// The family's index.
-    pub family: usize,
-    /// The new state.
-    pub up: bool,
-    /// Why, for people.
-    pub cause: String,
-}
-
-/// An uplink went up or down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UplinkChange {
-    /// The uplink.
-    pub id: u8,
-    /// The new state.
-    pub up: bool,
-    /// Why, for people.
-    pub cause: String,
-    /// The first state that is found after the start, not a change of one.
-    pub first: bool,
+    /// Tell what happened, with how long it took to move flows if this batch has moved any.
+    Event(Occurrence),
 }

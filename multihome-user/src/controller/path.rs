@@ -72,6 +72,8 @@ pub struct Path {
     up: bool,
     since: Instant,
     cause: String,
+    /// When the first sign of its present state was there.
+    sign: Option<Instant>,
 }
 
 /// Our own addresses for probes.
@@ -123,6 +125,7 @@ impl Path {
             up: false,
             since: now,
             cause: "starting".to_owned(),
+            sign: None,
         }
     }
 
@@ -164,6 +167,17 @@ impl Path {
     /// When it took its present state, and why.
     pub fn since(&self) -> (Instant, &str) {
         (self.since, &self.cause)
+    }
+
+    /// Why it cannot carry packets, if it cannot.
+    pub fn obstacle(&self) -> Option<&str> {
+        self.obstacle.as_deref()
+    }
+
+    /// When the first sign of its present state was there, such as when the first of the lost probes
+    /// was sent.
+    pub fn sign(&self) -> Option<Instant> {
+        self.sign
     }
 
     /// Whether there is nothing to wait for: no next hop, one whose MAC is known, or one that cannot
@@ -219,6 +233,7 @@ impl Path {
         match self.health.handle(HealthEvent::Probe(event), now) {
             Some(transition) => {
                 self.cause = transition.cause.to_string();
+                self.sign = Some(transition.sign);
                 true
             }
             None => false,
@@ -248,8 +263,13 @@ impl Path {
         }
         match (was_usable, self.is_usable()) {
             // A path that was lost comes back when its probes have answered, not before.
-            (true, false) => self.health.reset(now, false),
+            (true, false) => {
+                let since_lost = self.address_lost.filter(|_| past(self.address_lost, now));
+                self.sign = Some(since_lost.unwrap_or(now));
+                self.health.reset(now, false);
+            }
             (false, true) => {
+                self.sign = Some(now);
                 self.usable_since = now;
                 let found = if lacked_prefix {
                     "a prefix is delegated"

@@ -10,12 +10,13 @@ use multihome_common::{
 };
 
 use super::{
-    Action, Controller, FAMILIES, PathChange, Uplink, UplinkChange,
+    Action, Controller, FAMILIES, Uplink,
     path::{Path, Sight},
     translation::treatment6,
     words::Health,
 };
 use crate::{
+    events::{Kind, Occurrence},
     netlink::{Link, NetState},
     probe::ProbePlan,
     segments::{self, Outsides},
@@ -247,38 +248,41 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
         // first hop.
         let inherited = path.has_remote() || health[1 - family].remote != Some(false);
         if let Some(cause) = path.settle(inherited, now) {
-            actions.push(Action::PathChanged(PathChange {
-                id: uplink.id,
-                family,
-                up: path.is_up(),
-                cause,
-            }));
+            let kind = if path.is_up() {
+                Kind::PathUp
+            } else {
+                Kind::PathDown
+            };
+            let occurrence = Occurrence::new(kind, cause).sign(path.sign());
+            actions.push(Action::Event(occurrence.uplink(uplink.id).family(family)));
         }
     }
     for family in FAMILIES {
         if let Some(remark) = uplink.paths[family].take_remark(now) {
-            actions.push(Action::Remark(uplink.id, family, remark));
+            let occurrence = Occurrence::new(Kind::PathRemark, remark);
+            actions.push(Action::Event(occurrence.uplink(uplink.id).family(family)));
         }
     }
     let up = uplink.paths.iter().any(Path::is_up);
     if up != uplink.up {
         uplink.up = up;
         uplink.since = now;
-        let cause = actions.iter().find_map(|action| {
-            let Action::PathChanged(change) = action else {
+        let (of_path, kind) = if up {
+            (Kind::PathUp, Kind::UplinkUp)
+        } else {
+            (Kind::PathDown, Kind::UplinkDown)
+        };
+        // The first path that came up, or the last that went down, is what made the difference.
+        let deciding = actions.iter().find_map(|action| {
+            let Action::Event(occurrence) = action else {
                 return None;
             };
-            (change.up == up).then(|| change.cause.clone())
+            (occurrence.kind == of_path).then(|| occurrence.clone())
         });
-        uplink.cause = cause.unwrap_or_default();
-        let (id, cause, first) = (uplink.id, uplink.cause.clone(), !uplink.told);
-        uplink.told = true;
-        actions.push(Action::UplinkChanged(UplinkChange {
-            id,
-            up,
-            cause,
-            first,
-        }));
+        let (cause, sign) = deciding.map_or_else(Default::default, |it| (it.cause, it.sign));
+        uplink.cause.clone_from(&cause);
+        let occurrence = Occurrence::new(kind, cause).uplink(uplink.id).sign(sign);
+        actions.push(Action::Event(occurrence));
     }
     actions
 }

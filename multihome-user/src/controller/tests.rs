@@ -13,7 +13,10 @@ use self::story::{
     settings, uplink_config,
 };
 use super::*;
-use crate::netlink::{MAIN_TABLE, Route};
+use crate::{
+    events::{Kind, Occurrence},
+    netlink::{MAIN_TABLE, Route},
+};
 
 #[test]
 fn uplinks_serve_as_soon_as_their_next_hops_are_found() {
@@ -226,7 +229,8 @@ fn a_default_route_that_is_gone_is_told_once_and_its_next_hop_used_on() {
         told.extend(story.tell(Event::Tick));
     }
     let words = "default route gone; the last next hop 192.0.2.1 is used on";
-    let remark = Action::Remark(FIBER, IPV4, words.to_owned());
+    let remark = Occurrence::new(Kind::PathRemark, words);
+    let remark = Action::Event(remark.uplink(FIBER).family(IPV4));
     assert_eq!(told.iter().filter(|action| **action == remark).count(), 1);
     assert_eq!(story.eligible, 0b11);
     let shown = |story: &Story| story.controller.uplinks()[0].story();

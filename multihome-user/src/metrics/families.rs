@@ -5,7 +5,8 @@ use prometheus::{
     Registry, core::Collector,
 };
 
-use crate::{config::UplinkConfig, status::State};
+use super::event::NO_UPLINK;
+use crate::{config::UplinkConfig, events::Kind, status::State};
 
 /// Round-trip times, in seconds: from a fibre's first hop to a satellite's worst.
 const RTT_BUCKETS: [f64; 12] = [
@@ -36,7 +37,9 @@ pub struct Families {
     pub path_loss: GaugeVec,
     pub transitions: IntCounterVec,
     pub prefix_changes: IntCounterVec,
+    pub events: IntCounterVec,
     pub failover: HistogramVec,
+    pub failover_noticed: HistogramVec,
     pub probe_sent: IntCounterVec,
     pub probe_lost: IntCounterVec,
     pub probe_rtt: HistogramVec,
@@ -110,9 +113,20 @@ impl Families {
                 "Times that another prefix was told of the uplink, or none any more.",
                 &["uplink"],
             )?,
+            events: add.counters(
+                "events_total",
+                "Events, by kind and by the uplink that they happened to, if to one.",
+                &["kind", "uplink"],
+            )?,
             failover: add.histograms(
                 "failover_duration_seconds",
                 "Time from the event that showed an uplink's loss to the kernel steering around it.",
+                &["uplink"],
+                &FAILOVER_BUCKETS,
+            )?,
+            failover_noticed: add.histograms(
+                "failover_noticed_seconds",
+                "Time from the first sign of an uplink's loss to the event that showed it.",
                 &["uplink"],
                 &FAILOVER_BUCKETS,
             )?,
@@ -190,6 +204,11 @@ impl Families {
         }
         self.prefix_changes.with_label_values(&[name]);
         self.failover.with_label_values(&[name]);
+        self.failover_noticed.with_label_values(&[name]);
+        for kind in Kind::ALL {
+            let uplink = if kind.is_of_uplink() { name } else { NO_UPLINK };
+            self.events.with_label_values(&[kind.name(), uplink]);
+        }
         for reason in [EXPIRED, ENDED] {
             self.flows_swept.with_label_values(&[reason]);
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::events::{Kind, Occurrence, Recorder, Timing};
 
 fn config() -> Config {
     let text = "
@@ -84,8 +85,14 @@ fn a_story_is_shown() {
             loss: 1.0,
         }),
     );
-    metrics.transition("lte", State::Down);
-    metrics.failover("lte", Duration::from_micros(300));
+    let now = Instant::now();
+    let down = Occurrence::new(Kind::UplinkDown, "no carrier").sign(now - Duration::from_millis(2));
+    let timing = Timing {
+        noticed: now,
+        moved: Some(Duration::from_micros(300)),
+        wall: SystemTime::now(),
+    };
+    metrics.event(&Recorder::new(1).record(down, Some("lte"), None, timing, false));
     let remote = target(TargetKind::Remote, "9.9.9.9");
     for outcome in [
         Outcome::Reply {
@@ -155,8 +162,14 @@ fn only_the_configuration_makes_labels() {
     let before = stable(&metrics.render().expect("it can be written as text"));
     metrics.uplink_up("intruder", true);
     metrics.uplink_share("intruder", 1.0);
-    metrics.transition("intruder", State::Up);
-    metrics.failover("intruder", Duration::ZERO);
+    let now = Instant::now();
+    let timing = Timing {
+        noticed: now,
+        moved: Some(Duration::ZERO),
+        wall: SystemTime::now(),
+    };
+    let up = Occurrence::new(Kind::UplinkUp, "");
+    metrics.event(&Recorder::new(1).record(up, Some("intruder"), None, timing, false));
     metrics.path(
         "intruder",
         Family::Ipv4,

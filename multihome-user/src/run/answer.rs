@@ -70,12 +70,13 @@ impl Gateway {
             return Ok(Response::Refused(refusal.to_string()));
         }
         let id = self.names.uplinks.iter().find(|(_, name)| name == uplink);
-        if let Some((id, _)) = id
+        if let Some(&(id, _)) = id
             && self.prefixes.take(uplink, delegation)
         {
-            let event = Event::Delegated(*id, delegation.prefix());
+            let event = Event::Delegated(id, delegation.prefix());
             self.handle(event, Instant::now())?;
-            self.telemetry.prefix_changed(uplink);
+            let names = &self.names;
+            self.telemetry.prefix_changed(id, delegation, names);
         }
         if let Err(error) = self.prefixes.keep(run_dir) {
             let error = exit::message(&error);

@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 
 use super::{RunError, family_name};
 use crate::{
-    controller::{Action, Controller, PathChange, Treatment, UplinkChange},
+    controller::{Action, Controller},
     dataplane::{Attached, Dataplane, DataplaneError},
+    events::{Kind, Occurrence},
     exit,
     netlink::NeighbourResolver,
     probe::ProbePlan,
@@ -45,19 +46,15 @@ struct Attachment {
 }
 
 /// What came of a batch of actions, for logs and metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
-    /// Paths that went up or down.
-    pub paths: Vec<PathChange>,
-    /// Uplinks that went up or down.
-    pub uplinks: Vec<UplinkChange>,
-    /// What uplinks do with addresses from now on: id, family, what.
-    pub treatments: Vec<(u8, usize, Treatment)>,
-    /// What is odd about an uplink's path: id, family, words.
-    pub remarks: Vec<(u8, usize, String)>,
+    /// What happened, in its order.
+    pub events: Vec<Occurrence>,
+    /// When it was noticed.
+    pub noticed: Instant,
     /// What to probe from now on, if that changed.
     pub plans: Option<Vec<ProbePlan>>,
-    /// How long after the event the first word that moves flows was stored.
+    /// How long after it was noticed the first word that moves flows was stored.
     pub moved_after: Option<Duration>,
 }
 
@@ -113,7 +110,12 @@ impl Executor {
         actions: Vec<Action>,
         noticed: Instant,
     ) -> Result<Outcome, RunError> {
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome {
+            events: Vec::new(),
+            noticed,
+            plans: None,
+            moved_after: None,
+        };
         for action in actions {
             self.act(action, noticed, &mut outcome)?;
         }
@@ -199,12 +201,12 @@ impl Executor {
                     now: true,
                 });
             }
-            Action::Remark(id, family, remark) => outcome.remarks.push((id, family, remark)),
-            Action::Treats(id, family, treatment) => {
-                outcome.treatments.push((id, family, treatment));
-            }
-            Action::PathChanged(change) => outcome.paths.push(change),
-            Action::UplinkChanged(change) => outcome.uplinks.push(change),
+            Action::Treats(id, family, treatment) => outcome.events.push(
+                Occurrence::new(Kind::TranslationChanged, treatment.to_string())
+                    .uplink(id)
+                    .family(family),
+            ),
+            Action::Event(occurrence) => outcome.events.push(occurrence),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aya::Ebpf;
@@ -22,11 +22,11 @@ use crate::{
     config::Config,
     controller::{Controller, FAMILIES},
     dataplane::{CounterReader, Swept},
+    events::{Kind, Occurrence, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
     http::{self, BoundHttp, HttpServer},
     metrics::{Metrics, PathMeasure},
     probe::{Family, ProbeError, ProbeReport},
-    status::State,
 };
 
 /// Log and metrics.
@@ -38,6 +38,7 @@ pub struct Telemetry {
     _server: Option<HttpServer>,
     /// When it was last said that an uplink's probes cannot be sent.
     complained: BTreeMap<u8, Instant>,
+    recorder: Recorder,
 }
 
 /// How often the same complaint is said.
@@ -55,6 +56,7 @@ impl Telemetry {
             bound: config.metrics_listen.map(http::bind).transpose()?,
             _server: None,
             complained: BTreeMap::new(),
+            recorder: Recorder::new(1),
         })
     }
 
@@ -84,42 +86,64 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Tells what came of an event.
-    pub fn take(&self, outcome: &Outcome, names: &Names) {
-        for change in &outcome.paths {
-            let (name, family) = (names.uplink(change.id), family_name(change.family));
-            tracing::info!(
-                "uplink {name}: {family} {}: {}",
-                state(change.up),
-                change.cause
-            );
+    /// Tells what happened: `initial` is whether it was found so at the start.
+    pub fn take(&mut self, outcome: Outcome, names: &Names, initial: bool) {
+        let Outcome {
+            events,
+            noticed,
+            moved_after: moved,
+            plans: _,
+        } = outcome;
+        for occurrence in events {
+            let timing = Timing {
+                noticed,
+                moved,
+                wall: SystemTime::now(),
+            };
+            self.tell(occurrence, names, timing, initial);
         }
-        for (id, family, treatment) in &outcome.treatments {
-            let (name, family) = (names.uplink(*id), family_name(*family));
-            tracing::info!("uplink {name}: {family}: {treatment}");
+    }
+
+    /// Tells what happened outside of the controller, just now.
+    pub fn happened(&mut self, occurrence: Occurrence, names: &Names) {
+        let timing = Timing {
+            noticed: Instant::now(),
+            moved: None,
+            wall: SystemTime::now(),
+        };
+        self.tell(occurrence, names, timing, false);
+    }
+
+    /// Tells of the uplinks that are not up when the controller has started: no change tells that.
+    pub fn found_down(&mut self, controller: &Controller, names: &Names) {
+        let noticed = Instant::now();
+        for uplink in controller.uplinks().iter().filter(|uplink| !uplink.up) {
+            let cause = uplink.obstacles();
+            let down = Occurrence::new(Kind::UplinkDown, cause).uplink(uplink.id);
+            let timing = Timing {
+                noticed,
+                moved: None,
+                wall: SystemTime::now(),
+            };
+            self.tell(down, names, timing, true);
         }
-        for (id, family, remark) in &outcome.remarks {
-            let (name, family) = (names.uplink(*id), family_name(*family));
-            tracing::warn!("uplink {name}: {family}: {remark}");
+    }
+
+    fn tell(&mut self, occurrence: Occurrence, names: &Names, timing: Timing, initial: bool) {
+        let name = occurrence.uplink.map(|id| names.uplink(id));
+        let family = occurrence.family.map(family_name);
+        let record = self
+            .recorder
+            .record(occurrence, name, family, timing, initial);
+        self.metrics.event(&record);
+        // At the start, the lines of its families tell it.
+        if record.initial && record.kind == Kind::UplinkUp {
+            return;
         }
-        for change in &outcome.uplinks {
-            let name = names.uplink(change.id);
-            self.metrics.uplink_up(name, change.up);
-            // What is found at the start is no change.
-            if change.first {
-                continue;
-            }
-            self.metrics.transition(name, State::from(change.up));
-            let moved = outcome.moved_after.unwrap_or_default();
-            if change.up {
-                tracing::info!("uplink {name} is up: {}", change.cause);
-            } else {
-                self.metrics.failover(name, moved);
-                tracing::warn!(
-                    "uplink {name} is down: {}; flows moved in {moved:?}",
-                    change.cause
-                );
-            }
+        let line = record.line();
+        match record.kind.tone() {
+            Tone::Bad => tracing::warn!("{line}"),
+            Tone::Good | Tone::Plain => tracing::info!("{line}"),
         }
     }
 
@@ -150,14 +174,17 @@ impl Telemetry {
     }
 
     /// Notes that another prefix is delegated to an uplink.
-    pub fn prefix_changed(&self, uplink: &str) {
-        self.metrics.prefix_changed(uplink);
+    pub fn prefix_changed(&mut self, id: u8, prefix: impl ToString, names: &Names) {
+        self.metrics.prefix_changed(names.uplink(id));
+        let occurrence = Occurrence::new(Kind::PrefixChanged, prefix.to_string());
+        self.happened(occurrence.uplink(id), names);
     }
 
     /// Notes that netlink events were lost.
-    pub fn resynced(&self) {
+    pub fn resynced(&mut self, names: &Names) {
         self.metrics.netlink_resync();
-        tracing::warn!("netlink events were lost; the kernel's tables were read anew");
+        let cause = "the kernel's tables were read anew";
+        self.happened(Occurrence::new(Kind::NetlinkResynced, cause), names);
     }
 
     /// Tells what a sweep of all the flow table has found.
@@ -205,10 +232,6 @@ fn family_of(family: usize) -> Family {
     } else {
         Family::Ipv6
     }
-}
-
-fn state(up: bool) -> &'static str {
-    State::from(up).name()
 }
 
 /// Shows what the programs log; they only log defects of theirs.

@@ -11,6 +11,7 @@ use multihome_common::{
 use super::*;
 use crate::{
     config::{Ipv6Prefix, Mode, UplinkPrefix},
+    events::Kind,
     netlink::Address,
 };
 
@@ -172,12 +173,13 @@ fn a_prefix_that_is_told_is_in_force_at_once() {
     });
     assert!(table < entry && entry < word, "{actions:?}");
     let change = actions.iter().find_map(|action| {
-        let Action::PathChanged(change) = action else {
+        let Action::Event(event) = action else {
             return None;
         };
-        Some((change.family, change.up, change.cause.as_str()))
+        Some((event.kind, event.family, event.cause.as_str()))
     });
-    assert_eq!(change, Some((IPV6, true, "a prefix is delegated")));
+    let expected = (Kind::PathUp, Some(IPV6), "a prefix is delegated");
+    assert_eq!(change, Some(expected));
     assert_eq!(tell(&mut controller, Some(A), now), [], "nothing new");
 }
 
@@ -193,7 +195,7 @@ fn another_prefix_takes_the_place_of_the_one_before_and_no_path_goes_down() {
     let moves = |action: &Action| {
         matches!(
             action,
-            Action::SetEligible(..) | Action::SetAlive(..) | Action::PathChanged(_)
+            Action::SetEligible(..) | Action::SetAlive(..) | Action::Event(_)
         )
     };
     assert!(!actions.iter().any(moves), "{actions:?}");

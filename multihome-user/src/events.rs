@@ -1,0 +1,17 @@
+//! What happens to the gateway, told to people and programs.
+//!
+//! The controller says what happened as an [`Occurrence`]: plain data, by ids. [`Record`] is the
+//! same with names, a number, the time and how long it took; all that is told of it, the log line
+//! included, is made from the record.
+
+mod kind;
+mod line;
+mod occurrence;
+mod record;
+
+pub use kind::{Kind, Tone, UnknownKind};
+pub use occurrence::Occurrence;
+pub use record::{Record, Recorder, SCHEMA_VERSION, Timing};
+
+#[cfg(test)]
+mod tests;
