@@ -19,7 +19,7 @@ pub mod rtt;
 pub mod schedule;
 pub mod socket;
 
-pub use prober::{ProbePlan, ProbeReport, ProbeTarget, Prober};
+pub use prober::{BurstPlan, ProbePlan, ProbeReport, ProbeTarget, Prober};
 pub use rtt::SmoothedRtt;
 pub use schedule::{ProbeAction, ProbeSchedule, ProbeSettings};
 pub use socket::{EchoSocket, ProbeError};

@@ -6,7 +6,7 @@ use std::{
     future::{pending, poll_fn},
     net::IpAddr,
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rand::{TryRng, rngs::SysRng};
@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 
 use super::{
     Family, ProbeAction, ProbeError, ProbeEvent, ProbeSchedule, ProbeSettings, TargetId,
-    schedule::STALL,
     socket::{EchoReply, EchoRequest, EchoSocket},
 };
 
 /// The most replies read from one socket before the others and the schedule get their turn, so
 /// that a flood on one uplink cannot hold up the rest.
 const REPLIES_AT_ONCE: usize = 64;
+/// Sending takes some microseconds; if it took longer than this, the thread was held up in it.
+const HELD_UP: Duration = Duration::from_millis(5);
 /// Reports that may wait for the controller. When it does not fetch them, probing pauses.
 const MAX_REPORTS: usize = 4096;
 
@@ -46,6 +47,17 @@ pub struct ProbeTarget {
     pub next_hop_mac: Option<[u8; 6]>,
 }
 
+/// Targets to ask at once, see [`ProbeSchedule::burst`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BurstPlan {
+    /// Whom to ask; targets of no plan are passed over.
+    pub targets: Vec<TargetId>,
+    /// How often each, at most.
+    pub probes: u32,
+    /// The longest time between two probes of one target.
+    pub step: Duration,
+}
+
 /// What the prober tells.
 #[derive(Debug)]
 pub enum ProbeReport {
@@ -64,10 +76,17 @@ pub enum ProbeReport {
     },
 }
 
+/// What the task is told.
+#[derive(Debug)]
+enum Order {
+    Plans(Vec<ProbePlan>),
+    Burst(BurstPlan),
+}
+
 /// A handle to the probing task; dropping it ends the task.
 #[derive(Debug)]
 pub struct Prober {
-    plans: mpsc::UnboundedSender<Vec<ProbePlan>>,
+    orders: mpsc::UnboundedSender<Order>,
     reports: mpsc::Receiver<ProbeReport>,
     ident: u16,
 }
@@ -86,7 +105,7 @@ impl Prober {
         let random = |error: rand::rngs::SysError| ProbeError::Random(error.to_string());
         SysRng.try_fill_bytes(&mut seed).map_err(random)?;
         let ident = SysRng.try_next_u32().map_err(random)? as u16;
-        let (plans, plan_queue) = mpsc::unbounded_channel();
+        let (orders, order_queue) = mpsc::unbounded_channel();
         let (report_queue, reports) = mpsc::channel(MAX_REPORTS);
         let task = Task {
             schedule: ProbeSchedule::new(settings, seed),
@@ -95,9 +114,9 @@ impl Prober {
             targets: BTreeMap::new(),
             reports: Vec::new(),
         };
-        tokio::spawn(task.run(plan_queue, report_queue));
+        tokio::spawn(task.run(order_queue, report_queue));
         Ok(Self {
-            plans,
+            orders,
             reports,
             ident,
         })
@@ -112,7 +131,12 @@ impl Prober {
     /// [`ProbeSchedule::set_targets`].
     pub fn set_plans(&self, plans: Vec<ProbePlan>) {
         // The task only ends when this handle is gone.
-        let _ = self.plans.send(plans);
+        let _ = self.orders.send(Order::Plans(plans));
+    }
+
+    /// Asks these targets at once.
+    pub fn burst(&self, burst: BurstPlan) {
+        let _ = self.orders.send(Order::Burst(burst));
     }
 
     /// The next report; `None` when the task has ended. Cancel-safe.
@@ -141,22 +165,25 @@ struct Task {
 impl Task {
     async fn run(
         mut self,
-        mut plans: mpsc::UnboundedReceiver<Vec<ProbePlan>>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
         reports: mpsc::Sender<ProbeReport>,
     ) {
         loop {
             let deadline = self.schedule.next_deadline();
             tokio::select! {
-                plan = plans.recv() => match plan {
-                    Some(plan) => self.set_plans(plan),
+                order = orders.recv() => match order {
+                    Some(Order::Plans(plans)) => self.set_plans(plans),
+                    Some(Order::Burst(BurstPlan { targets, probes, step })) => {
+                        self.schedule.burst(&targets, probes, step, Instant::now());
+                    }
                     None => return,
                 },
                 () = self.readable() => {}
                 () = sleep_until(deadline) => {}
             }
             let now = Instant::now();
-            let held_up = deadline.is_some_and(|deadline| now > deadline + STALL / 2);
-            self.drain(held_up);
+            // Before a probe is called lost, the kernel itself is asked for replies.
+            self.drain(self.schedule.would_lose(now));
             self.carry_out(now);
             for report in self.reports.drain(..) {
                 if reports.send(report).await.is_err() {
@@ -232,11 +259,11 @@ impl Task {
     }
 
     /// Reads what came in on all sockets.
-    fn drain(&mut self, held_up: bool) {
+    fn drain(&mut self, ask_kernel: bool) {
         let mut failed = Vec::new();
         for (&key, (uplink, socket)) in &self.sockets {
             for _ in 0..REPLIES_AT_ONCE {
-                let reply = if held_up {
+                let reply = if ask_kernel {
                     socket.try_recv_now()
                 } else {
                     socket.try_recv()
@@ -292,8 +319,17 @@ impl Task {
         let Some((_, socket)) = self.sockets.get(&key) else {
             return;
         };
+        let before = Instant::now();
         match socket.send(&request, next_hop_mac) {
-            Ok(()) => self.report(ProbeReport::Sent(id)),
+            Ok(()) => {
+                // Whatever held up this thread since the poll is no delay of the network's. The
+                // reply of a near target may come in before the call returns.
+                let after = Instant::now();
+                let held_up = after.duration_since(before) > HELD_UP;
+                self.schedule
+                    .sent_at(id, seq, if held_up { after } else { before });
+                self.report(ProbeReport::Sent(id));
+            }
             Err(error) => {
                 if error.is_local_congestion() {
                     self.schedule.unsent(id, seq);

@@ -9,6 +9,9 @@
 //! [`ProbeSchedule::next_deadline`]. When that loop itself was held up, probes that timed out
 //! meanwhile get a short grace, so that answers which were ready all along are read first, and
 //! rounds that were missed are not made up for.
+//!
+//! [`ProbeSchedule::burst`] asks at once, several times in quick succession and with a tight
+//! timeout, for when there is a suspicion to settle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +25,7 @@ use super::{Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
 
 mod target;
 
-use target::Target;
+use target::{Burst, Target};
 
 /// The timeout as long as nothing is known of a target's round-trip time (RFC 6298 section 2.1).
 pub const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,6 +35,13 @@ pub const MAX_ADAPTIVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const STALL: Duration = Duration::from_millis(50);
 /// What a probe that timed out during a stall gets, for its reply to be read.
 pub const GRACE: Duration = Duration::from_millis(25);
+/// The time between two probes of one target in a burst, unless told otherwise.
+pub const BURST_STEP: Duration = Duration::from_millis(25);
+/// The least that a burst waits beyond a target's mean round-trip time. A path that was steady may
+/// hold a packet back for some tens of milliseconds at any time: until a radio cell or a cable
+/// modem has its next turn to send (10 to 40 ms), or behind the packets of a download that has
+/// just begun. Three probes that all are later than this are a path to distrust.
+pub const BURST_MARGIN: Duration = Duration::from_millis(75);
 
 /// How often to probe, and how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +153,47 @@ impl ProbeSchedule {
     /// as answered nor as lost.
     pub fn unsent(&mut self, id: TargetId, seq: u16) {
         self.change(id, |target| target.unsent(seq));
+    }
+
+    /// Notes that a probe left later than at the time of the poll that gave it out, because the
+    /// sender was held up in between: its time counts from then.
+    pub fn sent_at(&mut self, id: TargetId, seq: u16, at: Instant) {
+        self.change(id, |target| target.sent_at(seq, at));
+    }
+
+    /// Asks these targets `probes` times each, `step` apart at most and offset from one another,
+    /// beginning now; what is on its way to them already is judged in the same haste.
+    ///
+    /// The timeout is a target's smoothed round-trip time and four times its variation, and never
+    /// longer than the usual one. All targets of a burst share the largest variation among them,
+    /// since they share the queue of the uplink, and no less than [`BURST_MARGIN`] is used.
+    ///
+    /// A target leaves the burst with the first reply to one of the burst's probes, and then is
+    /// probed as ever. Targets that are unknown, or in a burst, are passed over.
+    pub fn burst(&mut self, ids: &[TargetId], probes: u32, step: Duration, now: Instant) {
+        let of_burst = |id: &&TargetId| self.targets.contains_key(id);
+        let ids: Vec<TargetId> = ids.iter().filter(of_burst).copied().collect();
+        let margin = ids
+            .iter()
+            .filter_map(|&id| self.rtt(id))
+            .map(|rtt| rtt.variation() * 4)
+            .fold(BURST_MARGIN, Duration::max);
+        let settings = self.settings;
+        for (place, &id) in ids.iter().enumerate() {
+            let phase = (place as f64 + self.random.random_range(0.0..0.5)) / ids.len() as f64;
+            let step = step.mul_f64(self.random.random_range(0.9..=1.0));
+            let burst = Burst::new(now + step.mul_f64(phase), step, probes, margin);
+            self.change(id, |target| target.begin_burst(burst, now, &settings));
+        }
+    }
+
+    /// Whether [`Self::poll`] would call a probe lost now: a reply to it may be in a socket's queue
+    /// that nobody was told of yet.
+    pub fn would_lose(&self, now: Instant) -> bool {
+        self.agenda
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .any(|(_, id)| self.targets[id].would_lose(now))
     }
 
     /// Everything that is due. Drain the sockets into [`Self::reply`] right before.

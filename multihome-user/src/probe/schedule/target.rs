@@ -8,6 +8,10 @@ use std::{
 use super::{Outcome, ProbeSettings, SmoothedRtt};
 use crate::probe::since;
 
+mod burst;
+
+pub(super) use burst::Burst;
+
 /// The most probes of one target on their way; the oldest is lost when one more is sent. Reached
 /// only by a given timeout of more than a thousand intervals.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -28,6 +32,8 @@ pub(super) struct Target {
     in_flight: VecDeque<Probe>,
     /// Probes judged lost, in order of sending.
     lost: VecDeque<Lost>,
+    /// The burst under way.
+    burst: Option<Burst>,
 }
 
 #[derive(Debug)]
@@ -36,6 +42,8 @@ struct Probe {
     cookie: u64,
     sent: Instant,
     deadline: Instant,
+    /// The deadline that it has outside of bursts.
+    usual: Instant,
     /// Its deadline was put off because of a stall; this happens once.
     graced: bool,
     state: State,
@@ -70,6 +78,7 @@ impl Target {
             rtt: None,
             in_flight: VecDeque::new(),
             lost: VecDeque::new(),
+            burst: None,
         }
     }
 
@@ -84,7 +93,11 @@ impl Target {
             State::Answered { received, .. } | State::Late { received } => received,
             State::Unsent => probe.sent,
         });
-        judged.map_or(self.next_send, |at| at.min(self.next_send))
+        let send = self.burst.as_ref().and_then(Burst::next_send);
+        [judged, send]
+            .into_iter()
+            .flatten()
+            .fold(self.next_send, Instant::min)
     }
 
     /// Takes a reply; returns whether it belongs to a probe that had none yet.
@@ -103,7 +116,11 @@ impl Target {
             } else {
                 State::Late { received }
             };
+            let in_time = matches!(probe.state, State::Answered { .. });
             SmoothedRtt::update(&mut self.rtt, rtt);
+            if in_time {
+                self.answered_in_burst(seq);
+            }
             return true;
         }
         let Some(place) = self.lost.iter().rposition(|lost| lost.seq == seq) else {
@@ -124,7 +141,27 @@ impl Target {
             && probe.state == State::Waiting
         {
             probe.state = State::Unsent;
+            if let Some(burst) = &mut self.burst {
+                burst.unsent(seq);
+            }
         }
+    }
+
+    /// Notes that a probe left later than it was meant to.
+    pub fn sent_at(&mut self, seq: u16, at: Instant) {
+        if let Some(probe) = self.in_flight.iter_mut().rfind(|probe| probe.seq == seq) {
+            let delay = since(probe.sent, at);
+            probe.sent += delay;
+            probe.deadline += delay;
+            probe.usual += delay;
+        }
+    }
+
+    /// Whether [`Self::next_outcome`] would call a probe lost for want of a reply.
+    pub fn would_lose(&self, now: Instant) -> bool {
+        self.in_flight
+            .front()
+            .is_some_and(|front| front.state == State::Waiting && front.deadline <= now)
     }
 
     /// The outcome of the oldest probe if it is known by now. Call until there is none.
@@ -135,6 +172,7 @@ impl Target {
                 return None;
             }
             let probe = self.in_flight.pop_front()?;
+            self.judged_in_burst(probe.seq);
             match probe.state {
                 State::Waiting => {
                     self.remember_lost(&probe, now);
@@ -155,15 +193,25 @@ impl Target {
         cookie: u64,
         settings: &ProbeSettings,
     ) -> Option<u16> {
-        if self.next_send > now {
+        let due = self.next_send <= now;
+        if due {
+            let step = step.max(MIN_STEP);
+            // Rounds that were missed are skipped, and the phase is kept: after a stall the targets
+            // must not march in step. The next probe comes half an interval after this one at
+            // least.
+            let missed = since(self.next_send, now).as_nanos() / step.as_nanos();
+            let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+            self.next_send = (self.next_send + step * missed + step).max(now + step / 2);
+        }
+        // One that is due anyway is also the burst's next.
+        let next_seq = self.next_seq;
+        let of_burst = self
+            .burst
+            .as_mut()
+            .is_some_and(|burst| burst.take(next_seq, due, now));
+        if !due && !of_burst {
             return None;
         }
-        let step = step.max(MIN_STEP);
-        // Rounds that were missed are skipped, and the phase is kept: after a stall the targets
-        // must not march in step. The next probe comes half an interval after this one at least.
-        let missed = since(self.next_send, now).as_nanos() / step.as_nanos();
-        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
-        self.next_send = (self.next_send + step * missed + step).max(now + step / 2);
 
         if self.in_flight.len() >= MAX_IN_FLIGHT
             && let Some(oldest) = self.in_flight.front_mut()
@@ -172,11 +220,19 @@ impl Target {
         }
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
+        let usual = settings.timeout(self.rtt.as_ref());
+        // As long as a burst is judged, all probes are in a hurry: one that may take its time would
+        // hold up the outcomes behind it.
+        let timeout = self
+            .burst
+            .as_ref()
+            .map_or(usual, |burst| burst.timeout(self.rtt.as_ref(), usual));
         self.in_flight.push_back(Probe {
             seq,
             cookie,
             sent: now,
-            deadline: now + settings.timeout(self.rtt.as_ref()),
+            deadline: now + timeout,
+            usual: now + usual,
             graced: false,
             state: State::Waiting,
         });

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod burst;
 mod simulation;
 mod stall;
 
