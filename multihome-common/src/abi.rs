@@ -5,6 +5,7 @@
 
 use crate::{
     address::{Address4, Address6, AddressTable},
+    counters::CounterTable,
     flow::{
         FlowKey,
         fragment::{Course, Datagram, FragmentSlot},
@@ -13,8 +14,7 @@ use crate::{
         tag::TagLine,
     },
     limits::{
-        COUNTER_COLUMNS, FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
-        PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
     },
     nat44::{open::Opening, ports::PortLine},
     parse::Parsed,
@@ -38,8 +38,7 @@ pub struct MapAbi {
     pub entries: u32,
 }
 
-/// Packets and bytes of one counter cell; each CPU has its own.
-#[repr(C)]
+/// Packets, and what they were long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Packets.
@@ -48,9 +47,16 @@ pub struct Count {
     pub bytes: u64,
 }
 
-// SAFETY: `repr(C)`, two u64, no padding.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Count {}
+impl Count {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+}
 
 /// Name of the shared state's map.
 pub const STATE: &str = "STATE";
@@ -126,7 +132,7 @@ pub struct Clock {
     pub ticks: u64,
 }
 
-/// Entries of a map whose size the configuration says.
+/// Entries of a map whose size the configuration or the number of CPUs says.
 pub const SIZED_AT_START: usize = 1;
 
 /// Every map.
@@ -140,7 +146,7 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, HostEntry>(HOSTS4, MAX_HOSTS),
     map::<[u64; 2], HostEntry>(HOSTS6, MAX_HOSTS),
     map::<u32, u64>(DEVICES, MAX_SLOTS),
-    map::<u32, Count>(COUNTERS, MAX_SLOTS * COUNTER_COLUMNS),
+    map::<u32, CounterTable>(COUNTERS, SIZED_AT_START),
     map::<u32, TokenBucket>(REPLY_BUCKET, 2),
     map::<u32, Scratch>(SCRATCH, 1),
     map::<u32, TagLine>(FLOW_TAGS, SIZED_AT_START),

@@ -21,6 +21,7 @@ pub mod abi;
 pub mod address;
 pub mod branchless;
 pub mod checksum;
+pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod exercise;
 pub mod family;

@@ -34,12 +34,6 @@ pub const MAX_VLAN_TAGS: usize = 2;
 /// IPv6 extension headers that are walked through; behind more the transport counts as unknown.
 pub const MAX_EXTENSION_HEADERS: usize = 6;
 
-/// Where the columns of the counter table that count by uplink begin; before them is one for each
-/// verdict's number.
-pub const FORWARDED_COLUMNS: u32 = 64;
-/// Columns of the counter table for one ingress slot.
-pub const COUNTER_COLUMNS: usize = FORWARDED_COLUMNS as usize + MAX_UPLINKS;
-
 /// Largest IPv4 packet that an ICMP error may be (RFC 1812 section 4.3.2.3).
 pub const ICMP4_ERROR_MAX: usize = 576;
 /// Largest IPv6 packet that an ICMPv6 error may be: the minimum MTU (RFC 4443 section 2.4 c).

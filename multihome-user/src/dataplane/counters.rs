@@ -1,20 +1,21 @@
-//! Reading the counters: sums over CPUs, by ingress slot.
+//! Reading the counters: sums over CPUs, by ingress slot, in memory that the programs share.
 
 use std::sync::Arc;
 
-use aya::maps::{MapData, PerCpuArray};
+use aya::{maps::Map, util::nr_cpus};
 use multihome_common::{
     abi::{self, Count},
-    limits::{COUNTER_COLUMNS, FORWARDED_COLUMNS},
+    counters::{self, CounterTable},
+    state::{IPV4, IPV6},
     verdict::Verdict,
 };
 
-use super::{DataplaneError, load::refused};
+use super::{DataplaneError, read_only::ReadOnlyArray};
 
 /// Reads counters; clones share the map, and may live in other threads.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CounterReader {
-    map: Arc<PerCpuArray<MapData, Count>>,
+    tables: Arc<ReadOnlyArray<CounterTable>>,
 }
 
 /// What came in on one port, since the maps were made.
@@ -27,47 +28,63 @@ pub struct PortCounters {
 }
 
 impl CounterReader {
-    pub(super) fn new(map: PerCpuArray<MapData, Count>) -> Self {
-        Self { map: Arc::new(map) }
-    }
-
-    /// What came in on the port of this slot; forwarded packets are told apart for `uplinks`.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn port(
-        &self,
-        slot: u32,
-        uplinks: impl IntoIterator<Item = u8>,
-    ) -> Result<PortCounters, DataplaneError> {
-        let verdicts = Verdict::ALL
-            .iter()
-            .map(|&verdict| Ok((verdict, self.cell(slot, u32::from(verdict.number()))?)))
-            .collect::<Result<_, DataplaneError>>()?;
-        let to_uplinks = uplinks
-            .into_iter()
-            .map(|id| Ok((id, self.to_uplink(slot, id)?)))
-            .collect::<Result<_, DataplaneError>>()?;
-        Ok(PortCounters {
-            verdicts,
-            to_uplinks,
+    pub(super) fn map(map: &Map) -> Result<Self, DataplaneError> {
+        let Map::Array(data) = map else {
+            return Err(DataplaneError::Missing(abi::COUNTERS));
+        };
+        Ok(Self {
+            tables: Arc::new(ReadOnlyArray::map(data, abi::COUNTERS)?),
         })
     }
 
-    /// What came in on the port of this slot and was forwarded to this uplink.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn to_uplink(&self, slot: u32, id: u8) -> Result<Count, DataplaneError> {
-        self.cell(slot, FORWARDED_COLUMNS + u32::from(id))
+    /// What came in on the port of this slot; forwarded packets are told apart for `uplinks`.
+    pub fn port(&self, slot: u32, uplinks: impl IntoIterator<Item = u8>) -> PortCounters {
+        let verdicts = Verdict::ALL
+            .iter()
+            .map(|&verdict| {
+                let count = self.sum(slot, u32::from(verdict.number()));
+                let also = match verdict {
+                    Verdict::Forwarded => self.sum(slot, counters::FORWARDED_TO_LAN6),
+                    _ => Count::default(),
+                };
+                (verdict, count.plus(also))
+            })
+            .collect();
+        let to_uplinks = uplinks
+            .into_iter()
+            .map(|id| (id, self.to_uplink(slot, id)))
+            .collect();
+        PortCounters {
+            verdicts,
+            to_uplinks,
+        }
     }
 
-    fn cell(&self, slot: u32, column: u32) -> Result<Count, DataplaneError> {
-        let index = slot * COUNTER_COLUMNS as u32 + column;
-        let values = self.map.get(&index, 0).map_err(refused(abi::COUNTERS))?;
-        Ok(values.iter().fold(Count::default(), |sum, count| Count {
-            packets: sum.packets + count.packets,
-            bytes: sum.bytes + count.bytes,
-        }))
+    /// What came in on the port of this slot and was forwarded to this uplink.
+    pub fn to_uplink(&self, slot: u32, id: u8) -> Count {
+        let of = |family| self.sum(slot, counters::forwarded(family, id));
+        of(IPV4).plus(of(IPV6))
     }
+
+    /// The tables of all CPUs.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &CounterTable> + Clone {
+        (0..self.tables.len() as u32).filter_map(|cpu| self.tables.get(cpu))
+    }
+
+    fn sum(&self, slot: u32, column: u32) -> Count {
+        counters::sum(self.tables(), slot, column)
+    }
+}
+
+/// How many tables there must be: one for each CPU that the machine may ever have.
+///
+/// # Errors
+/// When the kernel does not say.
+pub(super) fn cpus() -> Result<u32, DataplaneError> {
+    let count = nr_cpus().map_err(|(path, source)| DataplaneError::Path {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    Ok(count as u32)
 }

@@ -21,6 +21,7 @@ use multihome_common::{
 use super::{
     CounterReader, DataplaneError, FlowTables, Sizes, Undo,
     attach::{self, Attached},
+    counters,
     grace::Grace,
     names, pins, redirect,
     shared::SharedArray,
@@ -86,6 +87,7 @@ impl Dataplane {
     ) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
         sizes.apply(&mut loader);
+        loader.map_max_entries(abi::COUNTERS, counters::cpus()?);
         for map in abi::MAPS {
             loader.map_pin_path(map.name, pins.join(map.name));
         }
@@ -127,9 +129,9 @@ impl Dataplane {
     /// A reader of the counters; may be called once.
     ///
     /// # Errors
-    /// When the object has no counters.
+    /// When the object has no counters, or the kernel refuses.
     pub fn counters(&mut self) -> Result<CounterReader, DataplaneError> {
-        Ok(CounterReader::new(typed(&mut self.ebpf, abi::COUNTERS)?))
+        CounterReader::map(&take(&mut self.ebpf, abi::COUNTERS)?)
     }
 
     /// Takes the programs' log, for [`aya_log::EbpfLogger`].

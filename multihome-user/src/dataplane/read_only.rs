@@ -25,6 +25,11 @@ pub(super) struct ReadOnlyArray<T> {
     _entries: PhantomData<T>,
 }
 
+// SAFETY: the memory belongs to the map and lives until `drop`; all access is by atomic loads.
+unsafe impl<T: Words> Send for ReadOnlyArray<T> {}
+// SAFETY: as above.
+unsafe impl<T: Words> Sync for ReadOnlyArray<T> {}
+
 impl<T: Words> ReadOnlyArray<T> {
     /// Maps the array of this name.
     ///

@@ -27,7 +27,7 @@ impl Gateway {
         run_dir: &RunDir,
     ) -> Result<Option<oneshot::Sender<Response>>, RunError> {
         let response = match request {
-            Request::Status {} => self.status()?,
+            Request::Status {} => self.status(),
             Request::Prefixes { uplink } => self.prefixes(uplink.as_deref()),
             Request::SetPrefix { uplink, prefix } => self.set_prefix(&uplink, prefix, run_dir)?,
             Request::Detach {} => return Ok(Some(reply)),
@@ -37,9 +37,9 @@ impl Gateway {
         Ok(None)
     }
 
-    fn status(&mut self) -> Result<Response, RunError> {
+    fn status(&mut self) -> Response {
         let now = Instant::now();
-        self.shares.sample(&self.names, &self.reader, now)?;
+        self.shares.sample(&self.names, &self.reader, now);
         let sources = Sources {
             controller: &self.controller,
             names: &self.names,
@@ -48,8 +48,7 @@ impl Gateway {
             started: self.started,
             heartbeat_age: self.heartbeat.age(now),
         };
-        let status = report::status(&sources, now)?;
-        Ok(Response::Status(Box::new(status)))
+        Response::Status(Box::new(report::status(&sources, now)))
     }
 
     fn prefixes(&self, uplink: Option<&str>) -> Response {

@@ -15,7 +15,7 @@ use multihome_common::{
 
 use crate::{
     controller::{Controller, Treatment, Uplink, path::Path},
-    dataplane::{CounterReader, DataplaneError},
+    dataplane::CounterReader,
     metrics::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic},
     status::{
         Families, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus, timestamp,
@@ -36,13 +36,10 @@ pub struct Names {
 
 impl Names {
     /// All counters by name.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn snapshot(&self, reader: &CounterReader) -> Result<CounterSnapshot, DataplaneError> {
+    pub fn snapshot(&self, reader: &CounterReader) -> CounterSnapshot {
         let mut snapshot = CounterSnapshot::default();
         for (id, name) in &self.uplinks {
-            let received = by_name(reader.port(u32::from(*id), [])?.verdicts);
+            let received = by_name(reader.port(u32::from(*id), []).verdicts);
             let sent = Traffic::default();
             snapshot
                 .uplinks
@@ -50,7 +47,7 @@ impl Names {
         }
         for (slot, device) in &self.lan {
             let ids = self.uplinks.iter().map(|(id, _)| *id);
-            let port = reader.port(*slot, ids)?;
+            let port = reader.port(*slot, ids);
             let mut verdicts = by_name(port.verdicts);
             for ((_, name), (_, count)) in self.uplinks.iter().zip(port.to_uplinks) {
                 let traffic = Traffic {
@@ -64,7 +61,7 @@ impl Names {
             }
             snapshot.ports.insert(device.clone(), verdicts);
         }
-        Ok(snapshot)
+        snapshot
     }
 
     /// The name behind a slot.
@@ -82,14 +79,10 @@ impl Names {
         self.of(u32::from(id)).unwrap_or("unknown")
     }
 
-    fn sent(&self, reader: &CounterReader, id: u8) -> Result<Count, DataplaneError> {
-        let mut sum = Count::default();
-        for (slot, _) in &self.lan {
-            let count = reader.to_uplink(*slot, id)?;
-            sum.packets += count.packets;
-            sum.bytes += count.bytes;
-        }
-        Ok(sum)
+    fn sent(&self, reader: &CounterReader, id: u8) -> Count {
+        self.lan.iter().fold(Count::default(), |sum, (slot, _)| {
+            sum.plus(reader.to_uplink(*slot, id))
+        })
     }
 }
 
@@ -113,18 +106,10 @@ pub struct Shares {
 
 impl Shares {
     /// Takes a sample.
-    ///
-    /// # Errors
-    /// When the counters cannot be read.
-    pub fn sample(
-        &mut self,
-        names: &Names,
-        reader: &CounterReader,
-        now: Instant,
-    ) -> Result<(), DataplaneError> {
+    pub fn sample(&mut self, names: &Names, reader: &CounterReader, now: Instant) {
         let mut sent = BTreeMap::new();
         for (id, _) in &names.uplinks {
-            sent.insert(*id, names.sent(reader, *id)?.packets);
+            sent.insert(*id, names.sent(reader, *id).packets);
         }
         self.samples.push_back((now, sent));
         while self.samples.len() > 2
@@ -135,7 +120,6 @@ impl Shares {
         {
             self.samples.pop_front();
         }
-        Ok(())
     }
 
     /// The share of one uplink in what LAN ports sent to uplinks lately, 0 to 1.
@@ -175,10 +159,7 @@ pub struct Sources<'a> {
 }
 
 /// The status document.
-///
-/// # Errors
-/// When the counters cannot be read.
-pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneError> {
+pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
     let wall = SystemTime::now();
     let moment = |then: Instant| timestamp(wall - now.saturating_duration_since(then));
     let mut drops: BTreeMap<String, u64> = BTreeMap::new();
@@ -192,7 +173,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneEr
     let mut lan = Vec::new();
     for (slot, device, ifindex) in sources.controller.lan_ports() {
         let ids = sources.names.uplinks.iter().map(|(id, _)| *id);
-        let port = sources.reader.port(slot, ids)?;
+        let port = sources.reader.port(slot, ids);
         tally(&port.verdicts);
         let counts = port
             .verdicts
@@ -209,10 +190,10 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneEr
     }
     let mut uplinks = Vec::new();
     for uplink in sources.controller.uplinks() {
-        let received = sources.reader.port(u32::from(uplink.id), [])?.verdicts;
+        let received = sources.reader.port(u32::from(uplink.id), []).verdicts;
         tally(&received);
         let rx = total(received.iter().map(|(_, count)| count));
-        let tx = sources.names.sent(sources.reader, uplink.id)?;
+        let tx = sources.names.sent(sources.reader, uplink.id);
         uplinks.push(uplink_status(
             uplink,
             sources.shares.share(uplink.id),
@@ -221,7 +202,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneEr
             moment(uplink.since),
         ));
     }
-    Ok(Status {
+    Status {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: process::id(),
@@ -230,7 +211,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Result<Status, DataplaneEr
         uplinks,
         drops,
         heartbeat_age_ms: sources.heartbeat_age.as_millis() as u64,
-    })
+    }
 }
 
 fn total<'c>(counts: impl Iterator<Item = &'c Count>) -> (u64, u64) {

@@ -70,12 +70,7 @@ impl Telemetry {
         };
         tracing::info!("metrics on http://{}/metrics", bound.address());
         let (names, reader) = (names.clone(), reader.clone());
-        let counters = move || {
-            names.snapshot(&reader).unwrap_or_else(|error| {
-                tracing::error!("the counters cannot be read: {error}");
-                Default::default()
-            })
-        };
+        let counters = move || names.snapshot(&reader);
         let server = http::serve(
             bound,
             Arc::clone(&self.metrics),

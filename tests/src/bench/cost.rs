@@ -306,9 +306,9 @@ fn one(parts: &mut Parts, case: &mut Case, packets: u32) -> Result<()> {
     for (place, (program, ends)) in programs.into_iter().enumerate() {
         // Once around, so that every flow is known and as much is in the caches as fits.
         parts.run(program, ring, case.ifindex)?;
-        let before = parts.forwarded(case.slot)?;
+        let before = parts.forwarded(case.slot);
         let ran = parts.run(program, packets, case.ifindex)?;
-        let forwarded = parts.forwarded(case.slot)? - before;
+        let forwarded = parts.forwarded(case.slot) - before;
         let name = figure(case.mode, case.direction, case.flows, None);
         let wanted = ends.unwrap_or(ran.action);
         ensure!(

@@ -20,13 +20,15 @@ use bench_traffic::{
 };
 use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
 use multihome_common::{
-    abi::{self, Count},
+    abi,
+    counters::{self, COLUMNS, CounterTable},
     flow,
-    limits::{COUNTER_COLUMNS, FORWARDED_COLUMNS},
     state::SharedState,
     verdict::Verdict,
 };
 use nix::time::{ClockId, clock_gettime};
+
+use crate::prog_run::shared::Shared;
 
 /// The object of the parts and of what feeds them: built by this package's build script.
 static PARTS: &[u8] = aya::include_bytes_aligned!(env!("PARTS_OBJECT"));
@@ -87,7 +89,7 @@ pub struct Parts {
     list: Array<MapData, u64>,
     places: PerCpuArray<MapData, [u64; 2]>,
     told: Ring,
-    counters: PerCpuArray<MapData, Count>,
+    counters: Shared,
     state: Array<MapData, SharedState>,
 }
 
@@ -126,6 +128,7 @@ impl Parts {
             next.set(place, file, 0)
                 .with_context(|| format!("{} cannot be fed", names[place as usize]))?;
         }
+        let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         Ok(Self {
             ring: feeder.take_map("RING").context("no map RING")?.try_into()?,
             list: feeder.take_map("LIST").context("no map LIST")?.try_into()?,
@@ -133,10 +136,10 @@ impl Parts {
                 .take_map("PLACE")
                 .context("no map PLACE")?
                 .try_into()?,
-            counters: whole
-                .take_map(abi::COUNTERS)
-                .context("no counters")?
-                .try_into()?,
+            counters: Shared::of(
+                &whole.take_map(abi::COUNTERS).context("no counters")?,
+                cpus * size_of::<CounterTable>(),
+            )?,
             state: whole.take_map(abi::STATE).context("no state")?.try_into()?,
             told: Ring::default(),
             names,
@@ -235,19 +238,14 @@ impl Parts {
     }
 
     /// Packets that came in on a slot and were forwarded, as multihome's counters have it.
-    ///
-    /// # Errors
-    /// When the counters cannot be read.
-    pub fn forwarded(&self, slot: u32) -> Result<u64> {
-        let uplinks = FORWARDED_COLUMNS..COUNTER_COLUMNS as u32;
-        let columns = uplinks.chain([u32::from(Verdict::Forwarded.number())]);
-        let mut sum = 0;
-        for column in columns {
-            let cell = slot * COUNTER_COLUMNS as u32 + column;
-            let counts = self.counters.get(&cell, 0)?;
-            sum += counts.iter().map(|count| count.packets).sum::<u64>();
-        }
-        Ok(sum)
+    pub fn forwarded(&self, slot: u32) -> u64 {
+        let forwards = |column: &u32| {
+            counters::meaning(*column).is_some_and(|(verdict, _)| verdict == Verdict::Forwarded)
+        };
+        (0..COLUMNS as u32)
+            .filter(forwards)
+            .map(|column| counters::sum(self.counters.slice(), slot, column).packets)
+            .sum()
     }
 
     /// Whether nothing has changed lately that the short way depends on.

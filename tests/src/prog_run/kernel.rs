@@ -13,13 +13,14 @@ use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
 use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
+    counters::{self, COLUMNS, CounterTable},
     flow::{
         fragment::FragmentSlot,
         pin::PinLine,
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS, FRAGMENT_SLOTS},
+    limits::{BUCKETS, FRAGMENT_SLOTS},
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
@@ -70,7 +71,7 @@ pub struct Kernel {
     hosts4: HashMap<MapData, u32, HostEntry>,
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     bucket: PerCpuArray<MapData, u64>,
-    counters: PerCpuArray<MapData, Count>,
+    counters: Shared,
     /// What the counters said after the last run, by side.
     last: [Option<Vec<Count>>; 2],
     cpus: usize,
@@ -90,7 +91,9 @@ impl Kernel {
     /// # Errors
     /// As for [`Kernel::load`].
     pub fn load_sized(buckets: u32, pin_lines: u32) -> Result<Self> {
+        let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
+            .map_max_entries(abi::COUNTERS, cpus as u32)
             .map_max_entries(abi::FLOW_TAGS, buckets)
             .map_max_entries(abi::FLOWS, buckets * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, SPACES * LINES)
@@ -155,8 +158,8 @@ impl Kernel {
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
-            counters: take(abi::COUNTERS)?.try_into()?,
-            cpus: nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
+            counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
+            cpus,
             last: [None, None],
             ebpf,
         })
@@ -205,22 +208,17 @@ impl Kernel {
     /// Packets of a side by verdict, since the programs were loaded.
     ///
     /// # Errors
-    /// When the counters cannot be read.
+    /// When a column was counted in that has no meaning.
     pub fn totals(&self, side: Side) -> Result<BTreeMap<Verdict, u64>> {
-        let counts = self.counts(slot_of(side))?;
+        let counts = self.counts(slot_of(side));
         let mut totals = BTreeMap::new();
         for (column, count) in counts
             .iter()
             .enumerate()
             .filter(|(_, count)| count.packets > 0)
         {
-            let verdict = match column.checked_sub(FORWARDED_COLUMNS as usize) {
-                Some(_) => Some(Verdict::Forwarded),
-                None => Verdict::from_number(column as u8),
-            };
-            *totals
-                .entry(verdict.context("an unknown column")?)
-                .or_default() += count.packets;
+            let (verdict, _) = counters::meaning(column as u32).context("an unknown column")?;
+            *totals.entry(verdict).or_default() += count.packets;
         }
         Ok(totals)
     }
@@ -302,7 +300,7 @@ impl Kernel {
         let slot = slot_of(side);
         let before = match self.last[side as usize].take() {
             Some(counts) => counts,
-            None => self.counts(slot)?,
+            None => self.counts(slot),
         };
         let mut output = vec![0; OUTPUT];
         let mut options = TestRunOptions::new();
@@ -313,10 +311,8 @@ impl Kernel {
             .test_run(options)
             .context("cannot run the program")?;
         output.truncate(result.data_size_out as usize);
-        let after = self.counts(slot)?;
-        let changed: Vec<usize> = (0..COUNTER_COLUMNS)
-            .filter(|&n| before[n] != after[n])
-            .collect();
+        let after = self.counts(slot);
+        let changed: Vec<usize> = (0..COLUMNS).filter(|&n| before[n] != after[n]).collect();
         let (verdict, uplink, bytes) = match changed[..] {
             [] => (None, None, 0),
             [column] => {
@@ -325,10 +321,9 @@ impl Kernel {
                     "counted twice"
                 );
                 let bytes = after[column].bytes - before[column].bytes;
-                match (column as u32).checked_sub(FORWARDED_COLUMNS) {
-                    Some(id) => (Some(Verdict::Forwarded), Some(id as u8), bytes),
-                    None => (Verdict::from_number(column as u8), None, bytes),
-                }
+                let (verdict, uplink) =
+                    counters::meaning(column as u32).context("an unknown column")?;
+                (Some(verdict), uplink.map(|(id, _)| id), bytes)
             }
             _ => bail!("counted in several columns: {changed:?}"),
         };
@@ -371,24 +366,14 @@ impl Kernel {
         Ok(self.ebpf.program(name).context(name)?.try_into()?)
     }
 
-    fn counts(&self, slot: u32) -> Result<Vec<Count>> {
-        let last = Verdict::ALL.iter().map(|verdict| verdict.number()).max();
-        let unused = u32::from(last.unwrap_or_default()) + 1;
-        // Those that are used: the verdicts' numbers, and the three uplinks.
-        (0..COUNTER_COLUMNS as u32)
-            .map(|column| {
-                if (unused..FORWARDED_COLUMNS).contains(&column) || column > FORWARDED_COLUMNS + 2 {
-                    return Ok(Count::default());
-                }
-                let cell = self
-                    .counters
-                    .get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
-                Ok(cell.iter().fold(Count::default(), |sum, count| Count {
-                    packets: sum.packets + count.packets,
-                    bytes: sum.bytes + count.bytes,
-                }))
-            })
-            .collect()
+    /// The tables of the counters, one for each CPU.
+    pub fn counter_tables(&self) -> &[CounterTable] {
+        self.counters.slice()
+    }
+
+    fn counts(&self, slot: u32) -> Vec<Count> {
+        let count = |column| counters::sum(self.counter_tables(), slot, column);
+        (0..COLUMNS as u32).map(count).collect()
     }
 }
 

@@ -11,20 +11,20 @@ use aya::{
 };
 use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
 use multihome_common::{
-    abi::{self, Count},
+    abi,
     address::{Address4, Address6, AddressTable},
+    counters::{self, COLUMNS, CounterTable},
     flow::{
         fragment::FragmentSlot,
         pin::PinLine,
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS as RANK_BUCKETS, COUNTER_COLUMNS, FORWARDED_COLUMNS, FRAGMENT_SLOTS},
+    limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS},
     nat44::ports::{LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
-    verdict::Verdict,
 };
 
 use super::{
@@ -53,7 +53,7 @@ pub struct InKernel {
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     outsides: HashMap<MapData, u32, u64>,
     bucket: PerCpuArray<MapData, u64>,
-    counters: PerCpuArray<MapData, Count>,
+    counters: Shared,
     tags: Shared,
     flows: Shared,
     nat_ports: Shared,
@@ -74,7 +74,9 @@ impl InKernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn load() -> Result<Self> {
+        let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
+            .map_max_entries(abi::COUNTERS, cpus as u32)
             .map_max_entries(abi::FLOW_TAGS, BUCKETS[0])
             .map_max_entries(abi::FLOWS, BUCKETS[0] * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, POOLS * SPACES * LINES)
@@ -99,9 +101,6 @@ impl InKernel {
         for slot in [0, 1, 2, LAN_SLOT] {
             devices.set(slot, IFINDEX, None, 0)?;
         }
-        let verdicts = Verdict::ALL
-            .iter()
-            .map(|verdict| u32::from(verdict.number()));
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
             uplinks: take(abi::UPLINKS)?.try_into()?,
@@ -112,7 +111,7 @@ impl InKernel {
             hosts6: take(abi::HOSTS6)?.try_into()?,
             outsides: take(abi::OUTSIDES)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
-            counters: take(abi::COUNTERS)?.try_into()?,
+            counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
             tags: Shared::of(
                 &take(abi::FLOW_TAGS)?,
                 BUCKETS[0] as usize * size_of::<TagLine>(),
@@ -132,27 +131,24 @@ impl InKernel {
             )?,
             port: None,
             known: std::collections::HashMap::new(),
-            columns: verdicts
-                .chain(FORWARDED_COLUMNS..FORWARDED_COLUMNS + 3)
+            columns: (0..COLUMNS as u32)
+                .filter(|&column| counters::meaning(column).is_some())
                 .collect(),
-            cpus: nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
+            cpus,
             runs: 0,
             ebpf,
         })
     }
 
-    fn count(&self, slot: u32, column: u32) -> Result<u64> {
-        let cell = self
-            .counters
-            .get(&(slot * COUNTER_COLUMNS as u32 + column), 0)?;
-        Ok(cell.iter().map(|count| count.packets).sum())
+    fn count(&self, slot: u32, column: u32) -> u64 {
+        counters::sum(self.counters.slice(), slot, column).packets
     }
 
     /// The column that the last packet counted in.
     fn column(&mut self, slot: u32) -> Result<u32> {
         for place in 0..self.columns.len() {
             let column = self.columns[place];
-            let now = self.count(slot, column)?;
+            let now = self.count(slot, column);
             let known = self.known.entry((slot, column)).or_default();
             if now != *known {
                 ensure!(now == *known + 1, "counted {} times", now - *known);
@@ -248,19 +244,16 @@ impl Bench for InKernel {
             .context("cannot run the program")?;
         output.truncate(result.data_size_out as usize);
         let column = self.column(entry.slot)?;
-        let (verdict, uplink) = match column.checked_sub(FORWARDED_COLUMNS) {
-            Some(id) => (Some(Verdict::Forwarded), Some(id as u8)),
-            None => (Verdict::from_number(column as u8), None),
-        };
-        let action = verdict.map(crate::prog_run::row::action);
+        let (verdict, uplink) = counters::meaning(column).context("an unknown column")?;
+        let action = crate::prog_run::row::action(verdict);
         ensure!(
-            action == Some(result.return_value),
+            action == result.return_value,
             "action {}",
             result.return_value
         );
         Ok(Ran {
-            verdict,
-            uplink,
+            verdict: Some(verdict),
+            uplink: uplink.map(|(id, _)| id),
             output,
         })
     }
