@@ -14,7 +14,8 @@ use crate::{
         tag::TagLine,
     },
     limits::{
-        FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
+        PORT_TABLE_SIZE,
     },
     nat44::{open::Opening, ports::PortLine},
     parse::Parsed,
@@ -155,7 +156,7 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, PinLine>(PINS, SIZED_AT_START),
     map::<u32, FragmentSlot>(FRAGMENTS, FRAGMENT_SLOTS),
     map::<u32, u64>(OUTSIDES, MAX_OUTSIDES),
-    map::<u32, SlotName>(NAMES, MAX_SLOTS),
+    map::<u32, SlotName>(NAMES, MAX_NAMES),
 ];
 
 const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {

@@ -8,6 +8,8 @@ pub const MAX_GROUPS: usize = 64;
 pub const MAX_LAN_PORTS: usize = 64;
 /// Slots of all devices: uplinks first (slot = uplink id), then LAN ports.
 pub const MAX_SLOTS: usize = MAX_UPLINKS + MAX_LAN_PORTS;
+/// Names that one controller leaves to the next: of the devices by slot, then of the groups by id.
+pub const MAX_NAMES: usize = MAX_SLOTS + MAX_GROUPS;
 /// Size of the open-addressed table that finds a device's slot by its ifindex.
 pub const PORT_TABLE_SIZE: usize = 256;
 /// How many places after its home a device may stand in that table.

@@ -25,7 +25,8 @@ use multihome_common::{
     },
     hash::FlowHash,
     limits::{
-        FRAGMENT_SLOTS, MAX_HOSTS, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
+        PORT_TABLE_SIZE,
     },
     nat44::ports::{Found, PortLine, PortMemory},
     port::PortEntry,
@@ -86,7 +87,7 @@ static REPLY_BUCKET: PerCpuArray<TokenBucket> = PerCpuArray::with_max_entries(2,
 /// The names behind the slots. Written and read by controllers: a restarted one gives each uplink
 /// the id that it had.
 #[map]
-static NAMES: Array<SlotName> = Array::with_max_entries(MAX_SLOTS as u32, 0);
+static NAMES: Array<SlotName> = Array::with_max_entries(MAX_NAMES as u32, 0);
 
 /// What is known of the packet in hand. Written and read by the programs alone.
 #[map]

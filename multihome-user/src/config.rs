@@ -27,9 +27,9 @@ mod tests;
 mod uplink_arg;
 mod value;
 
-pub use error::{ConfigError, ForwardError};
+pub use error::{ConfigError, ForwardError, GroupError};
 pub use forward::{ForwardConfig, Protocol};
-pub use group::{Failback, GroupConfig, HashPolicy, OnUplinkLoss};
+pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
@@ -37,8 +37,8 @@ pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Device, FailbackAfter, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount, SeedValue, Timeout,
-    UplinkName, UplinkPrefix, ValueError,
+    Device, FailbackAfter, GroupName, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount,
+    SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -76,6 +76,8 @@ pub struct Config {
     pub seed: Option<u64>,
     /// How flows are spread over the uplinks, and moved between them.
     pub group: GroupConfig,
+    /// The groups: 1 to 64, the one named [`DEFAULT_GROUP`] first.
+    pub groups: Vec<NamedGroup>,
     /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
     pub inside_prefix: Option<Ipv6Prefix>,
     /// How translated flows are kept.

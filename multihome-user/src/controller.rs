@@ -14,7 +14,7 @@ use multihome_common::{
 };
 
 use crate::{
-    config::{GroupConfig, Ipv6Prefix, UplinkConfig},
+    config::{Ipv6Prefix, UplinkConfig},
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
@@ -22,7 +22,9 @@ use crate::{
 
 mod action;
 mod delegated;
+pub mod eligible;
 mod forwards;
+pub mod group;
 mod hosts;
 mod neighbours;
 pub mod path;
@@ -35,13 +37,12 @@ mod translation;
 pub mod words;
 
 pub use action::Action;
+use eligible::Common;
 use forwards::Forwards;
+use group::Group;
 use path::Path;
-use refresh::tiers;
-pub use settings::{Adopted, Settings, Translation};
-use settled::Settled;
+pub use settings::{Adopted, GroupSettings, LeftWords, Settings, Translation};
 pub use translation::{Treatment, translation};
-use words::Words;
 
 /// The families, in the order of every pair of words.
 pub const FAMILIES: [usize; 2] = [IPV4, IPV6];
@@ -135,12 +136,11 @@ pub struct Controller {
     net: NetState,
     uplinks: Vec<Uplink>,
     lan: Vec<(u32, String)>,
-    tiers: Vec<u64>,
-    words: [Words; 2],
-    settled: [Settled; 2],
+    groups: Vec<Group>,
+    /// What speaks against uplinks in all groups, by family.
+    common: [Common; 2],
     applied: Applied,
     behind: Behind,
-    group: GroupConfig,
     translation: Translation,
     /// The LAN's IPv4 addresses are private, or were when it last had any.
     lan_is_private: bool,
@@ -163,7 +163,6 @@ struct Behind {
 struct Applied {
     alive: [u64; 2],
     tracked: u64,
-    conduct: Option<u64>,
     outsides: BTreeMap<Ipv4Addr, u64>,
     uplinks: BTreeMap<u8, UplinkEntry>,
     attached: BTreeMap<u32, u32>,
@@ -215,12 +214,14 @@ impl Controller {
             .collect();
         let left = adopted.unwrap_or_default();
         Self {
-            tiers: tiers(&uplinks),
             uplinks,
             lan: settings.lan,
-            words: FAMILIES
-                .map(|f| Words::new(left.eligible[f], left.last_good[f], settings.settle, now)),
-            settled: FAMILIES.map(|f| Settled::new(&settings.group, left.settled[f], now)),
+            groups: settings
+                .groups
+                .into_iter()
+                .map(|group| Group::new(group, settings.settle, now))
+                .collect(),
+            common: Default::default(),
             applied: Applied {
                 alive: left.alive,
                 tracked: left.tracked,
@@ -229,7 +230,6 @@ impl Controller {
                 ..Applied::default()
             },
             behind: Behind::default(),
-            group: settings.group,
             translation: settings.translation,
             lan_is_private: false,
             forwards: Forwards::new(settings.forwards),
@@ -261,9 +261,14 @@ impl Controller {
         })
     }
 
-    /// The eligible word of a family.
-    pub fn eligible(&self, family: usize) -> u64 {
-        self.words[family].eligible
+    /// The groups, in the order of the configuration.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// What speaks against uplinks in all groups.
+    pub fn common(&self, family: usize) -> Common {
+        self.common[family]
     }
 
     /// The ifindexes of all devices of the gateway that are there.

@@ -168,11 +168,11 @@ impl Metrics {
         }
     }
 
-    /// So many uplinks may take new flows of a family.
-    pub fn eligible_uplinks(&self, family: Family, count: usize) {
+    /// So many uplinks of a group may take new flows of a family.
+    pub fn eligible_uplinks(&self, group: &str, family: Family, count: usize) {
         self.families
             .eligible
-            .with_label_values(&[family_label(family)])
+            .with_label_values(&[group, family_label(family)])
             .set(count as f64);
     }
 

@@ -197,7 +197,7 @@ impl Nearest {
     }
 }
 
-/// The rank row of every bucket, for the one group that there is.
+/// The rank row of every bucket, for a single group.
 pub fn rank_rows(members: &[Member], seed: Seed) -> Vec<RankRow> {
     let names = members.iter().map(|member| member.name.clone()).collect();
     Draws::new(names, seed).rows(members)

@@ -27,6 +27,7 @@ mod answer;
 mod checks;
 mod error;
 pub mod executor;
+mod groups;
 mod pace;
 mod pools;
 mod prefixes;

@@ -9,8 +9,10 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod group;
 mod table;
 
+pub use group::{GroupFamilyStatus, GroupStatus};
 pub use table::render;
 
 /// The version of [`Status`]: it changes when a field changes its meaning or goes away, not when
@@ -32,6 +34,9 @@ pub struct Status {
     pub lan: Vec<LanStatus>,
     /// The uplinks, in the order of the configuration.
     pub uplinks: Vec<UplinkStatus>,
+    /// The groups, in the order of the configuration.
+    #[serde(default)]
+    pub groups: Vec<GroupStatus>,
     /// Packets dropped, by the name of the verdict; a verdict that never was may be left out.
     pub drops: BTreeMap<String, u64>,
     /// How long ago the control loop last went round, in milliseconds.

@@ -97,6 +97,7 @@ fn the_reference_has_every_key() -> Result<()> {
         "[nat.timeout]",
         "[[uplink]]",
         "[[forward]]",
+        "[[group]]",
     ];
     // Tables have headings, not rows.
     known.retain(|key| {
@@ -167,9 +168,16 @@ fn scrape() -> Result<String> {
     let metrics = Metrics::new(&config, Heartbeat::new(Instant::now()))?;
     metrics.uplink_up("u", true);
     metrics.uplink_share("u", 1.0);
-    metrics.transition("u", State::Up);
     metrics.prefix_changed("u");
-    metrics.failover("u", Duration::from_millis(1));
+    for kind in [Kind::UplinkUp, Kind::UplinkDown] {
+        let now = Instant::now();
+        let occurrence = Occurrence::new(kind, "").uplink(0).sign(now);
+        let timing = Timing {
+            noticed: now,
+            moved_after: Some(Duration::from_millis(1)),
+        };
+        metrics.event(&Recorder::new(0).record(occurrence, timing, false, |_| "u".to_owned()));
+    }
     let rtt = Duration::from_millis(1);
     let target = TargetId {
         uplink: 0,
@@ -189,7 +197,7 @@ fn scrape() -> Result<String> {
                 loss: 0.0,
             }),
         );
-        metrics.eligible_uplinks(family, 1);
+        metrics.eligible_uplinks("default", family, 1);
         metrics.lan_hosts(family, 1);
     }
     let verdicts: std::collections::BTreeMap<_, _> = Verdict::ALL

@@ -18,8 +18,10 @@ use super::{
 use crate::exit::{Classify, ExitClass};
 
 mod forward;
+mod group;
 
 pub use forward::ForwardError;
+pub use group::GroupError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -242,6 +244,9 @@ pub enum ConfigError {
     /// A forward cannot be used.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// A group cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The run directory cannot be used.
     #[error("{origin}: the run directory {path:?} {reason}")]
     RunDir {
@@ -317,6 +322,7 @@ impl Classify for ConfigError {
             | Self::TooManyPortRanges { .. }
             | Self::PortsTwice { .. }
             | Self::Forward(_)
+            | Self::Group(_)
             | Self::RunDir { .. } => None,
         }
     }

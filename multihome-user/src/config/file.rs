@@ -12,12 +12,15 @@ use toml::Spanned;
 use super::{
     Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
     error::ConfigError,
-    layer::{ForwardLayer, GroupLayer, Layer, NatLayer, NatTimeoutLayer, ProbeLayer, UplinkLayer},
+    layer::{
+        ForwardLayer, GroupLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer,
+        UplinkLayer,
+    },
     origin::Source,
     suggest,
     value::{
-        Device, FailbackAfter, FlowCount, Inside, Interval, Ipv6Prefix, Listen, PortRange,
-        ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        Device, FailbackAfter, FlowCount, GroupName, Inside, Interval, Ipv6Prefix, Listen,
+        PortRange, ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -40,6 +43,8 @@ struct FileConfig {
     nat: FileNat,
     #[serde(default)]
     forward: Tables<FileForward>,
+    #[serde(default)]
+    group: Tables<FileGroup>,
     metrics_listen: Option<Listen>,
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
@@ -101,6 +106,17 @@ struct FileForward {
 
 impl Table for FileForward {
     const NAME: &'static str = "forward";
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileGroup {
+    name: Spanned<GroupName>,
+    members: Option<Spanned<OneOrMany>>,
+}
+
+impl Table for FileGroup {
+    const NAME: &'static str = "group";
 }
 
 /// Reads a file into a layer.
@@ -166,6 +182,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             .into_iter()
             .map(|forward| locate_forward(&source, forward))
             .collect::<Result<_, _>>()?,
+        groups: file
+            .group
+            .0
+            .into_iter()
+            .map(|group| locate_group(&source, group))
+            .collect::<Result<_, _>>()?,
         detach_on_exit: file.detach_on_exit,
     })
 }
@@ -190,6 +212,15 @@ fn locate_forward(source: &Source<'_>, forward: FileForward) -> Result<ForwardLa
         outside: locate(source, forward.outside),
         inside: locate(source, forward.inside),
         uplinks: locate_all(source, forward.uplinks)?,
+    })
+}
+
+fn locate_group(source: &Source<'_>, group: FileGroup) -> Result<NamedGroupLayer, ConfigError> {
+    let is_given = group.members.is_some();
+    let members = locate_all(source, group.members)?;
+    Ok(NamedGroupLayer {
+        name: locate(source, group.name),
+        members: is_given.then_some(members),
     })
 }
 

@@ -89,3 +89,15 @@ impl Failback {
         }
     }
 }
+
+/// The group that all traffic belongs to; there is always one of this name.
+pub const DEFAULT_GROUP: &str = "default";
+
+/// A group of uplinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedGroup {
+    /// Its name in status, metrics and logs; that of no other group.
+    pub name: String,
+    /// Names of its uplinks: at least one, distinct.
+    pub members: Vec<String>,
+}

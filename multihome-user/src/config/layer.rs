@@ -9,7 +9,7 @@ use super::{
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, FailbackAfter, FlowCount, Gateway, Inside, Interval, Ipv6Prefix, Listen,
+        Device, FailbackAfter, FlowCount, Gateway, GroupName, Inside, Interval, Ipv6Prefix, Listen,
         NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier,
         Timeout, UplinkName, UplinkPrefix, Weight,
     },
@@ -31,6 +31,8 @@ pub struct Layer {
     pub nat: NatLayer,
     /// Only a file says it.
     pub forwards: Vec<ForwardLayer>,
+    /// Only a file says it.
+    pub groups: Vec<NamedGroupLayer>,
     pub detach_on_exit: Option<bool>,
 }
 
@@ -96,6 +98,14 @@ pub struct ForwardLayer {
     pub outside: Located<PortRange>,
     pub inside: Located<Inside>,
     pub uplinks: Vec<Located<UplinkName>>,
+}
+
+/// What a file says of a group.
+#[derive(Clone, Debug)]
+pub struct NamedGroupLayer {
+    pub name: Located<GroupName>,
+    /// `None` is all uplinks.
+    pub members: Option<Vec<Located<UplinkName>>>,
 }
 
 /// What the command line says; what it leaves out is `None`, empty or false.
@@ -175,6 +185,7 @@ impl From<Flags> for Layer {
             inside_prefix: flags.inside_prefix,
             nat: NatLayer::default(),
             forwards: Vec::new(),
+            groups: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
         }
     }

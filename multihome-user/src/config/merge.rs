@@ -16,6 +16,7 @@ use super::{
 };
 
 mod forward;
+mod group;
 mod nat;
 mod uplink;
 
@@ -45,6 +46,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let uplinks = uplink::check(uplinks, inside_prefix, &mut users)?;
     let (nat, nat_ports) = nat::check(below.nat)?;
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
+    let groups = group::check(below.groups, &uplinks)?;
     Ok(Config {
         lan,
         uplinks,
@@ -54,6 +56,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),
         seed: above.seed.or(below.seed).map(|seed| seed.0),
         group: merge_group(below.group, above.group),
+        groups,
         inside_prefix,
         nat,
         forwards,

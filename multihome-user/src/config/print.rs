@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::{Config, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
 
 mod forward;
+mod group;
 mod nat;
 
 use forward::PrintedForward;
+use group::PrintedGroup;
 use nat::PrintedNat;
 
 #[derive(Serialize)]
@@ -33,6 +35,8 @@ struct Printed<'c> {
     uplink: Vec<PrintedUplink<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     forward: Vec<PrintedForward<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    group: Vec<PrintedGroup<'c>>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +100,7 @@ pub fn to_toml(config: &Config) -> String {
         nat: PrintedNat::new(&config.nat),
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
         forward: config.forwards.iter().map(PrintedForward::new).collect(),
+        group: group::printed(config),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")
 }

@@ -73,6 +73,13 @@ protocol = "udp"
 outside = "27000-27015"
 inside = "192.168.1.11:27000"
 uplinks = ["fibre", "lte"]
+
+[[group]]
+name = "voice"
+members = ["fibre"]
+
+[[group]]
+name = "bulk"
 "#;
 
 /// The least that is a configuration.
@@ -92,6 +99,40 @@ fn device(text: &str) -> Device {
 
 fn ports(text: &str) -> PortRange {
     text.parse().expect("valid ports")
+}
+
+#[test]
+fn groups_are_the_default_one_first_and_have_all_uplinks_unless_told() {
+    let named = |config: Config| {
+        let groups = config.groups.into_iter();
+        groups
+            .map(|group| (group.name, group.members.join(" ")))
+            .collect::<Vec<_>>()
+    };
+    let of = |name: &str, members: &str| (name.to_owned(), members.to_owned());
+    let config = read(FULL).expect("the file is right");
+    let all = [
+        of("default", "fibre lte"),
+        of("voice", "fibre"),
+        of("bulk", "fibre lte"),
+    ];
+    assert_eq!(named(config), all);
+    let text =
+        format!("{LEAST}[[group]]\nname = \"g\"\n[[group]]\nname = \"default\"\nmembers = \"a\"\n");
+    let config = read(&text).expect("the file is right");
+    assert_eq!(named(config), [of("default", "a"), of("g", "a")]);
+    let groups: String = (1..64)
+        .map(|n| format!("[[group]]\nname = \"g{n}\"\n"))
+        .collect();
+    let config = read(&format!("{LEAST}{groups}")).expect("so many fit");
+    assert_eq!(config.groups.len(), 64);
+    let config = read(&format!("{LEAST}{groups}[[group]]\nname = \"default\"\n"));
+    assert_eq!(config.expect("it is one of them").groups.len(), 64);
+    let error = read(&format!("{LEAST}{groups}[[group]]\nname = \"more\"\n")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "gw.toml:132:8: more than 64 groups (\"default\" is one of them, also when it is not named)"
+    );
 }
 
 #[test]

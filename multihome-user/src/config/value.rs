@@ -39,6 +39,9 @@ pub enum ValueError {
     /// An uplink's name is empty, too long or has other characters.
     #[error("uplink name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
     UplinkName(String),
+    /// A group's name is empty, too long or has other characters.
+    #[error("group name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
+    GroupName(String),
     /// The kernel would not take this as a device's name.
     #[error(
         "{0:?} cannot be a network device: a name has 1 to 15 bytes, no '/', no ':' and no space"
@@ -160,16 +163,34 @@ impl FromStr for UplinkName {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = (1..=32).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if fits {
+        if is_label(text) {
             Ok(Self(text.into()))
         } else {
             Err(ValueError::UplinkName(text.into()))
         }
     }
+}
+
+/// A group's name: 1 to 32 letters, digits, `_`, `.` or `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupName(pub String);
+
+impl FromStr for GroupName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_label(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ValueError::GroupName(text.into()))
+        }
+    }
+}
+
+/// Whether a text can be a name in files, metrics and the kernel's map of names.
+fn is_label(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// The name of a network device, by the kernel's rule (`dev_valid_name`).
@@ -206,6 +227,7 @@ macro_rules! deserialize_from_text {
 
 deserialize_from_text!(
     UplinkName,
+    GroupName,
     Device,
     XdpMode,
     Listen,

@@ -17,18 +17,18 @@ use crate::{
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Store a family's eligible word: this moves flows.
-    SetEligible(usize, u64),
-    /// Store which uplinks of a family serve when none is eligible.
-    SetLastGood(usize, u64),
+    /// Store a group's eligible word of a family: this moves flows.
+    SetEligible(u8, usize, u64),
+    /// Store which uplinks of a group and family serve when none is eligible.
+    SetLastGood(u8, usize, u64),
     /// Store which paths of a family are alive.
     SetAlive(usize, u64),
-    /// Store to which uplinks of a family flows go back.
-    SetSettled(usize, u64),
+    /// Store to which uplinks of a family flows of a group go back.
+    SetSettled(u8, usize, u64),
     /// Store which families' flows are looked up; bit n = family n.
     SetTracked(u64),
-    /// Store what of flows is hashed, and what becomes of those of a lost uplink.
-    SetConduct(u64),
+    /// Store what of a group's flows is hashed, and what becomes of those of a lost uplink.
+    SetConduct(u8, u64),
     /// Replace an uplink's entry.
     SetUplink(u8, UplinkEntry),
     /// Make a device run its program, and send to it for its slot.

@@ -81,16 +81,18 @@ impl Controller {
         actions
     }
 
-    /// The paths that the words name, those of IPv6 in the upper half.
+    /// The paths that any group's words name, those of IPv6 in the upper half.
     fn named(&self) -> u128 {
         let word = |family: usize| {
-            let words = &self.words[family];
-            u128::from(words.eligible | words.last_good)
+            let words = self.groups.iter().map(|group| &group.words[family]);
+            let named = words.fold(0, |named, words| named | words.eligible | words.last_good);
+            u128::from(named)
         };
         word(IPV6) << 64 | word(IPV4)
     }
 
-    fn refresh_words(&mut self, now: Instant) -> Vec<Action> {
+    /// Makes all words anew from what the paths and the impediments are now; what changed, as actions.
+    pub(super) fn refresh_words(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         for family in FAMILIES {
             let word = |of: fn(&Path) -> bool| {
@@ -103,25 +105,30 @@ impl Controller {
                 up: word(Path::is_up),
                 usable: word(Path::is_usable),
             };
-            let words = &mut self.words[family];
-            let before = (words.eligible, words.last_good);
-            words.update(health, &self.tiers, now);
-            // Last-known-good before eligible: an eligible word of zero must find it in place.
-            if words.last_good != before.1 {
-                actions.push(Action::SetLastGood(family, words.last_good));
-            }
-            if words.eligible != before.0 {
-                actions.push(Action::SetEligible(family, words.eligible));
+            let common = self.common[family];
+            for group in &mut self.groups {
+                let before = (group.eligible(family), group.last_good(family));
+                group.update(family, health, common, now);
+                let (eligible, last_good) = (group.eligible(family), group.last_good(family));
+                // Last-known-good before eligible: an eligible word of zero must find it in place.
+                if last_good != before.1 {
+                    actions.push(Action::SetLastGood(group.id, family, last_good));
+                }
+                if eligible != before.0 {
+                    actions.push(Action::SetEligible(group.id, family, eligible));
+                }
             }
             if health.up != self.applied.alive[family] {
                 self.applied.alive[family] = health.up;
                 actions.push(Action::SetAlive(family, health.up));
             }
-            let settled = &mut self.settled[family];
-            let before = settled.word;
-            settled.update(health.up, now);
-            if settled.word != before {
-                actions.push(Action::SetSettled(family, settled.word));
+            for group in &mut self.groups {
+                let before = group.settled[family].word;
+                group.settle(family, health.up, common, now);
+                let settled = group.settled[family].word;
+                if settled != before {
+                    actions.push(Action::SetSettled(group.id, family, settled));
+                }
             }
         }
         actions
@@ -285,15 +292,6 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
         actions.push(Action::Event(occurrence));
     }
     actions
-}
-
-/// The members of each tier, best tier first.
-pub(super) fn tiers(uplinks: &[Uplink]) -> Vec<u64> {
-    let mut tiers: BTreeMap<u8, u64> = BTreeMap::new();
-    for uplink in uplinks {
-        *tiers.entry(uplink.config.tier).or_default() |= 1 << uplink.id;
-    }
-    tiers.into_values().collect()
 }
 
 fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {

@@ -24,12 +24,27 @@ pub struct Settings {
     pub adopted: Option<Adopted>,
     /// The entries of the uplinks that it had, by their ids.
     pub entries: BTreeMap<u8, UplinkEntry>,
-    /// How flows are spread, and moved.
-    pub group: GroupConfig,
+    /// The groups, in the order of the configuration.
+    pub groups: Vec<GroupSettings>,
     /// How addresses are translated.
     pub translation: Translation,
     /// Hosts of the LAN that forwards lead to.
     pub forwards: Vec<Ipv4Addr>,
+}
+
+/// A group of uplinks.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    /// Its id: the place of its words in the shared state.
+    pub id: u8,
+    /// Its name.
+    pub name: String,
+    /// Its members: ids and tiers.
+    pub members: Vec<(u8, u8)>,
+    /// How its flows are spread, and moved.
+    pub config: GroupConfig,
+    /// The words that an earlier controller left it.
+    pub left: LeftWords,
 }
 
 /// How addresses are translated.
@@ -47,19 +62,24 @@ pub struct Translation {
     pub unasked: Unasked,
 }
 
-/// The words that an earlier controller left, by family.
+/// What an earlier controller left of all groups, by family.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Adopted {
     /// The uplinks that it had; others are new, and begin as at a first start.
     pub known: u64,
     /// Paths that were alive.
     pub alive: [u64; 2],
+    /// Which families' flows were looked up; bit n = family n.
+    pub tracked: u64,
+}
+
+/// The words that an earlier controller left a group, by family; zeroes where none did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftWords {
     /// The eligible words.
     pub eligible: [u64; 2],
     /// The last-known-good words.
     pub last_good: [u64; 2],
     /// The settled words.
     pub settled: [u64; 2],
-    /// Which families' flows were looked up; bit n = family n.
-    pub tracked: u64,
 }

@@ -33,23 +33,31 @@ impl Settled {
         }
     }
 
-    /// The new word, with these uplinks up.
-    pub fn update(&mut self, up: u64, now: Instant) {
-        let mut word = self.word & up;
-        for (id, since) in self.since.iter_mut().enumerate() {
-            let bit = 1 << id;
-            if up & !self.up & bit != 0 {
-                *since = now;
-            }
-            let long = self
-                .after
-                .is_some_and(|after| now.saturating_duration_since(*since) >= after);
-            if up & bit != 0 && long {
-                word |= bit;
-            }
+    /// The new word, with these uplinks up, and an impediment to those of `impeded`: an uplink that is not
+    /// to take new flows draws none back to it either. That it is up counts all the same.
+    pub fn update(&mut self, up: u64, impeded: u64, now: Instant) {
+        let each = |mut word: u64| {
+            std::iter::from_fn(move || {
+                let id = word.trailing_zeros();
+                word &= word.checked_sub(1)?;
+                Some(id as usize)
+            })
+        };
+        for id in each(up & !self.up) {
+            self.since[id] = now;
         }
         self.up = up;
-        self.word = if self.after.is_some() { word } else { 0 };
+        let Some(after) = self.after else {
+            self.word = 0;
+            return;
+        };
+        let may = up & !impeded;
+        self.word &= may;
+        for id in each(may & !self.word) {
+            if now.saturating_duration_since(self.since[id]) >= after {
+                self.word |= 1 << id;
+            }
+        }
     }
 }
 
@@ -71,7 +79,7 @@ mod tests {
         let mut settled = Settled::new(&group, left, now);
         let step = |&(seconds, up): &(u64, u64)| {
             now += Duration::from_secs(seconds);
-            settled.update(up, now);
+            settled.update(up, 0, now);
             settled.word
         };
         steps.iter().map(step).collect()
@@ -118,5 +126,20 @@ mod tests {
         let steps = [(0, 0b101), (9, 0b111), (1, 0b111)];
         let words = words(group(Failback::Immediate, 10), 0b011, &steps);
         assert_eq!(words, [0b001, 0b001, 0b101]);
+    }
+
+    #[test]
+    fn an_uplink_with_an_impediment_draws_nothing_back_and_does_again_without() {
+        let start = Instant::now();
+        let mut settled = Settled::new(&group(Failback::Immediate, 10), 0b11, start);
+        settled.update(0b11, 0b01, start);
+        assert_eq!(settled.word, 0b10);
+        let later = start + Duration::from_secs(5);
+        settled.update(0b11, 0, later);
+        assert_eq!(settled.word, 0b10, "it has not been up for long enough");
+        settled.update(0b11, 0b01, start + Duration::from_secs(20));
+        assert_eq!(settled.word, 0b10);
+        settled.update(0b11, 0, start + Duration::from_secs(21));
+        assert_eq!(settled.word, 0b11, "the time that it was up counts");
     }
 }

@@ -2,6 +2,7 @@
 
 mod delegated;
 mod forwards;
+mod groups;
 mod story;
 mod translation;
 
@@ -49,7 +50,7 @@ fn an_entry_is_written_before_a_word_names_its_uplink() {
 fn carrier_loss_moves_flows_with_the_first_action() {
     let mut story = Story::begin(1, None);
     let actions = story.net(NetEvent::Link(link(10, "fiber0", false)));
-    assert_eq!(actions.first(), Some(&Action::SetEligible(IPV4, 0b10)));
+    assert_eq!(actions.first(), Some(&Action::SetEligible(0, IPV4, 0b10)));
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn routes_are_only_noted_until_it_is_time_and_a_lost_carrier_is_not() {
         assert_eq!(actions, []);
     }
     let actions = story.tell(Event::Net(NetEvent::Link(link(10, "fiber0", false))));
-    assert_eq!(actions.first(), Some(&Action::SetEligible(IPV4, 0b10)));
+    assert_eq!(actions.first(), Some(&Action::SetEligible(0, IPV4, 0b10)));
     let tables = |actions: &[Action]| {
         let is_table = |action: &&Action| matches!(action, Action::SetSegments(..));
         actions.iter().filter(is_table).count()
@@ -327,10 +328,13 @@ fn a_restart_keeps_a_dead_uplink_out_until_it_answers() {
     let adopted = Adopted {
         known: 0b11,
         alive: [0b10, 0],
-        eligible: [0b10, 0],
         ..Adopted::default()
     };
-    let mut story = Story::begin(1, Some(adopted));
+    let left = LeftWords {
+        eligible: [0b10, 0],
+        ..LeftWords::default()
+    };
+    let mut story = Story::begin_after(1, adopted, left);
     assert_eq!(story.eligible, 0b10);
     story.probes(FIBER, true);
     assert_eq!(story.eligible, 0b11);
@@ -348,7 +352,6 @@ fn a_restart_without_a_known_next_hop_keeps_the_one_that_there_was() {
     let adopted = Adopted {
         known: 0b11,
         alive: [0b11; 2],
-        eligible: [0b11; 2],
         ..Adopted::default()
     };
     let uplinks = vec![
@@ -374,10 +377,13 @@ fn a_restart_without_a_known_next_hop_keeps_the_one_that_there_was() {
 fn a_common_failure_outlasts_a_restart() {
     let adopted = Adopted {
         known: 0b11,
-        last_good: [0b10, 0],
         ..Adopted::default()
     };
-    let story = Story::begin(1, Some(adopted));
+    let left = LeftWords {
+        last_good: [0b10, 0],
+        ..LeftWords::default()
+    };
+    let story = Story::begin_after(1, adopted, left);
     assert_eq!((story.eligible, story.last_good), (0, 0b10));
 }
 
@@ -387,10 +393,13 @@ fn an_uplink_that_is_new_at_a_restart_serves_as_soon_as_its_next_hop_is_found() 
     let adopted = Adopted {
         known: 0b10,
         alive: [0b10, 0],
-        eligible: [0b10, 0],
         ..Adopted::default()
     };
-    assert_eq!(Story::begin(1, Some(adopted)).eligible, 0b11);
+    let left = LeftWords {
+        eligible: [0b10, 0],
+        ..LeftWords::default()
+    };
+    assert_eq!(Story::begin_after(1, adopted, left).eligible, 0b11);
 }
 
 #[test]
@@ -499,7 +508,7 @@ proptest! {
                 .fold(0u64, |word, uplink| word | 1 << uplink.id);
             prop_assert_eq!(story.eligible & !up, 0);
             prop_assert_eq!(story.eligible == 0, up == 0);
-            prop_assert_eq!(story.eligible, story.controller.eligible(IPV4));
+            prop_assert_eq!(story.eligible, story.controller.groups()[0].eligible(IPV4));
         }
     }
 }

@@ -151,10 +151,11 @@ impl Controller {
             self.applied.tracked |= 1 << IPV4;
             actions.push(Action::SetTracked(self.applied.tracked));
         }
-        let conduct = conduct(&self.group, translates);
-        if self.applied.conduct != Some(conduct) {
-            self.applied.conduct = Some(conduct);
-            actions.push(Action::SetConduct(conduct));
+        for group in &mut self.groups {
+            let conduct = conduct(&group.config, translates);
+            if group.conduct_told.replace(conduct) != Some(conduct) {
+                actions.push(Action::SetConduct(group.id, conduct));
+            }
         }
         actions
     }

@@ -189,7 +189,7 @@ impl Dataplane {
         Ok(found)
     }
 
-    /// The names behind the slots, as an earlier controller left them.
+    /// The names behind the slots, then those of the groups, as an earlier controller left them.
     ///
     /// # Errors
     /// When the map cannot be read.

@@ -1,19 +1,19 @@
-//! The names behind the slots, as a controller left them in the maps.
+//! The names behind the slots and the groups' ids, as a controller left them in the maps.
 
 use aya::maps::{Array, MapData};
 use multihome_common::{
     abi::{self, SlotName},
-    limits::MAX_SLOTS,
+    limits::MAX_NAMES,
 };
 
 use super::{DataplaneError, load::refused};
 
-/// The names by slot; `None` where a slot is free.
+/// The names by slot, then the groups' by id; `None` where there is none.
 ///
 /// # Errors
 /// When the map cannot be read.
 pub(super) fn read(map: &Array<MapData, SlotName>) -> Result<Vec<Option<String>>, DataplaneError> {
-    (0..MAX_SLOTS as u32)
+    (0..MAX_NAMES as u32)
         .map(|slot| Ok(text(&map.get(&slot, 0).map_err(refused(abi::NAMES))?)))
         .collect()
 }

@@ -204,7 +204,8 @@ impl Dataplane {
             })
     }
 
-    /// Notes the name behind a slot, for the next controller; the empty name frees it.
+    /// Notes the name behind a slot, or behind a group's id counted from [`MAX_SLOTS`] on, for the next
+    /// controller; the empty name frees it.
     ///
     /// # Errors
     /// When the map cannot be written.

@@ -148,8 +148,8 @@ impl Families {
             )?,
             eligible: add.gauges(
                 "eligible_uplinks",
-                "Uplinks that may take new flows.",
-                &["family"],
+                "Uplinks of the group that may take new flows.",
+                &["group", "family"],
             )?,
             lan_hosts: add.gauges(
                 "lan_hosts",

@@ -104,8 +104,8 @@ fn a_story_is_shown() {
         metrics.probe_outcome("fibre", remote, outcome);
     }
     metrics.probe_sent("lte", target(TargetKind::NextHop, "fe80::1"));
-    metrics.eligible_uplinks(Family::Ipv4, 1);
-    metrics.eligible_uplinks(Family::Ipv6, 0);
+    metrics.eligible_uplinks("default", Family::Ipv4, 1);
+    metrics.eligible_uplinks("default", Family::Ipv6, 0);
     metrics.lan_hosts(Family::Ipv4, 25);
     metrics.netlink_resync();
     metrics.set_counters(snapshot(1));

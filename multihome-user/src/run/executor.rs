@@ -20,8 +20,6 @@ use crate::{
     segments::{self, Segments},
 };
 
-/// Until rules name others, all traffic belongs to this group.
-pub const GROUP: usize = multihome_common::way::steer::DEFAULT_GROUP;
 /// Neighbours that may wait to be asked for; what does not fit is asked for at a later tick.
 const MAX_RESOLVING: usize = 1024;
 
@@ -129,15 +127,23 @@ impl Executor {
         outcome: &mut Outcome,
     ) -> Result<(), RunError> {
         match action {
-            Action::SetEligible(family, word) => {
-                self.dataplane.set_eligible(GROUP, family, word);
+            Action::SetEligible(group, family, word) => {
+                self.dataplane
+                    .set_eligible(usize::from(group), family, word);
                 outcome.moved_after.get_or_insert_with(|| noticed.elapsed());
             }
-            Action::SetLastGood(family, word) => self.dataplane.set_last_good(GROUP, family, word),
+            Action::SetLastGood(group, family, word) => {
+                self.dataplane
+                    .set_last_good(usize::from(group), family, word);
+            }
             Action::SetAlive(family, word) => self.dataplane.set_alive(family, word),
-            Action::SetSettled(family, word) => self.dataplane.set_settled(GROUP, family, word),
+            Action::SetSettled(group, family, word) => {
+                self.dataplane.set_settled(usize::from(group), family, word);
+            }
             Action::SetTracked(word) => self.dataplane.set_tracked(word),
-            Action::SetConduct(word) => self.dataplane.set_conduct(GROUP, word),
+            Action::SetConduct(group, word) => {
+                self.dataplane.set_conduct(usize::from(group), word);
+            }
             Action::SetOutside(address, owner) => {
                 self.dataplane.set_outside(address.to_bits(), owner)?;
             }

@@ -5,27 +5,26 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use multihome_common::{
     hash::{FlowHash, Seed},
+    limits::MAX_SLOTS,
     uplink::UplinkEntry,
 };
 use rand::{TryRng, rngs::SysRng};
 
 use super::{
-    RunError,
-    executor::GROUP,
-    pools,
+    RunError, groups, pools,
     report::Names,
     slots::{self, Slots},
     upkeep,
 };
 use crate::{
     config::Config,
-    controller::{Adopted, FAMILIES, Settings, Translation},
+    controller::{Adopted, FAMILIES, GroupSettings, Settings, Translation},
     dataplane::Dataplane,
     delegation::file::Prefixes,
     health::HealthSettings,
     kernel_ports,
     probe::ProbeError,
-    ranking::{Member, rank_rows},
+    ranking::Member,
 };
 
 /// What is settled before the controller exists.
@@ -39,6 +38,7 @@ pub struct Prepared {
     /// An earlier controller's maps were taken over.
     pub adopted: bool,
     words: Adopted,
+    groups: Vec<GroupSettings>,
     entries: BTreeMap<u8, UplinkEntry>,
 }
 
@@ -54,7 +54,8 @@ impl Prepared {
         ports: &[RangeInclusive<u16>],
         dataplane: &mut Dataplane,
     ) -> Result<Self, RunError> {
-        let before = dataplane.names()?;
+        let mut before = dataplane.names()?;
+        let groups_before = before.split_off(MAX_SLOTS.min(before.len()));
         let uplinks: Vec<&str> = config
             .uplinks
             .iter()
@@ -68,9 +69,6 @@ impl Prepared {
         let words = Adopted {
             known,
             alive: FAMILIES.map(|family| dataplane.alive(family) & known),
-            eligible: FAMILIES.map(|family| dataplane.eligible(GROUP, family) & known),
-            last_good: FAMILIES.map(|family| dataplane.last_good(GROUP, family) & known),
-            settled: FAMILIES.map(|family| dataplane.settled(GROUP, family) & known),
             tracked: dataplane.tracked(),
         };
         let mut entries = BTreeMap::new();
@@ -81,10 +79,6 @@ impl Prepared {
         }
         for family in FAMILIES {
             dataplane.set_alive(family, words.alive[family]);
-            // An eligible word of zero must find it in place.
-            dataplane.set_last_good(GROUP, family, words.last_good[family]);
-            dataplane.set_eligible(GROUP, family, words.eligible[family]);
-            dataplane.set_settled(GROUP, family, words.settled[family]);
         }
         dataplane.tell_sizes();
         dataplane.set_port_ranges(kernel_ports::word(ports));
@@ -102,7 +96,8 @@ impl Prepared {
                 tier: uplink.tier,
             })
             .collect();
-        dataplane.set_rows(GROUP, &rank_rows(&members, seed));
+        let groups = groups::take_over(config, &members, &groups_before, known, dataplane)?;
+        groups::rank(&groups, &members, seed, dataplane);
         let names = Names {
             uplinks: members
                 .into_iter()
@@ -128,6 +123,7 @@ impl Prepared {
             names,
             adopted: dataplane.adopted(),
             words,
+            groups,
             entries,
         })
     }
@@ -154,7 +150,7 @@ impl Prepared {
             settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
             entries: self.entries.clone(),
-            group: config.group,
+            groups: self.groups.clone(),
             forwards: config
                 .forwards
                 .iter()

@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+mod groups;
+
 /// How long back the shares of traffic are measured.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
 
@@ -209,6 +211,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         since: moment(sources.started),
         lan,
         uplinks,
+        groups: groups::groups(sources.controller, sources.names),
         drops,
         heartbeat_age_ms: sources.heartbeat_age.as_millis() as u64,
     }

@@ -1,9 +1,10 @@
-//! Which slot each uplink and LAN port has: the one that it had under an earlier controller, else a
-//! free one.
+//! Which slot each uplink and LAN port has, and which id each group: the one that it had under an earlier
+//! controller, else a free one.
 
-use multihome_common::limits::{MAX_SLOTS, MAX_UPLINKS};
+use multihome_common::limits::{MAX_GROUPS, MAX_SLOTS, MAX_UPLINKS};
 
 use super::RunError;
+use crate::config::DEFAULT_GROUP;
 
 /// The slots of the uplinks and of the LAN ports, in the order of their names.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +48,30 @@ pub fn known(before: &[Option<String>], uplinks: &[&str], slots: &Slots) -> u64 
         .fold(0, |word, (_, id)| word | 1 << id)
 }
 
+/// Gives each group an id; `before` is what an earlier controller left. The default group's is always 0,
+/// so that a group keeps its words, and what refers to it, wherever it stands in the configuration.
+///
+/// # Errors
+/// When there are more names than ids.
+pub fn groups(before: &[Option<String>], names: &[&str]) -> Result<Vec<u8>, RunError> {
+    let others: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| *name != DEFAULT_GROUP)
+        .collect();
+    let mut ids = places(before.get(1..).unwrap_or_default(), MAX_GROUPS - 1, &others)?.into_iter();
+    Ok(names
+        .iter()
+        .map(|name| {
+            if *name == DEFAULT_GROUP {
+                0
+            } else {
+                ids.next().map_or(0, |place| place as u8 + 1)
+            }
+        })
+        .collect())
+}
+
 fn places(before: &[Option<String>], room: usize, names: &[&str]) -> Result<Vec<usize>, RunError> {
     let kept: Vec<Option<usize>> = names
         .iter()
@@ -68,6 +93,27 @@ fn places(before: &[Option<String>], room: usize, names: &[&str]) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_keeps_its_id_in_whichever_order_and_the_default_one_has_the_first() {
+        let mut before = vec![None; MAX_GROUPS];
+        assert_eq!(
+            groups(&before, &["default", "voice", "bulk"]).unwrap(),
+            [0, 1, 2]
+        );
+        for (id, name) in ["default", "voice", "bulk"].into_iter().enumerate() {
+            before[id] = Some(name.to_owned());
+        }
+        let ids = groups(&before, &["default", "guest", "bulk", "voice"]).unwrap();
+        assert_eq!(ids, [0, 3, 2, 1]);
+        let names: Vec<String> = (1..MAX_GROUPS).map(|n| format!("g{n}")).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.push("default");
+        let mut ids = groups(&before, &names).unwrap();
+        assert_eq!(ids.pop(), Some(0));
+        ids.sort_unstable();
+        assert_eq!(ids, (1..MAX_GROUPS as u8).collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_name_keeps_its_slot_and_a_new_one_takes_a_free_one() {

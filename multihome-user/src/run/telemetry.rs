@@ -214,8 +214,11 @@ impl Telemetry {
         }
         let hosts = controller.hosts();
         for family in FAMILIES {
-            let eligible = controller.eligible(family).count_ones() as usize;
-            self.metrics.eligible_uplinks(family_of(family), eligible);
+            for group in controller.groups() {
+                let eligible = group.eligible(family).count_ones() as usize;
+                self.metrics
+                    .eligible_uplinks(&group.name, family_of(family), eligible);
+            }
             self.metrics.lan_hosts(family_of(family), hosts[family]);
         }
     }

@@ -85,6 +85,20 @@ fn example() -> Status {
             },
         ],
         uplinks: vec![fibre, mobile],
+        groups: vec![GroupStatus {
+            name: "default".into(),
+            members: vec!["fibre".into(), "mobile-backup".into()],
+            ipv4: GroupFamilyStatus {
+                eligible: vec!["fibre".into()],
+                alive: vec!["fibre".into()],
+                last_good: Vec::new(),
+                impediments: [("fibre".into(), vec!["full".into()])].into(),
+            },
+            ipv6: GroupFamilyStatus {
+                last_good: vec!["fibre".into()],
+                ..GroupFamilyStatus::default()
+            },
+        }],
         drops: [("drop_truncated".into(), 3), ("drop_bad_header".into(), 0)].into(),
         heartbeat_age_ms: 12,
     }

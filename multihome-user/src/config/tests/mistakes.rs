@@ -5,6 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 use super::*;
 use crate::exit::Classify as _;
 
+mod groups;
 mod translation;
 
 /// Every mistake in a file, each with the message that a person reads.

@@ -180,7 +180,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_prefix(),
         any_nat(),
         any_forwards(),
-        any_group(),
+        (any_group(), proptest::collection::vec(any::<u8>(), 0..5)),
     )
         .prop_map(
             |(
@@ -193,7 +193,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 inside,
                 nat,
                 forwards,
-                group,
+                (group, drawn_groups),
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -226,6 +226,23 @@ fn any_config() -> impl Strategy<Value = Config> {
                     forward
                 });
                 let forwards = forwards.collect();
+                let named = |(at, drawn): (usize, u8)| NamedGroup {
+                    name: if at == 0 {
+                        DEFAULT_GROUP.to_owned()
+                    } else {
+                        format!("group-{at}")
+                    },
+                    // The first uplink is always there: no group is empty.
+                    members: (0..uplinks.len())
+                        .filter(|at| (drawn | 1) >> at & 1 == 1)
+                        .map(|at| uplinks[at].name.clone())
+                        .collect(),
+                };
+                let groups = (0..).zip([u8::MAX].into_iter().chain(drawn_groups.clone()));
+                let mut groups: Vec<NamedGroup> = groups.map(named).collect();
+                if let Some(first) = drawn_groups.first() {
+                    groups[0] = named((0, *first));
+                }
                 Config {
                     lan: (0..lan).map(|at| format!("lan{at}")).collect(),
                     uplinks,
@@ -241,6 +258,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     seed,
                     inside_prefix,
                     group,
+                    groups,
                     nat,
                     forwards,
                     detach_on_exit: detach,

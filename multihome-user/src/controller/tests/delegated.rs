@@ -133,7 +133,7 @@ fn in_prefix(address: Option<Ipv6Addr>, text: &str) -> bool {
 fn without_a_prefix_no_packet_leaves_and_the_other_uplink_serves() {
     let (controller, actions, _) = begin(None);
     let fiber = &controller.uplinks()[0];
-    assert_eq!(controller.eligible(IPV6), 1 << LTE);
+    assert_eq!(controller.groups()[0].eligible(IPV6), 1 << LTE);
     assert!(fiber.paths[IPV4].exists() && fiber.paths[IPV6].exists());
     assert!(!fiber.paths[IPV6].is_usable());
     assert!(
@@ -165,11 +165,11 @@ fn a_prefix_that_is_told_is_in_force_at_once() {
     assert_eq!(changed.len(), 1, "the other uplink is left alone");
     assert!(in_prefix(outward(&changed[0].1), A));
     assert_eq!(outsides(&actions), [network(A), network(FIXED)]);
-    assert_eq!(controller.eligible(IPV6), 0b11);
+    assert_eq!(controller.groups()[0].eligible(IPV6), 0b11);
     let table = place(&actions, |action| matches!(action, Action::SetSegments(..)));
     let entry = place(&actions, |action| matches!(action, Action::SetUplink(..)));
     let word = place(&actions, |action| {
-        matches!(action, Action::SetEligible(IPV6, _))
+        matches!(action, Action::SetEligible(0, IPV6, _))
     });
     assert!(table < entry && entry < word, "{actions:?}");
     let change = actions.iter().find_map(|action| {
@@ -186,7 +186,7 @@ fn a_prefix_that_is_told_is_in_force_at_once() {
 #[test]
 fn another_prefix_takes_the_place_of_the_one_before_and_no_path_goes_down() {
     let (mut controller, _, now) = begin(Some(A));
-    assert_eq!(controller.eligible(IPV6), 0b11);
+    assert_eq!(controller.groups()[0].eligible(IPV6), 0b11);
     let actions = tell(&mut controller, Some(B), now);
     let changed = entries(&actions);
     assert_eq!(changed.len(), 1, "the other uplink is left alone");
@@ -205,11 +205,11 @@ fn another_prefix_takes_the_place_of_the_one_before_and_no_path_goes_down() {
 fn a_prefix_that_is_withdrawn_takes_the_path_with_it_and_back() {
     let (mut controller, _, now) = begin(Some(A));
     let actions = tell(&mut controller, None, now);
-    assert_eq!(controller.eligible(IPV6), 1 << LTE);
+    assert_eq!(controller.groups()[0].eligible(IPV6), 1 << LTE);
     assert_eq!(outsides(&actions), [network(FIXED)]);
     assert_eq!(entries(&actions), [], "what is on its way leaves as before");
     let word = place(&actions, |action| {
-        matches!(action, Action::SetEligible(IPV6, _))
+        matches!(action, Action::SetEligible(0, IPV6, _))
     });
     let table = place(&actions, |action| matches!(action, Action::SetSegments(..)));
     assert!(word < table, "{actions:?}");
@@ -222,7 +222,7 @@ fn what_was_told_before_a_restart_is_in_force_from_the_start() {
     let (controller, actions, _) = begin(Some(B));
     assert!(in_prefix(outward(&entries(&actions)[0].1), B));
     assert_eq!(outsides(&actions), [network(B), network(FIXED)]);
-    assert_eq!(controller.eligible(IPV6), 0b11);
+    assert_eq!(controller.groups()[0].eligible(IPV6), 0b11);
 }
 
 /// Between a configured prefix and one that is not told yet no packet may leave as it is: the words of
@@ -233,14 +233,14 @@ fn a_restart_without_a_prefix_moves_flows_before_it_changes_the_entry() {
     given.adopted = Some(Adopted {
         known: 0b11,
         alive: [0b11; 2],
-        eligible: [0b11; 2],
         ..Adopted::default()
     });
+    given.groups[0].left.eligible = [0b11; 2];
     let now = Instant::now();
     let mut controller = Controller::new(given, both_families(), now);
     let actions = controller.begin(now);
     let word = place(&actions, |action| {
-        matches!(action, Action::SetEligible(IPV6, 0b10))
+        matches!(action, Action::SetEligible(0, IPV6, 0b10))
     });
     let entry = place(&actions, |action| matches!(action, Action::SetUplink(..)));
     assert!(word < entry, "{actions:?}");

@@ -6,8 +6,10 @@ use std::{
 };
 
 use crate::{
-    config::{Failback, GroupConfig, Mode, UplinkConfig},
-    controller::{Action, Adopted, Controller, Event, IPV4, Settings, Translation},
+    config::{DEFAULT_GROUP, Failback, GroupConfig, Mode, UplinkConfig},
+    controller::{
+        Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
+    },
     health::HealthSettings,
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
     probe::{Outcome, ProbeEvent, TargetId, TargetKind},
@@ -125,6 +127,7 @@ pub(super) fn kernel() -> NetState {
 
 /// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
 pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
+    let members = (0..).zip(uplinks.iter().map(|u| u.tier)).collect();
     Settings {
         entries: std::collections::BTreeMap::new(),
         uplinks: (0..).zip(uplinks).collect(),
@@ -132,11 +135,17 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
         health: HealthSettings::default(),
         settle: SETTLE,
         adopted: None,
-        group: GroupConfig {
-            failback: Failback::Immediate,
-            failback_after: FAILBACK_AFTER,
-            ..GroupConfig::default()
-        },
+        groups: vec![GroupSettings {
+            id: 0,
+            name: DEFAULT_GROUP.to_owned(),
+            members,
+            config: GroupConfig {
+                failback: Failback::Immediate,
+                failback_after: FAILBACK_AFTER,
+                ..GroupConfig::default()
+            },
+            left: LeftWords::default(),
+        }],
         translation: Translation {
             pools: [(FIBER, 0), (LTE, 2)].into(),
             ..Translation::default()
@@ -148,6 +157,17 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
 impl Story {
     pub(super) fn begin(tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
         Self::begin_on(kernel(), tier_of_lte, adopted)
+    }
+
+    /// A restart: what the earlier controller left, and what words it left the default group.
+    pub(super) fn begin_after(tier_of_lte: u8, adopted: Adopted, left: LeftWords) -> Self {
+        let mut settings = settings(vec![
+            uplink_config("fiber", "fiber0", 1),
+            uplink_config("lte", "lte0", tier_of_lte),
+        ]);
+        settings.adopted = Some(adopted);
+        settings.groups[0].left = left;
+        Self::begin_with(kernel(), settings)
     }
 
     pub(super) fn begin_on(net: NetState, tier_of_lte: u8, adopted: Option<Adopted>) -> Self {
@@ -167,12 +187,13 @@ impl Story {
     pub(super) fn begin_with(net: NetState, settings: Settings) -> Self {
         let now = Instant::now();
         let adopted = settings.adopted.unwrap_or_default();
+        let left = settings.groups[0].left;
         let mut story = Self {
             controller: Controller::new(settings, net, now),
             now,
-            eligible: adopted.eligible[IPV4],
-            last_good: adopted.last_good[IPV4],
-            settled: adopted.settled[IPV4],
+            eligible: left.eligible[IPV4],
+            last_good: left.last_good[IPV4],
+            settled: left.settled[IPV4],
             tracked: adopted.tracked,
             conduct: 0,
         };
@@ -186,19 +207,19 @@ impl Story {
 
     pub(super) fn store(&mut self, actions: &[Action]) {
         for action in actions {
-            if let Action::SetEligible(IPV4, word) = action {
+            if let Action::SetEligible(0, IPV4, word) = action {
                 self.eligible = *word;
             }
-            if let Action::SetLastGood(IPV4, word) = action {
+            if let Action::SetLastGood(0, IPV4, word) = action {
                 self.last_good = *word;
             }
-            if let Action::SetSettled(IPV4, word) = action {
+            if let Action::SetSettled(0, IPV4, word) = action {
                 self.settled = *word;
             }
             if let Action::SetTracked(word) = action {
                 self.tracked = *word;
             }
-            if let Action::SetConduct(word) = action {
+            if let Action::SetConduct(0, word) = action {
                 self.conduct = *word;
             }
         }

@@ -127,7 +127,7 @@ fn flows_are_looked_up_before_an_entry_says_that_its_uplink_translates() {
     let actions = controller.handle(Event::CaughtUp, now);
     let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).expect("it is told");
     let tracked = place(|action| *action == Action::SetTracked(1));
-    let conduct = place(|action| matches!(action, Action::SetConduct(_)));
+    let conduct = place(|action| matches!(action, Action::SetConduct(0, _)));
     let entry = place(|action| matches!(action, Action::SetUplink(..)));
     assert!(tracked < entry && conduct < entry, "{actions:?}");
 }
@@ -214,7 +214,7 @@ fn a_prefix_is_translated_and_nothing_is_when_the_uplink_is_routed() {
     assert_eq!(lte.prefix, Default::default());
     let conduct = GroupWords::conduct([Policy::FiveTuple, Policy::SourceDestination], 0);
     assert!(
-        actions.contains(&Action::SetConduct(conduct)),
+        actions.contains(&Action::SetConduct(0, conduct)),
         "{actions:?}"
     );
 }
@@ -232,12 +232,12 @@ fn what_is_hashed_follows_from_translation_unless_it_is_configured() {
         conduct(private(), |_| {}),
         word(Policy::SourceDestination, 0)
     );
-    let hold = |given: &mut Settings| given.group.on_uplink_loss = OnUplinkLoss::Hold;
+    let hold = |given: &mut Settings| given.groups[0].config.on_uplink_loss = OnUplinkLoss::Hold;
     assert_eq!(
         conduct(private(), hold),
         word(Policy::SourceDestination, GROUP_HOLD)
     );
-    let source = |given: &mut Settings| given.group.hash = Some(HashPolicy::Src);
+    let source = |given: &mut Settings| given.groups[0].config.hash = Some(HashPolicy::Src);
     assert_eq!(
         conduct(private(), source),
         GroupWords::conduct([Policy::Source; 2], 0)
@@ -267,7 +267,7 @@ fn flows_go_back_to_an_uplink_that_has_been_up_for_long_enough() {
     story.wait(TICK);
     assert_eq!(story.settled, 0b11);
     let mut sticky = settings(vec![uplink_config("fiber", "fiber0", 1)]);
-    sticky.group.failback = Failback::Sticky;
+    sticky.groups[0].config.failback = Failback::Sticky;
     let mut story = Story::begin_with(kernel(), sticky);
     story.wait(FAILBACK_AFTER * 2);
     assert_eq!(story.settled, 0);

@@ -1,0 +1,94 @@
+//! Groups before the controller exists: their ids, the words that an earlier controller left them, and
+//! their rank rows.
+
+use multihome_common::{
+    hash::Seed,
+    limits::{MAX_GROUPS, MAX_SLOTS},
+};
+
+use super::{RunError, slots};
+use crate::{
+    config::{Config, NamedGroup},
+    controller::{FAMILIES, GroupSettings, LeftWords},
+    dataplane::Dataplane,
+    ranking::{Draws, Member},
+};
+
+/// Gives groups their ids and names, takes their words over, and clears those of groups that are gone.
+///
+/// `uplinks` has all uplinks with their ids, `before` the names by id that an earlier controller left, and
+/// `known` the uplinks that it had: the words' other bits are of uplinks that are gone, and a new one may
+/// have the place.
+///
+/// # Errors
+/// When a map cannot be read or written.
+pub fn take_over(
+    config: &Config,
+    uplinks: &[Member],
+    before: &[Option<String>],
+    known: u64,
+    dataplane: &mut Dataplane,
+) -> Result<Vec<GroupSettings>, RunError> {
+    let names: Vec<&str> = config.groups.iter().map(|g| g.name.as_str()).collect();
+    let ids = slots::groups(before, &names)?;
+    let mut groups = Vec::new();
+    for (group, &id) in config.groups.iter().zip(&ids) {
+        let NamedGroup { name, members } = group;
+        let had = before.get(usize::from(id)).and_then(Option::as_deref) == Some(name);
+        let members = uplinks
+            .iter()
+            .filter(|uplink| members.contains(&uplink.name));
+        let members: Vec<(u8, u8)> = members.map(|uplink| (uplink.id, uplink.tier)).collect();
+        let kept = members.iter().fold(0, |word, (id, _)| word | 1u64 << id) & known;
+        groups.push(GroupSettings {
+            id,
+            name: name.clone(),
+            members,
+            config: config.group,
+            left: if had {
+                left(usize::from(id), kept, dataplane)
+            } else {
+                LeftWords::default()
+            },
+        });
+    }
+    for id in 0..MAX_GROUPS {
+        let group = groups.iter().find(|group| usize::from(group.id) == id);
+        let words = group.map(|group| group.left).unwrap_or_default();
+        for family in FAMILIES {
+            // An eligible word of zero must find it in place.
+            dataplane.set_last_good(id, family, words.last_good[family]);
+            dataplane.set_eligible(id, family, words.eligible[family]);
+            dataplane.set_settled(id, family, words.settled[family]);
+        }
+        let name = group.map_or("", |group| &group.name);
+        if before
+            .get(id)
+            .and_then(Option::as_deref)
+            .unwrap_or_default()
+            != name
+        {
+            dataplane.set_name((MAX_SLOTS + id) as u32, name)?;
+        }
+    }
+    Ok(groups)
+}
+
+fn left(id: usize, kept: u64, dataplane: &Dataplane) -> LeftWords {
+    LeftWords {
+        eligible: FAMILIES.map(|family| dataplane.eligible(id, family) & kept),
+        last_good: FAMILIES.map(|family| dataplane.last_good(id, family) & kept),
+        settled: FAMILIES.map(|family| dataplane.settled(id, family) & kept),
+    }
+}
+
+/// Writes the rank rows of every group.
+pub fn rank(groups: &[GroupSettings], uplinks: &[Member], seed: Seed, dataplane: &mut Dataplane) {
+    let names = uplinks.iter().map(|uplink| uplink.name.clone()).collect();
+    let draws = Draws::new(names, seed);
+    for group in groups {
+        let is_member = |uplink: &&Member| group.members.iter().any(|(id, _)| *id == uplink.id);
+        let members: Vec<Member> = uplinks.iter().filter(is_member).cloned().collect();
+        dataplane.set_rows(usize::from(group.id), &draws.rows(&members));
+    }
+}
