@@ -7,16 +7,16 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use multihome::{
     config::Config,
+    events::{Kind, Occurrence, Recorder, Timing},
     heartbeat::Heartbeat,
     metrics::{CounterSnapshot, Metrics, PathMeasure, Traffic, UplinkTraffic},
     probe::{Family, Outcome, TargetId, TargetKind},
-    status::State,
 };
 use multihome_common::verdict::Verdict;
 use multihome_tests::binary::binary;
@@ -170,13 +170,15 @@ fn scrape() -> Result<String> {
     metrics.uplink_share("u", 1.0);
     metrics.prefix_changed("u");
     for kind in [Kind::UplinkUp, Kind::UplinkDown] {
-        let now = Instant::now();
-        let occurrence = Occurrence::new(kind, "").uplink(0).sign(now);
+        let noticed = Instant::now();
         let timing = Timing {
-            noticed: now,
-            moved_after: Some(Duration::from_millis(1)),
+            noticed,
+            moved: Some(Duration::from_millis(1)),
+            wall: SystemTime::now(),
         };
-        metrics.event(&Recorder::new(0).record(occurrence, timing, false, |_| "u".to_owned()));
+        let occurrence = Occurrence::new(kind, "").sign(noticed);
+        let record = Recorder::new(0).record(occurrence, Some("u"), None, timing, false);
+        metrics.event(&record);
     }
     let rtt = Duration::from_millis(1);
     let target = TargetId {
