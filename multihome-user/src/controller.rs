@@ -16,7 +16,7 @@ use multihome_common::{
 use crate::{
     config::{Ipv6Prefix, UplinkConfig},
     netlink::{Link, NeighbourState, NetEvent, NetState},
-    probe::{Outcome, ProbeEvent, ProbePlan, TargetId},
+    probe::{ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
 };
 
@@ -467,9 +467,4 @@ impl Controller {
             self.decide(event.id.uplink, now)
         }
     }
-}
-
-/// Whether an outcome is a reply.
-fn is_reply(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Reply { .. })
 }

@@ -20,11 +20,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use crate::probe::{Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
+use crate::probe::{Failure, Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
 
 mod window;
 
@@ -94,19 +93,25 @@ pub struct Transition {
 /// What made a path change its state, for people to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A target lost its last probes, and no other is left that answers.
+    /// A target lost its last probes, and too few others are left that answer.
     ProbesLost {
         /// The target that was the last to fall silent.
-        target: IpAddr,
+        target: TargetId,
         /// How many of its probes were lost in a row.
         probes: u32,
+        /// How the last one failed, if it was answered at all.
+        failure: Option<Failure>,
         /// How many other targets count as dead too.
         others: usize,
+        /// How many targets are left that do not.
+        left: usize,
+        /// How many must answer.
+        quorum: usize,
     },
     /// A target answered its last probes.
     ProbesAnswered {
         /// The target.
-        target: IpAddr,
+        target: TargetId,
         /// How many it answered in a row.
         probes: u32,
     },
@@ -119,7 +124,10 @@ impl fmt::Display for Cause {
             Self::ProbesLost {
                 target,
                 probes,
+                failure,
                 others,
+                left,
+                quorum,
             } => {
                 write!(f, "{probes} probe{} to {target}", plural(probes))?;
                 match others {
@@ -127,7 +135,15 @@ impl fmt::Display for Cause {
                     1 => f.write_str(" and 1 other target")?,
                     _ => write!(f, " and {others} other targets")?,
                 }
-                f.write_str(" lost")
+                match failure {
+                    None => f.write_str(" lost")?,
+                    Some(failure) => write!(f, " failed ({failure})")?,
+                }
+                match left {
+                    0 => Ok(()),
+                    1 => write!(f, "; 1 target is left, {quorum} must answer"),
+                    _ => write!(f, "; {left} targets are left, {quorum} must answer"),
+                }
             }
             Self::ProbesAnswered { target, probes } => {
                 write!(f, "{probes} probe{} to {target} answered", plural(probes))
@@ -251,7 +267,13 @@ impl PathHealth {
                 SmoothedRtt::update(&mut target.rtt, rtt);
                 true
             }
-            Outcome::Lost => id.kind == TargetKind::NextHop && self.next_hop_confirmed,
+            Outcome::Lost | Outcome::Failed(_) => {
+                id.kind == TargetKind::NextHop && self.next_hop_confirmed
+            }
+        };
+        let failure = match outcome {
+            Outcome::Failed(failure) => Some(failure),
+            Outcome::Reply { .. } | Outcome::Lost => None,
         };
         if id.kind == TargetKind::NextHop {
             self.next_hop_confirmed = false;
@@ -264,7 +286,7 @@ impl PathHealth {
             return None;
         }
         self.window.add(answered);
-        self.judge(id, now)
+        self.judge(id, failure, now)
     }
 
     /// Starts anew, as when the link returns: what was known of the targets, losses and
@@ -342,7 +364,12 @@ impl PathHealth {
     }
 
     /// Whether the outcome of `last`, which is counted already, changes the state.
-    fn judge(&mut self, last: TargetId, now: Instant) -> Option<Transition> {
+    fn judge(
+        &mut self,
+        last: TargetId,
+        failure: Option<Failure>,
+        now: Instant,
+    ) -> Option<Transition> {
         let HealthSettings { fall, rise, quorum } = self.settings;
         let total = self.judges().count();
         let quorum = usize::try_from(quorum).unwrap_or(usize::MAX).min(total);
@@ -359,13 +386,15 @@ impl PathHealth {
                 if total - dead >= quorum || streak.lost() < fall {
                     return None;
                 }
-                let (target, probes, others) = (last.target, streak.lost(), dead - 1);
                 (
                     PathState::Down,
                     Cause::ProbesLost {
-                        target,
-                        probes,
-                        others,
+                        target: last,
+                        probes: streak.lost(),
+                        failure,
+                        others: dead - 1,
+                        left: total - dead,
+                        quorum,
                     },
                 )
             }
@@ -374,7 +403,7 @@ impl PathHealth {
                 if alive < quorum || streak.answered() < rise {
                     return None;
                 }
-                let (target, probes) = (last.target, streak.answered());
+                let (target, probes) = (last, streak.answered());
                 (PathState::Up, Cause::ProbesAnswered { target, probes })
             }
         };

@@ -164,7 +164,9 @@ impl Metrics {
                     .with_label_values(&labels)
                     .observe(rtt.as_secs_f64());
             }
-            Outcome::Lost => self.families.probe_lost.with_label_values(&labels).inc(),
+            Outcome::Lost | Outcome::Failed(_) => {
+                self.families.probe_lost.with_label_values(&labels).inc();
+            }
         }
     }
 

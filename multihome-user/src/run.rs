@@ -95,6 +95,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let prober = Prober::start(ProbeSettings {
         interval: config.probe.interval,
         timeout: config.probe.timeout,
+        rate: None,
     })?;
     let plan = PortPlan {
         ranges: ports,

@@ -16,7 +16,7 @@ use multihome::{
     events::{Kind, Occurrence, Recorder, Timing},
     heartbeat::Heartbeat,
     metrics::{CounterSnapshot, Metrics, PathMeasure, Traffic, UplinkTraffic},
-    probe::{Family, Outcome, TargetId, TargetKind},
+    probe::{Family, Outcome, TargetId},
 };
 use multihome_common::verdict::Verdict;
 use multihome_tests::binary::binary;
@@ -181,11 +181,7 @@ fn scrape() -> Result<String> {
         metrics.event(&record);
     }
     let rtt = Duration::from_millis(1);
-    let target = TargetId {
-        uplink: 0,
-        target: IpAddr::from([192, 0, 2, 1]),
-        kind: TargetKind::NextHop,
-    };
+    let target = TargetId::next_hop(0, IpAddr::from([192, 0, 2, 1]));
     metrics.probe_sent("u", target);
     metrics.probe_outcome("u", target, Outcome::Reply { rtt });
     metrics.probe_outcome("u", target, Outcome::Lost);

@@ -37,6 +37,7 @@ fn forged_replies_do_not_count() -> Result<()> {
             let settings = ProbeSettings {
                 interval: Duration::from_millis(20),
                 timeout: Some(timeout),
+                rate: None,
             };
             let mut prober = Prober::start(settings)?;
             prober.set_plans(plan(DEVICE, &[target]));

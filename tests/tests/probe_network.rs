@@ -27,6 +27,7 @@ use uplink::{
 const FAST: ProbeSettings = ProbeSettings {
     interval: Duration::from_millis(100),
     timeout: None,
+    rate: None,
 };
 
 /// Every target is answered, near and far, in both families, without a route and past strict
@@ -198,7 +199,9 @@ fn our_own_lateness_is_neither_loss_nor_round_trip_time() -> Result<()> {
             for event in outcomes(&mut prober, Duration::from_millis(300)).await? {
                 match event.outcome {
                     Outcome::Reply { rtt } => slowest = slowest.max(rtt),
-                    Outcome::Lost => bail!("a loss that was none: {event:?}"),
+                    Outcome::Lost | Outcome::Failed(_) => {
+                        bail!("a loss that was none: {event:?}")
+                    }
                 }
             }
         }

@@ -7,7 +7,6 @@ use std::{
 
 use multihome_common::state::IPV4;
 
-use super::is_reply;
 use crate::{
     config::UplinkConfig,
     health::{HealthEvent, HealthSettings, PathHealth},
@@ -206,9 +205,8 @@ impl Path {
         let target = |target, kind, source: Option<IpAddr>| {
             Some(ProbeTarget {
                 id: TargetId {
-                    uplink: self.uplink,
-                    target,
                     kind,
+                    ..TargetId::echo(self.uplink, target)
                 },
                 source: source?,
                 next_hop_mac: self.mac,
@@ -227,7 +225,7 @@ impl Path {
 
     /// Takes a probe's outcome; `true` when the probes' verdict changed.
     pub fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> bool {
-        if Some(event.id.target) == self.next_hop && is_reply(event.outcome) {
+        if Some(event.id.target) == self.next_hop && event.outcome.is_reply() {
             self.answered = true;
         }
         match self.health.handle(HealthEvent::Probe(event), now) {

@@ -13,19 +13,11 @@ const SETTINGS: HealthSettings = HealthSettings {
 };
 
 fn remote(last: u8) -> TargetId {
-    TargetId {
-        uplink: 0,
-        target: [192, 0, 2, last].into(),
-        kind: TargetKind::Remote,
-    }
+    TargetId::echo(0, [192, 0, 2, last].into())
 }
 
 fn next_hop() -> TargetId {
-    TargetId {
-        uplink: 0,
-        target: [203, 0, 113, 1].into(),
-        kind: TargetKind::NextHop,
-    }
+    TargetId::next_hop(0, [203, 0, 113, 1].into())
 }
 
 fn path(up: bool, targets: &[TargetId]) -> PathHealth {
@@ -194,7 +186,7 @@ fn a_quorum_counts_targets() {
     let transition = feed(&mut path, remote(2), "---");
     assert_eq!(
         cause(transition),
-        "down: 3 probes to 192.0.2.2 and 1 other target lost"
+        "down: 3 probes to 192.0.2.2 and 1 other target lost; 1 target is left, 2 must answer"
     );
     assert_eq!(
         feed(&mut path, remote(3), "++++"),

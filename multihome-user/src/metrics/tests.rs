@@ -27,9 +27,8 @@ fn metrics() -> Metrics {
 
 fn target(kind: TargetKind, target: &str) -> TargetId {
     TargetId {
-        uplink: 0,
-        target: target.parse().expect("an address"),
         kind,
+        ..TargetId::echo(0, target.parse().expect("an address"))
     }
 }
 

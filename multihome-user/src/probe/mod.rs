@@ -13,12 +13,16 @@ use std::{
 };
 
 pub mod echo;
+mod failure;
 pub mod filter;
+mod id;
 pub mod prober;
 pub mod rtt;
 pub mod schedule;
 pub mod socket;
 
+pub use failure::Failure;
+pub use id::{Method, Outcome, ProbeEvent, TargetId, TargetKind};
 pub use prober::{BurstPlan, ProbePlan, ProbeReport, ProbeTarget, Prober};
 pub use rtt::SmoothedRtt;
 pub use schedule::{ProbeAction, ProbeSchedule, ProbeSettings};
@@ -50,47 +54,6 @@ impl fmt::Display for Family {
             Self::Ipv6 => "IPv6",
         })
     }
-}
-
-/// What a target stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TargetKind {
-    /// The uplink's next hop: the first hop is reachable.
-    NextHop,
-    /// An address beyond it: the path behind the first hop works.
-    Remote,
-}
-
-/// One address probed over one uplink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetId {
-    /// The uplink's number, 0..=63.
-    pub uplink: u8,
-    /// The probed address.
-    pub target: IpAddr,
-    /// What it stands for.
-    pub kind: TargetKind,
-}
-
-/// What became of one probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answered in time.
-    Reply {
-        /// From sending to the kernel's receive timestamp.
-        rtt: Duration,
-    },
-    /// Not answered in time.
-    Lost,
-}
-
-/// The outcome of one probe of one target. A target's outcomes come in the order of sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeEvent {
-    /// Who was asked.
-    pub id: TargetId,
-    /// What became of it.
-    pub outcome: Outcome,
 }
 
 /// How long ago something happened, zero for the future: clocks of two CPUs may differ slightly.

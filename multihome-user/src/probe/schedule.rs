@@ -21,7 +21,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
+use super::{Failure, Method, Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
 
 mod target;
 
@@ -43,23 +43,49 @@ pub const BURST_STEP: Duration = Duration::from_millis(25);
 /// just begun. Three probes that all are later than this are a path to distrust.
 pub const BURST_MARGIN: Duration = Duration::from_millis(75);
 
+/// The shortest that jitter makes an interval, as a share of it.
+const SHORTEST_STEP: f64 = 0.9;
+
 /// How often to probe, and how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// The longest time between two probes of one target.
+    /// The longest time between two probes of one target, unless the rate stretches it.
     pub interval: Duration,
     /// Used as it is when given; otherwise a target's timeout is its smoothed round-trip time and
     /// four times its variation, at least the interval, at most [`MAX_ADAPTIVE_TIMEOUT`].
     pub timeout: Option<Duration>,
+    /// Packets a second to all remote targets of one uplink, at most, when all is well; `None` does
+    /// not bound them.
+    pub rate: Option<u32>,
 }
 
 impl ProbeSettings {
-    /// The timeout for the next probe of a target with this round-trip time.
-    pub fn timeout(&self, rtt: Option<&SmoothedRtt>) -> Duration {
+    /// The timeout for the next probe of a target that is asked by `method` and took so long to
+    /// answer before. What is not measured, and the longest that is adapted to, is multiplied by the
+    /// method's round trips.
+    pub fn timeout(&self, method: Method, rtt: Option<&SmoothedRtt>) -> Duration {
         self.timeout.unwrap_or_else(|| {
-            let expected = rtt.map_or(INITIAL_TIMEOUT, SmoothedRtt::upper_bound);
-            expected.max(self.interval).min(MAX_ADAPTIVE_TIMEOUT)
+            let trips = method.round_trips();
+            let expected = rtt.map_or(INITIAL_TIMEOUT * trips, SmoothedRtt::upper_bound);
+            expected
+                .max(self.interval)
+                .min(MAX_ADAPTIVE_TIMEOUT * trips)
         })
+    }
+
+    /// The longest time between two probes of a target that is one of `remote` targets of its uplink.
+    /// Each has an equal share of the rate, so that a costly one slows down none but itself:
+    /// packets for a probe, times targets, by the rate. Jitter shortens intervals, and the rate
+    /// holds with the shortest.
+    pub fn interval_of(&self, id: TargetId, remote: u32) -> Duration {
+        match (self.rate, id.kind) {
+            (Some(rate), TargetKind::Remote) => {
+                let packets = id.method.packets() * remote;
+                let share = Duration::from_secs(packets.into()) / rate.max(1);
+                self.interval.max(share.div_f64(SHORTEST_STEP))
+            }
+            (None, TargetKind::Remote) | (_, TargetKind::NextHop) => self.interval,
+        }
     }
 }
 
@@ -108,13 +134,22 @@ impl ProbeSchedule {
         let wanted: BTreeSet<TargetId> = targets.into_iter().collect();
         self.targets.retain(|id, _| wanted.contains(id));
         self.agenda.retain(|(_, id)| wanted.contains(id));
+        let mut remote: BTreeMap<u8, u32> = BTreeMap::new();
+        for id in wanted.iter().filter(|id| id.kind == TargetKind::Remote) {
+            *remote.entry(id.uplink).or_default() += 1;
+        }
         for id in wanted {
-            if !self.targets.contains_key(&id) {
-                let phase = self
-                    .settings
-                    .interval
-                    .mul_f64(self.random.random_range(0.0..1.0));
-                let target = Target::new(now + phase);
+            let others = remote.get(&id.uplink).copied().unwrap_or_default();
+            let interval = self.settings.interval_of(id, others);
+            if self.targets.contains_key(&id) {
+                self.change(id, |target| target.set_interval(interval, now));
+            } else {
+                let phase = interval.mul_f64(self.random.random_range(0.0..1.0));
+                let target = Target::new(
+                    now + phase,
+                    interval,
+                    target::LATE * id.method.round_trips(),
+                );
                 self.agenda.insert((target.wake(), id));
                 self.targets.insert(id, target);
             }
@@ -143,10 +178,30 @@ impl ProbeSchedule {
                     uplink,
                     target: from,
                     kind,
+                    method: Method::Echo,
                 };
-                self.change(id, |target| target.reply(seq, cookie, received))
+                self.change(id, |target| target.reply(seq, cookie, received, None))
                     .unwrap_or(false)
             })
+    }
+
+    /// Takes the expected answer to the probe of a service, which was complete at `received`; `rtt`
+    /// is the network's round-trip time within the exchange. For the rest as [`Self::reply`].
+    pub fn answered(
+        &mut self,
+        id: TargetId,
+        seq: u16,
+        cookie: u64,
+        received: Instant,
+        rtt: Duration,
+    ) -> bool {
+        self.change(id, |target| target.reply(seq, cookie, received, Some(rtt)))
+            .unwrap_or(false)
+    }
+
+    /// Takes an answer that is not the expected one: there is nothing left to wait for.
+    pub fn failed(&mut self, id: TargetId, seq: u16, failure: Failure, received: Instant) {
+        self.change(id, |target| target.failed(seq, failure, received));
     }
 
     /// Forgets a probe that never left for a local reason, such as a full queue. It counts neither
@@ -183,7 +238,10 @@ impl ProbeSchedule {
             let phase = (place as f64 + self.random.random_range(0.0..0.5)) / ids.len() as f64;
             let step = step.mul_f64(self.random.random_range(0.9..=1.0));
             let burst = Burst::new(now + step.mul_f64(phase), step, probes, margin);
-            self.change(id, |target| target.begin_burst(burst, now, &settings));
+            self.change(id, |target| {
+                let usual = settings.timeout(id.method, target.rtt().as_ref());
+                target.begin_burst(burst, now, usual);
+            });
         }
     }
 
@@ -212,13 +270,18 @@ impl ProbeSchedule {
                 settings, random, ..
             } = self;
             let settings = *settings;
-            let step = settings.interval.mul_f64(random.random_range(0.9..=1.0));
+            let step = random.random_range(SHORTEST_STEP..=1.0);
             let cookie = random.random();
             self.change(id, |target| {
                 while let Some(outcome) = target.next_outcome(now) {
                     actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome }));
                 }
-                if let Some(seq) = target.next_probe(now, step, cookie, &settings) {
+                if let Some(seq) = target.next_probe(
+                    now,
+                    step,
+                    cookie,
+                    settings.timeout(id.method, target.rtt().as_ref()),
+                ) {
                     actions.push(ProbeAction::Send { id, seq, cookie });
                 }
             });

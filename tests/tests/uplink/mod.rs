@@ -81,9 +81,8 @@ pub fn id(target: IpAddr) -> TargetId {
         TargetKind::Remote
     };
     TargetId {
-        uplink: UPLINK,
-        target,
         kind,
+        ..TargetId::echo(UPLINK, target)
     }
 }
 

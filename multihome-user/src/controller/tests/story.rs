@@ -12,7 +12,7 @@ use crate::{
     },
     health::HealthSettings,
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
-    probe::{Outcome, ProbeEvent, TargetId, TargetKind},
+    probe::{Outcome, ProbeEvent, TargetId},
 };
 
 pub(super) const FIBER: u8 = 0;
@@ -76,11 +76,7 @@ pub(super) fn seen(id: u8, state: NeighbourState) -> NetEvent {
 
 pub(super) fn remote(id: u8) -> TargetId {
     let target = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1));
-    TargetId {
-        uplink: id,
-        target,
-        kind: TargetKind::Remote,
-    }
+    TargetId::echo(id, target)
 }
 
 pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig {

@@ -70,10 +70,12 @@ fn simulate(
 const FAST: ProbeSettings = ProbeSettings {
     interval: Duration::from_millis(100),
     timeout: None,
+    rate: None,
 };
 const DEFAULT: ProbeSettings = ProbeSettings {
     interval: Duration::from_millis(500),
     timeout: None,
+    rate: None,
 };
 const HOUR: Duration = Duration::from_secs(3600);
 

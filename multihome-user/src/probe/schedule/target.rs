@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outcome, ProbeSettings, SmoothedRtt};
+use super::{Failure, Outcome, SmoothedRtt};
 use crate::probe::since;
 
 mod burst;
@@ -15,8 +15,8 @@ pub(super) use burst::Burst;
 /// The most probes of one target on their way; the oldest is lost when one more is sent. Reached
 /// only by a given timeout of more than a thousand intervals.
 const MAX_IN_FLIGHT: usize = 1024;
-/// How long after sending a reply to a lost probe is still recognized.
-const LATE: Duration = Duration::from_secs(3);
+/// How long after sending a reply to a lost probe is still recognized, for each round trip.
+pub(super) const LATE: Duration = Duration::from_secs(3);
 /// The most lost probes whose replies are still recognized.
 const MAX_LOST: usize = 512;
 /// The shortest time between two probes of one target.
@@ -24,6 +24,10 @@ const MIN_STEP: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Target {
+    /// The longest time between two probes.
+    interval: Duration,
+    /// How long after sending a reply to a lost probe is still recognized.
+    late: Duration,
     next_send: Instant,
     next_seq: u16,
     rtt: Option<SmoothedRtt>,
@@ -60,6 +64,11 @@ enum State {
     Late {
         received: Instant,
     },
+    /// Answered otherwise than expected.
+    Failed {
+        failure: Failure,
+        received: Instant,
+    },
     Unsent,
 }
 
@@ -71,8 +80,10 @@ struct Lost {
 }
 
 impl Target {
-    pub fn new(first_send: Instant) -> Self {
+    pub fn new(first_send: Instant, interval: Duration, late: Duration) -> Self {
         Self {
+            interval,
+            late,
             next_send: first_send,
             next_seq: 0,
             rtt: None,
@@ -80,6 +91,14 @@ impl Target {
             lost: VecDeque::new(),
             burst: None,
         }
+    }
+
+    /// Makes this the interval; a shorter one also brings the next probe forward.
+    pub fn set_interval(&mut self, interval: Duration, now: Instant) {
+        if interval < self.interval {
+            self.next_send = self.next_send.min(now + interval);
+        }
+        self.interval = interval;
     }
 
     pub fn rtt(&self) -> Option<SmoothedRtt> {
@@ -90,7 +109,9 @@ impl Target {
     pub fn wake(&self) -> Instant {
         let judged = self.in_flight.front().map(|probe| match probe.state {
             State::Waiting => probe.deadline,
-            State::Answered { received, .. } | State::Late { received } => received,
+            State::Answered { received, .. }
+            | State::Late { received }
+            | State::Failed { received, .. } => received,
             State::Unsent => probe.sent,
         });
         let send = self.burst.as_ref().and_then(Burst::next_send);
@@ -100,8 +121,15 @@ impl Target {
             .fold(self.next_send, Instant::min)
     }
 
-    /// Takes a reply; returns whether it belongs to a probe that had none yet.
-    pub fn reply(&mut self, seq: u16, cookie: u64, received: Instant) -> bool {
+    /// Takes a reply; returns whether it belongs to a probe that had none yet. `network` is the
+    /// round-trip time to report where that is not the whole time since sending.
+    pub fn reply(
+        &mut self,
+        seq: u16,
+        cookie: u64,
+        received: Instant,
+        network: Option<Duration>,
+    ) -> bool {
         let place = self
             .in_flight
             .front()
@@ -112,7 +140,10 @@ impl Target {
             }
             let rtt = since(probe.sent, received);
             probe.state = if received <= probe.deadline {
-                State::Answered { rtt, received }
+                State::Answered {
+                    rtt: network.unwrap_or(rtt),
+                    received,
+                }
             } else {
                 State::Late { received }
             };
@@ -128,7 +159,7 @@ impl Target {
         };
         let lost = &self.lost[place];
         let rtt = since(lost.sent, received);
-        if lost.cookie != cookie || rtt > LATE {
+        if lost.cookie != cookie || rtt > self.late {
             return false;
         }
         SmoothedRtt::update(&mut self.rtt, rtt);
@@ -137,14 +168,27 @@ impl Target {
     }
 
     pub fn unsent(&mut self, seq: u16) {
+        if self.settle(seq, State::Unsent)
+            && let Some(burst) = &mut self.burst
+        {
+            burst.unsent(seq);
+        }
+    }
+
+    /// Takes an answer that is not the expected one.
+    pub fn failed(&mut self, seq: u16, failure: Failure, received: Instant) {
+        self.settle(seq, State::Failed { failure, received });
+    }
+
+    /// Ends the waiting for a probe, if it is waited for.
+    fn settle(&mut self, seq: u16, state: State) -> bool {
         if let Some(probe) = self.in_flight.iter_mut().rfind(|probe| probe.seq == seq)
             && probe.state == State::Waiting
         {
-            probe.state = State::Unsent;
-            if let Some(burst) = &mut self.burst {
-                burst.unsent(seq);
-            }
+            probe.state = state;
+            return true;
         }
+        false
     }
 
     /// Notes that a probe left later than it was meant to.
@@ -180,22 +224,24 @@ impl Target {
                 }
                 State::Late { .. } => return Some(Outcome::Lost),
                 State::Answered { rtt, .. } => return Some(Outcome::Reply { rtt }),
+                State::Failed { failure, .. } => return Some(Outcome::Failed(failure)),
                 State::Unsent => {}
             }
         }
     }
 
-    /// The number of the probe to send, if one is due; the next is due within `step`.
+    /// The number of the probe to send, if one is due; the next is due after `step` intervals. `usual`
+    /// is its timeout outside of bursts.
     pub fn next_probe(
         &mut self,
         now: Instant,
-        step: Duration,
+        step: f64,
         cookie: u64,
-        settings: &ProbeSettings,
+        usual: Duration,
     ) -> Option<u16> {
         let due = self.next_send <= now;
         if due {
-            let step = step.max(MIN_STEP);
+            let step = self.interval.mul_f64(step).max(MIN_STEP);
             // Rounds that were missed are skipped, and the phase is kept: after a stall the targets
             // must not march in step. The next probe comes half an interval after this one at
             // least.
@@ -220,7 +266,6 @@ impl Target {
         }
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        let usual = settings.timeout(self.rtt.as_ref());
         // As long as a burst is judged, all probes are in a hurry: one that may take its time would
         // hold up the outcomes behind it.
         let timeout = self
@@ -250,11 +295,9 @@ impl Target {
     }
 
     fn remember_lost(&mut self, probe: &Probe, now: Instant) {
-        while self
-            .lost
-            .front()
-            .is_some_and(|oldest| since(oldest.sent, now) > LATE || self.lost.len() >= MAX_LOST)
-        {
+        while self.lost.front().is_some_and(|oldest| {
+            since(oldest.sent, now) > self.late || self.lost.len() >= MAX_LOST
+        }) {
             self.lost.pop_front();
         }
         self.lost.push_back(Lost {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod burst;
+mod pacing;
 mod simulation;
 mod stall;
 
@@ -15,16 +16,13 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn target(last: u8) -> TargetId {
-    TargetId {
-        uplink: 1,
-        target: [192, 0, 2, last].into(),
-        kind: TargetKind::Remote,
-    }
+    TargetId::echo(1, [192, 0, 2, last].into())
 }
 
 const INTERVAL_100: ProbeSettings = ProbeSettings {
     interval: ms_const(100),
     timeout: None,
+    rate: None,
 };
 
 const fn ms_const(ms: u64) -> Duration {
@@ -119,19 +117,25 @@ fn a_path_that_becomes_slower_than_the_timeout_recovers_by_its_late_replies() {
 fn the_adaptive_timeout_has_a_cap_and_a_given_one_is_used_as_it_is() {
     let slow = SmoothedRtt::new(Duration::from_secs(3));
     let fast = SmoothedRtt::new(ms(10));
-    assert_eq!(INTERVAL_100.timeout(None), INITIAL_TIMEOUT);
-    assert_eq!(INTERVAL_100.timeout(Some(&fast)), ms(100));
+    assert_eq!(INTERVAL_100.timeout(Method::Echo, None), INITIAL_TIMEOUT);
+    assert_eq!(INTERVAL_100.timeout(Method::Echo, Some(&fast)), ms(100));
     assert_eq!(
-        INTERVAL_100.timeout(Some(&SmoothedRtt::new(ms(100)))),
+        INTERVAL_100.timeout(Method::Echo, Some(&SmoothedRtt::new(ms(100)))),
         ms(300)
     );
-    assert_eq!(INTERVAL_100.timeout(Some(&slow)), MAX_ADAPTIVE_TIMEOUT);
+    assert_eq!(
+        INTERVAL_100.timeout(Method::Echo, Some(&slow)),
+        MAX_ADAPTIVE_TIMEOUT
+    );
     let given = ProbeSettings {
         timeout: Some(ms(30)),
         ..INTERVAL_100
     };
     assert_eq!(
-        (given.timeout(None), given.timeout(Some(&slow))),
+        (
+            given.timeout(Method::Echo, None),
+            given.timeout(Method::Echo, Some(&slow))
+        ),
         (ms(30), ms(30))
     );
 }
@@ -282,6 +286,7 @@ fn probes_on_their_way_are_bounded() {
     let patient = ProbeSettings {
         interval: ms(10),
         timeout: Some(Duration::from_secs(60)),
+        rate: None,
     };
     let mut simulation = Simulation::new(patient, 15, [target(1)]);
     simulation.run(simulation.start + Duration::from_secs(30), |_, _| None);
@@ -303,7 +308,7 @@ proptest! {
         timeout in proptest::option::of(0_u64..3000),
         calls in proptest::collection::vec((0_u8..6, 0_u8..4, any::<u16>(), 0_u64..4000), 1..200),
     ) {
-        let settings = ProbeSettings { interval: ms(interval), timeout: timeout.map(ms) };
+        let settings = ProbeSettings { interval: ms(interval), timeout: timeout.map(ms), rate: None };
         let mut schedule = ProbeSchedule::new(settings, [seed; 32]);
         let mut now = Instant::now();
         let mut sent: Vec<(TargetId, u16, u64)> = Vec::new();
@@ -352,7 +357,7 @@ proptest! {
         });
         let got: Vec<Option<Duration>> = simulation.outcomes.iter().map(|(_, event)| match event.outcome {
             Outcome::Reply { rtt } => Some(rtt),
-            Outcome::Lost => None,
+            Outcome::Lost | Outcome::Failed(_) => None,
         }).collect();
         prop_assert_eq!(&got[..], &expected[..got.len()]);
         // The first timeout is a second long, so that many may still be waiting.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ProbeSettings, SmoothedRtt, State, Target};
+use super::{SmoothedRtt, State, Target};
 use crate::probe::schedule::GRACE;
 
 /// A burst under way.
@@ -77,13 +77,13 @@ impl Burst {
 impl Target {
     /// Begins a burst, unless one is under way. What is on its way already is judged in the same
     /// haste, or it would hold up the burst's outcomes; but nothing before replies that lie ready
-    /// are read.
-    pub fn begin_burst(&mut self, burst: Burst, now: Instant, settings: &ProbeSettings) {
+    /// are read. `usual` is the timeout outside of bursts.
+    pub fn begin_burst(&mut self, burst: Burst, now: Instant, usual: Duration) {
         if self.burst.is_some() {
             return;
         }
         let rtt = self.rtt.as_ref();
-        let timeout = burst.timeout(rtt, settings.timeout(rtt));
+        let timeout = burst.timeout(rtt, usual);
         for probe in &mut self.in_flight {
             if !probe.graced {
                 let hasty = (probe.sent + timeout).max(now + GRACE);

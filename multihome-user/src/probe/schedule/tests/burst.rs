@@ -5,6 +5,7 @@ use super::*;
 const DEFAULT: ProbeSettings = ProbeSettings {
     interval: ms_const(500),
     timeout: None,
+    rate: None,
 };
 
 /// A simulation that has run for a while over a network with this round-trip time.
@@ -29,7 +30,7 @@ impl Simulation {
         for (at, event) in &self.outcomes {
             let lost = lost.entry(event.id).or_default();
             *lost = match event.outcome {
-                Outcome::Lost => *lost + 1,
+                Outcome::Lost | Outcome::Failed(_) => *lost + 1,
                 Outcome::Reply { .. } => 0,
             };
             if *lost == 3 {

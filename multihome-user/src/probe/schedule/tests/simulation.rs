@@ -62,10 +62,16 @@ impl Simulation {
     pub fn step(&mut self, network: &mut impl FnMut(TargetId, Instant) -> Option<Duration>) {
         while let Some((at, id, seq, cookie)) = self.flying.pop_front_if(|(at, ..)| *at <= self.now)
         {
-            assert!(
-                self.schedule.reply(id.uplink, id.target, seq, cookie, at),
-                "a true reply"
-            );
+            let taken = match id.method {
+                Method::Echo => self.schedule.reply(id.uplink, id.target, seq, cookie, at),
+                Method::Tcp { .. }
+                | Method::Dns { .. }
+                | Method::Http { .. }
+                | Method::Https { .. } => {
+                    self.schedule.answered(id, seq, cookie, at, Duration::ZERO)
+                }
+            };
+            assert!(taken, "a true reply");
         }
         for action in self.schedule.poll(self.now) {
             match action {
