@@ -1,6 +1,7 @@
 //! The controller of a multihome gateway, as a library: configuration, the kernel side, probes,
 //! health, and the loop that ties them together.
 
+pub mod bfd;
 pub mod cli;
 pub mod config;
 pub mod control;

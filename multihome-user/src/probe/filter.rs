@@ -13,10 +13,10 @@ const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32;
 /// Accepts the whole packet.
 const ACCEPT: u32 = u32::MAX;
 
-const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
-const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-const LOAD_HALF_INDEXED: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
+pub(crate) const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+pub(crate) const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+pub(crate) const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+pub(crate) const LOAD_HALF_INDEXED: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
 /// X = four times the low nibble: the length of an IPv4 header.
 const LOAD_HEADER_LEN: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -24,7 +24,7 @@ const JUMP_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// One step: load something, then go on only if it passes.
-enum Step {
+pub(crate) enum Step {
     /// X = the IPv4 header's length.
     HeaderLen,
     /// The loaded value must be this.
@@ -37,11 +37,7 @@ enum Step {
 /// itself.
 pub fn echo_replies(family: Family, ident: u16) -> Vec<SockFilter> {
     let ident = u32::from(ident);
-    let to_us = Step::Equals {
-        load: LOAD_WORD,
-        at: PACKET_TYPE,
-        value: u32::from(libc::PACKET_HOST),
-    };
+    let to_us = to_us();
     let steps = match family {
         Family::Ipv4 => vec![
             to_us,
@@ -90,8 +86,17 @@ pub fn echo_replies(family: Family, ident: u16) -> Vec<SockFilter> {
     assemble(&steps)
 }
 
+/// Only packets that were sent to this host itself.
+pub(crate) fn to_us() -> Step {
+    Step::Equals {
+        load: LOAD_WORD,
+        at: PACKET_TYPE,
+        value: u32::from(libc::PACKET_HOST),
+    }
+}
+
 /// Turns steps into instructions: any step that fails jumps to the last one, which refuses.
-fn assemble(steps: &[Step]) -> Vec<SockFilter> {
+pub(crate) fn assemble(steps: &[Step]) -> Vec<SockFilter> {
     let len: usize = steps
         .iter()
         .map(|step| match step {

@@ -19,13 +19,13 @@ use super::{
     filter,
 };
 
-mod receive;
+pub(crate) mod receive;
 
 /// Probes go before what else waits in the device's queue (TC_PRIO_CONTROL in
 /// linux/pkt_sched.h): they measure the path, not the gateway's own downloads.
-const PRIORITY: u32 = 7;
+pub(crate) const PRIORITY: u32 = 7;
 /// A receive timestamp older than this is a clock that was set, not a packet that waited.
-const MAX_LATENESS: Duration = Duration::from_secs(60);
+pub(crate) const MAX_LATENESS: Duration = Duration::from_secs(60);
 
 /// Why a probe socket cannot be had or used.
 #[derive(Debug, thiserror::Error)]
@@ -293,7 +293,7 @@ impl EchoSocket {
     }
 }
 
-fn set_option(socket: &Socket, level: i32, name: i32, value: u32) -> io::Result<()> {
+pub(crate) fn set_option(socket: &Socket, level: i32, name: i32, value: u32) -> io::Result<()> {
     let len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: `value` lives through the call and has the length that is passed.
     let result = unsafe {
@@ -313,7 +313,7 @@ fn set_option(socket: &Socket, level: i32, name: i32, value: u32) -> io::Result<
 }
 
 /// A `sockaddr_ll` for a device, with the destination's MAC address when sending.
-fn packet_address(ifindex: u32, family: Family, mac: Option<[u8; 6]>) -> SockAddr {
+pub(crate) fn packet_address(ifindex: u32, family: Family, mac: Option<[u8; 6]>) -> SockAddr {
     let ethertype = match family {
         Family::Ipv4 => libc::ETH_P_IP,
         Family::Ipv6 => libc::ETH_P_IPV6,

@@ -17,7 +17,7 @@ const PACKET_LEN: usize = 192;
 const CONTROL_LEN: usize = 128;
 
 /// A received packet from the IP header on.
-pub(super) struct Packet {
+pub(crate) struct Packet {
     buffer: [u8; PACKET_LEN],
     len: usize,
     /// The kernel's clock when the packet came in.
@@ -48,7 +48,7 @@ impl Packet {
 struct Control([u8; CONTROL_LEN]);
 
 /// Receives one packet without blocking.
-pub(super) fn packet(socket: &Socket) -> io::Result<Packet> {
+pub(crate) fn packet(socket: &Socket) -> io::Result<Packet> {
     let mut packet = Packet {
         buffer: [0; PACKET_LEN],
         len: 0,
