@@ -79,6 +79,8 @@ pub fn build(package: &str, source: &str) -> Result<PathBuf, String> {
         "CARGO_TARGET_DIR",
         "CARGO_BUILD_TARGET_DIR",
         "CARGO_BUILD_BUILD_DIR",
+        "CARGO_INCREMENTAL",
+        "CARGO_BUILD_INCREMENTAL",
     ] {
         cargo.env_remove(name);
     }
