@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{
-        DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Interval, Ipv6Prefix,
-        Listen, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg, UplinkName, XdpMode,
+        DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Hold, Interval,
+        Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg,
+        UplinkName, XdpMode,
     },
     delegation::Delegation,
     flows::Query,
@@ -115,6 +116,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", help_heading = "Flows")]
     pub failback_after: Option<FailbackAfter>,
 
+    /// Time that an uplink which has come back must stay up before it takes new flows, 0s to 1h
+    /// [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Flows")]
+    pub damping_hold: Option<Hold>,
+
+    /// The same at most, after several failures, each of which doubles it, up to 1d [default: 5m]
+    #[arg(long, value_name = "TIME", help_heading = "Flows")]
+    pub damping_max_hold: Option<MaxHold>,
+
     /// Serve Prometheus metrics here, or "off" [default: 127.0.0.1:9750]
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     pub metrics_listen: Option<Listen>,
@@ -167,6 +177,8 @@ impl RunArgs {
             probe_timeout: self.probe_timeout,
             fall: self.fall,
             rise: self.rise,
+            damping_hold: self.damping_hold,
+            damping_max_hold: self.damping_max_hold,
             metrics_listen: self.metrics_listen,
             run_dir: self.run_dir.clone(),
             xdp_mode: self.xdp_mode,
@@ -317,6 +329,8 @@ mod tests {
             format!("[default: {}]", OnUplinkLoss::default().name()),
             format!("[default: {}]", Failback::default().name()),
             "[default: 10s]".to_owned(),
+            "[default: 5s]".to_owned(),
+            "[default: 5m]".to_owned(),
         ] {
             assert!(text.contains(&default), "{default} is not in: {text}");
         }
@@ -324,6 +338,11 @@ mod tests {
         assert_eq!(
             (probe.interval.as_millis(), probe.fall, probe.rise),
             (500, 3, 3)
+        );
+        let damping = crate::config::DampingConfig::default();
+        assert_eq!(
+            (damping.hold.as_secs(), damping.max_hold.as_secs()),
+            (5, 300)
         );
         let group = crate::config::GroupConfig::default();
         assert_eq!(group.failback_after.as_secs(), 10);

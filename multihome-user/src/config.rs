@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+mod damping;
 mod duration;
 mod error;
 mod file;
@@ -27,6 +28,7 @@ mod tests;
 mod uplink_arg;
 mod value;
 
+pub use damping::DampingConfig;
 pub use error::{ConfigError, ForwardError, GroupError};
 pub use forward::{ForwardConfig, Protocol};
 pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
@@ -37,8 +39,8 @@ pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Device, FailbackAfter, GroupName, Interval, Ipv6Prefix, Listen, PortRange, ProbeCount,
-    SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
+    Device, FailbackAfter, GroupName, Hold, Interval, Ipv6Prefix, Listen, MaxHold, PortRange,
+    ProbeCount, SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -66,6 +68,8 @@ pub struct Config {
     pub uplinks: Vec<UplinkConfig>,
     /// How uplinks are probed.
     pub probe: ProbeConfig,
+    /// How paths that have failed are held back.
+    pub damping: DampingConfig,
     /// Where metrics are served; `None` serves none.
     pub metrics_listen: Option<SocketAddr>,
     /// The directory of the control socket and of what is pinned: absolute.

@@ -15,13 +15,16 @@ use multihome_common::{
 
 use crate::{
     config::{Ipv6Prefix, UplinkConfig},
+    events::Occurrence,
     netlink::{Link, NeighbourState, NetEvent, NetState},
     probe::{ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
 };
 
 mod action;
+pub mod damping;
 mod delegated;
+mod drain;
 pub mod eligible;
 mod forwards;
 pub mod group;
@@ -37,6 +40,7 @@ mod translation;
 pub mod words;
 
 pub use action::Action;
+use damping::Damping;
 use eligible::Common;
 use forwards::Forwards;
 use group::Group;
@@ -68,6 +72,8 @@ pub enum Event {
     Swept(u64),
     /// The provider of an uplink delegates this prefix to it now, or none any more.
     Delegated(u8, Option<Ipv6Prefix>),
+    /// An uplink is to be drained from now on, or no longer, and what is told of that.
+    Drain(u8, bool, String),
     /// Time passed.
     Tick,
 }
@@ -139,6 +145,9 @@ pub struct Controller {
     groups: Vec<Group>,
     /// What speaks against uplinks in all groups, by family.
     common: [Common; 2],
+    damping: [Damping; 2],
+    /// What is to be told when the words are in force.
+    occurred: Vec<Occurrence>,
     applied: Applied,
     behind: Behind,
     translation: Translation,
@@ -221,7 +230,15 @@ impl Controller {
                 .into_iter()
                 .map(|group| Group::new(group, settings.settle, now))
                 .collect(),
-            common: Default::default(),
+            common: FAMILIES.map(|_| Common {
+                draining: settings.draining.keys().fold(0, |word, id| word | 1 << id),
+                held: 0,
+            }),
+            damping: FAMILIES.map(|family| {
+                let failed = adopted.map_or(0, |a| a.known & !a.alive[family]);
+                Damping::new(settings.damping, failed, left.alive[family] == 0, now)
+            }),
+            occurred: drain::found(settings.draining),
             applied: Applied {
                 alive: left.alive,
                 tracked: left.tracked,
@@ -266,6 +283,11 @@ impl Controller {
         &self.groups
     }
 
+    /// The damping of a family's paths.
+    pub fn damping(&self, family: usize) -> &Damping {
+        &self.damping[family]
+    }
+
     /// What speaks against uplinks in all groups.
     pub fn common(&self, family: usize) -> Common {
         self.common[family]
@@ -300,6 +322,7 @@ impl Controller {
         actions.extend(self.refresh_hosts());
         actions.extend(self.resolve_next_hops(true));
         actions.extend(self.find_forward_hosts(now));
+        self.tell_occurred(&mut actions);
         actions
     }
 
@@ -310,6 +333,17 @@ impl Controller {
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = self.react(event, now);
+        self.tell_occurred(&mut actions);
+        actions
+    }
+
+    /// Tells what has occurred when all else is done, since people can wait.
+    fn tell_occurred(&mut self, actions: &mut Vec<Action>) {
+        actions.extend(self.occurred.drain(..).map(Action::Event));
+    }
+
+    fn react(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Net(event) => self.handle_net(event, now),
             Event::CaughtUp => self.catch_up(now),
@@ -323,6 +357,7 @@ impl Controller {
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
+            Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
                 actions.extend(self.resolve_next_hops(false));

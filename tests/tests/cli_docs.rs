@@ -93,6 +93,7 @@ fn the_reference_has_every_key() -> Result<()> {
     let mut known = keys("nothing_like_it = 1")?;
     let tables = [
         "[probe]",
+        "[damping]",
         "[nat]",
         "[nat.timeout]",
         "[[uplink]]",

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{
     MAX_NAT_PORTS, MAX_OUTSIDE, MAX_PROBES, MAX_RUN_DIR,
+    duration::TextDuration,
     origin::Origin,
     suggest,
     value::{Ipv6Prefix, PortRange},
@@ -244,6 +245,16 @@ pub enum ConfigError {
     /// A forward cannot be used.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The longest hold is shorter than the first.
+    #[error("{origin}: the longest hold, {max_hold}, is shorter than the hold, {hold}")]
+    MaxHold {
+        /// Where it stands.
+        origin: Origin,
+        /// It.
+        max_hold: TextDuration,
+        /// The first.
+        hold: TextDuration,
+    },
     /// A group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
@@ -323,6 +334,7 @@ impl Classify for ConfigError {
             | Self::PortsTwice { .. }
             | Self::Forward(_)
             | Self::Group(_)
+            | Self::MaxHold { .. }
             | Self::RunDir { .. } => None,
         }
     }

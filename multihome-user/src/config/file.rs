@@ -13,14 +13,15 @@ use super::{
     Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
     error::ConfigError,
     layer::{
-        ForwardLayer, GroupLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer,
-        UplinkLayer,
+        DampingLayer, ForwardLayer, GroupLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer,
+        ProbeLayer, UplinkLayer,
     },
     origin::Source,
     suggest,
     value::{
-        Device, FailbackAfter, FlowCount, GroupName, Inside, Interval, Ipv6Prefix, Listen,
-        PortRange, ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, Inside, Interval, Ipv6Prefix,
+        Listen, MaxHold, PortRange, ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix,
+        Weight,
     },
 };
 
@@ -39,6 +40,8 @@ struct FileConfig {
     uplink: Tables<FileUplink>,
     #[serde(default)]
     probe: FileProbe,
+    #[serde(default)]
+    damping: FileDamping,
     #[serde(default)]
     nat: FileNat,
     #[serde(default)]
@@ -82,6 +85,14 @@ struct FileProbe {
     timeout: Option<Timeout>,
     fall: Option<ProbeCount>,
     rise: Option<ProbeCount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileDamping {
+    hold: Option<Hold>,
+    max_hold: Option<Spanned<MaxHold>>,
+    forget: Option<Forget>,
 }
 
 #[derive(Default, Deserialize)]
@@ -157,6 +168,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             timeout: file.probe.timeout,
             fall: file.probe.fall,
             rise: file.probe.rise,
+        },
+        damping: DampingLayer {
+            hold: file.damping.hold,
+            max_hold: file.damping.max_hold.map(|value| locate(&source, value)),
+            forget: file.damping.forget,
         },
         metrics_listen: file.metrics_listen,
         run_dir: file.run_dir.map(|run_dir| locate(&source, run_dir)),

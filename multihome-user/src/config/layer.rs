@@ -6,12 +6,13 @@ use serde::Deserialize;
 
 use super::{
     Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode,
+    duration::TextDuration,
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, FailbackAfter, FlowCount, Gateway, GroupName, Inside, Interval, Ipv6Prefix, Listen,
-        NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier,
-        Timeout, UplinkName, UplinkPrefix, Weight,
+        Device, FailbackAfter, FlowCount, Forget, Gateway, GroupName, Hold, Inside, Interval,
+        Ipv6Prefix, Listen, MaxHold, NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target,
+        TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -21,6 +22,7 @@ pub struct Layer {
     pub lan: Vec<Located<Device>>,
     pub uplinks: Vec<UplinkLayer>,
     pub probe: ProbeLayer,
+    pub damping: DampingLayer,
     pub metrics_listen: Option<Listen>,
     pub run_dir: Option<Located<PathBuf>>,
     pub xdp_mode: Option<XdpMode>,
@@ -66,6 +68,15 @@ pub struct ProbeLayer {
     pub timeout: Option<Timeout>,
     pub fall: Option<ProbeCount>,
     pub rise: Option<ProbeCount>,
+}
+
+/// What one source says of damping.
+#[derive(Clone, Debug, Default)]
+pub struct DampingLayer {
+    pub hold: Option<Hold>,
+    pub max_hold: Option<Located<MaxHold>>,
+    /// Only a file says it.
+    pub forget: Option<Forget>,
 }
 
 /// What a file says of translated flows.
@@ -123,6 +134,10 @@ pub struct Flags {
     pub fall: Option<ProbeCount>,
     /// `--rise`.
     pub rise: Option<ProbeCount>,
+    /// `--damping-hold`.
+    pub damping_hold: Option<Hold>,
+    /// `--damping-max-hold`.
+    pub damping_max_hold: Option<MaxHold>,
     /// `--metrics-listen`.
     pub metrics_listen: Option<Listen>,
     /// `--run-dir`.
@@ -165,6 +180,17 @@ impl From<Flags> for Layer {
                 timeout: flags.probe_timeout,
                 fall: flags.fall,
                 rise: flags.rise,
+            },
+            damping: DampingLayer {
+                hold: flags.damping_hold,
+                max_hold: flags.damping_max_hold.map(|value| Located {
+                    value,
+                    origin: Origin::Flag {
+                        flag: "--damping-max-hold",
+                        value: TextDuration(value.0).to_string().into(),
+                    },
+                }),
+                forget: None,
             },
             metrics_listen: flags.metrics_listen,
             run_dir: flags.run_dir.map(|value| {

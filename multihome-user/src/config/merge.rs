@@ -15,6 +15,7 @@ use super::{
     value::{Device, Listen},
 };
 
+mod damping;
 mod forward;
 mod group;
 mod nat;
@@ -51,6 +52,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         lan,
         uplinks,
         probe: merge_probe(below.probe, above.probe),
+        damping: damping::merge(below.damping, above.damping)?,
         metrics_listen: metrics_listen.0,
         run_dir: check_run_dir(above.run_dir.or(below.run_dir))?,
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),

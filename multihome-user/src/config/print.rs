@@ -31,6 +31,7 @@ struct Printed<'c> {
     inside_prefix: Option<String>,
     detach_on_exit: bool,
     probe: PrintedProbe,
+    damping: PrintedDamping,
     nat: PrintedNat,
     uplink: Vec<PrintedUplink<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -46,6 +47,13 @@ struct PrintedProbe {
     timeout: Option<String>,
     fall: u32,
     rise: u32,
+}
+
+#[derive(Serialize)]
+struct PrintedDamping {
+    hold: String,
+    max_hold: String,
+    forget: String,
 }
 
 #[derive(Serialize)]
@@ -96,6 +104,11 @@ pub fn to_toml(config: &Config) -> String {
                 .map(|timeout| TextDuration(timeout).to_string()),
             fall: config.probe.fall,
             rise: config.probe.rise,
+        },
+        damping: PrintedDamping {
+            hold: TextDuration(config.damping.hold).to_string(),
+            max_hold: TextDuration(config.damping.max_hold).to_string(),
+            forget: TextDuration(config.damping.forget).to_string(),
         },
         nat: PrintedNat::new(&config.nat),
         uplink: config.uplinks.iter().map(printed_uplink).collect(),

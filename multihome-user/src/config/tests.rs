@@ -43,6 +43,11 @@ udp_unanswered = "20s"
 icmp = "30s"
 other = "1h"
 
+[damping]
+hold = "10s"
+max_hold = "10m"
+forget = "15m"
+
 [[uplink]]
 name = "fibre"
 device = "eth1"
@@ -99,6 +104,33 @@ fn device(text: &str) -> Device {
 
 fn ports(text: &str) -> PortRange {
     text.parse().expect("valid ports")
+}
+
+#[test]
+fn the_longest_hold_follows_the_hold_unless_it_is_given() {
+    let damping = |text: &str| read(&format!("{LEAST}[damping]\n{text}\n"));
+    assert_eq!(
+        damping("").expect("it is right").damping,
+        DampingConfig::default()
+    );
+    let long = damping("hold = \"20m\"").expect("it is right").damping;
+    assert_eq!(long.max_hold, Duration::from_secs(1200));
+    let error = damping("hold = \"20m\"\nmax_hold = \"10m\"").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "gw.toml:7:12: the longest hold, 10m, is shorter than the hold, 20m"
+    );
+    let flags = Flags {
+        damping_hold: "2s".parse().ok(),
+        damping_max_hold: "1s".parse().ok(),
+        ..Flags::default()
+    };
+    let below = file::parse(Path::new("gw.toml"), LEAST).expect("it is right");
+    let error = merge::merge(below, flags.into()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--damping-max-hold 1s: the longest hold, 1s, is shorter than the hold, 2s"
+    );
 }
 
 #[test]
@@ -170,6 +202,14 @@ fn reads_every_key() {
         }
     );
     assert_eq!(
+        config.damping,
+        DampingConfig {
+            hold: Duration::from_secs(10),
+            max_hold: Duration::from_secs(600),
+            forget: Duration::from_secs(900),
+        }
+    );
+    assert_eq!(
         config.nat,
         NatConfig {
             flows: 1_048_576,
@@ -238,7 +278,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:48:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:53:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 

@@ -26,8 +26,8 @@ mod word;
 
 pub use address::{Gateway, Inside, Listen, Outside, Target};
 pub use number::{
-    FailbackAfter, FlowCount, Interval, NatTimeout, ProbeCount, SeedValue, TcpEstablished, Tier,
-    Timeout, Weight,
+    FailbackAfter, FlowCount, Forget, Hold, Interval, MaxHold, NatTimeout, ProbeCount, SeedValue,
+    TcpEstablished, Tier, Timeout, Weight,
 };
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;

@@ -11,6 +11,7 @@ use multihome_common::{
 
 use super::{
     Action, Controller, FAMILIES, Uplink,
+    damping::Changes,
     path::{Path, Sight},
     translation::treatment6,
     words::Health,
@@ -105,6 +106,11 @@ impl Controller {
                 up: word(Path::is_up),
                 usable: word(Path::is_usable),
             };
+            let changes = self.damping[family].update(health.up, now);
+            self.common[family].held = self.damping[family].held();
+            if changes != Changes::default() {
+                self.note_damping(family, changes, now);
+            }
             let common = self.common[family];
             for group in &mut self.groups {
                 let before = (group.eligible(family), group.last_good(family));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
-    config::{Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
+    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
     health::HealthSettings,
 };
 
@@ -24,6 +24,10 @@ pub struct Settings {
     pub adopted: Option<Adopted>,
     /// The entries of the uplinks that it had, by their ids.
     pub entries: BTreeMap<u8, UplinkEntry>,
+    /// How paths that have failed are held back.
+    pub damping: DampingConfig,
+    /// Uplinks that are being drained, with what is told of that.
+    pub draining: BTreeMap<u8, String>,
     /// The groups, in the order of the configuration.
     pub groups: Vec<GroupSettings>,
     /// How addresses are translated.

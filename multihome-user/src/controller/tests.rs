@@ -3,6 +3,7 @@
 mod delegated;
 mod forwards;
 mod groups;
+mod impeded;
 mod story;
 mod translation;
 

@@ -150,6 +150,8 @@ impl Prepared {
             settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
             entries: self.entries.clone(),
+            damping: config.damping,
+            draining: BTreeMap::new(),
             groups: self.groups.clone(),
             forwards: config
                 .forwards

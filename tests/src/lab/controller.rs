@@ -39,8 +39,8 @@ pub struct Settings {
 
 impl Settings {
     /// Probes that notice a silent loss in three tenths of a second, as the demo has them: to the
-    /// server, by both families. Flows go back to an uplink that returns, at once; and addresses stay
-    /// as they are, since the lab's network knows the way to its LANs.
+    /// server, by both families. An uplink that returns takes new flows and its old ones at once, without
+    /// having to show that it stays; and addresses stay as they are, since the lab's network knows the way to its LANs.
     pub fn new(binary: PathBuf) -> Self {
         Self {
             binary,
@@ -49,6 +49,7 @@ impl Settings {
                 ["--fall", "3"],
                 ["--failback", "immediate"],
                 ["--failback-after", "0s"],
+                ["--damping-hold", "0s"],
             ]
             .concat()
             .into_iter()

@@ -117,6 +117,17 @@ fn any_group() -> impl Strategy<Value = GroupConfig> {
         })
 }
 
+fn any_damping() -> impl Strategy<Value = DampingConfig> {
+    (0..=3_600_000_u64, any::<u32>(), 1000..=86_400_000_u64).prop_map(|(hold, more, forget)| {
+        let millis = Duration::from_millis;
+        DampingConfig {
+            hold: millis(hold),
+            max_hold: millis(hold + u64::from(more) % 82_800_000),
+            forget: millis(forget),
+        }
+    })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -180,7 +191,11 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_prefix(),
         any_nat(),
         any_forwards(),
-        (any_group(), proptest::collection::vec(any::<u8>(), 0..5)),
+        (
+            any_group(),
+            proptest::collection::vec(any::<u8>(), 0..5),
+            any_damping(),
+        ),
     )
         .prop_map(
             |(
@@ -193,7 +208,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 inside,
                 nat,
                 forwards,
-                (group, drawn_groups),
+                (group, drawn_groups, damping),
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -247,6 +262,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     lan: (0..lan).map(|at| format!("lan{at}")).collect(),
                     uplinks,
                     probe,
+                    damping,
                     // A flow label or a scope has no place in the text form.
                     metrics_listen: metrics_listen.map(|a| SocketAddr::new(a.ip(), a.port())),
                     run_dir: run_dir.into(),

@@ -124,6 +124,18 @@ pub struct NatTimeout(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailbackAfter(pub Duration);
 
+/// How long a path that has come back is held back at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(pub Duration);
+
+/// How long a path that has come back is held back at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxHold(pub Duration);
+
+/// After how long without a failure one is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget(pub Duration);
+
 macro_rules! ranged_duration {
     ($type:ident, $what:literal, $min:expr, $max:expr) => {
         impl TryFrom<TextDuration> for $type {
@@ -174,6 +186,14 @@ ranged_duration!(Timeout, "the probe timeout", TEN_MS, MINUTE);
 ranged_duration!(TcpEstablished, "the timeout", MINUTE, DAY);
 ranged_duration!(NatTimeout, "the timeout", SECOND, DAY);
 ranged_duration!(FailbackAfter, "failback_after", Duration::ZERO, HOUR);
+ranged_duration!(Hold, "the hold", Duration::ZERO, HOUR);
+ranged_duration!(MaxHold, "the longest hold", Duration::ZERO, DAY);
+ranged_duration!(
+    Forget,
+    "the time after which a failure is forgotten",
+    SECOND,
+    DAY
+);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{DEFAULT_GROUP, Failback, GroupConfig, Mode, UplinkConfig},
+    config::{DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, UplinkConfig},
     controller::{
         Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
     },
@@ -28,6 +28,7 @@ pub(super) struct Story {
     pub(super) eligible: u64,
     pub(super) last_good: u64,
     /// All other words of the shared state, as they were stored.
+    pub(super) alive: u64,
     pub(super) settled: u64,
     pub(super) tracked: u64,
     pub(super) conduct: u64,
@@ -131,6 +132,12 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
         health: HealthSettings::default(),
         settle: SETTLE,
         adopted: None,
+        // Most stories are of what comes before damping.
+        damping: DampingConfig {
+            hold: Duration::ZERO,
+            ..DampingConfig::default()
+        },
+        draining: std::collections::BTreeMap::new(),
         groups: vec![GroupSettings {
             id: 0,
             name: DEFAULT_GROUP.to_owned(),
@@ -189,6 +196,7 @@ impl Story {
             now,
             eligible: left.eligible[IPV4],
             last_good: left.last_good[IPV4],
+            alive: adopted.alive[IPV4],
             settled: left.settled[IPV4],
             tracked: adopted.tracked,
             conduct: 0,
@@ -208,6 +216,9 @@ impl Story {
             }
             if let Action::SetLastGood(0, IPV4, word) = action {
                 self.last_good = *word;
+            }
+            if let Action::SetAlive(IPV4, word) = action {
+                self.alive = *word;
             }
             if let Action::SetSettled(0, IPV4, word) = action {
                 self.settled = *word;
