@@ -6,6 +6,7 @@
 use crate::{
     address::{Address4, Address6, AddressTable},
     counters::CounterTable,
+    fault::Fault,
     flow::{
         FlowKey,
         fragment::{Course, Datagram, FragmentSlot},
@@ -79,6 +80,8 @@ pub const HOSTS6: &str = "HOSTS6";
 pub const DEVICES: &str = "DEVICES";
 /// Name of the counters' map.
 pub const COUNTERS: &str = "COUNTERS";
+/// Name of the map of faults in the uplinks' lines.
+pub const FAULTS: &str = "FAULTS";
 /// Name of the flow table's tags' map.
 pub const FLOW_TAGS: &str = "FLOW_TAGS";
 /// Name of the flow table's slots' map.
@@ -121,6 +124,8 @@ pub struct Scratch {
     pub course: Course,
     /// The clock for flows.
     pub clock: Clock,
+    /// What the uplink's line did with the packet: a [`Fate`](crate::way::line::Fate).
+    pub fate: u64,
 }
 
 /// The clock for flows, as it was when it was last read.
@@ -147,6 +152,7 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, HostEntry>(HOSTS4, MAX_HOSTS),
     map::<[u64; 2], HostEntry>(HOSTS6, MAX_HOSTS),
     map::<u32, u64>(DEVICES, MAX_SLOTS),
+    map::<u32, Fault>(FAULTS, MAX_UPLINKS),
     map::<u32, CounterTable>(COUNTERS, SIZED_AT_START),
     map::<u32, TokenBucket>(REPLY_BUCKET, 2),
     map::<u32, Scratch>(SCRATCH, 1),

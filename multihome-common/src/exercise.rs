@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, prelude::v1::*, vec};
 
 use crate::{
     address::{Address4, Address6, AddressTable, Class},
+    fault::{Effect, Share},
     flow::{
         fragment::FragmentSlot,
         tag::{Tag, WAYS},
@@ -50,8 +51,8 @@ const MOST_PACKETS: usize = 64;
 ///
 /// Bits of the first: uplinks translate IPv4; IPv6; any host may answer; what nobody asked for is
 /// dropped; flows wait for their uplink; the flow table is small; nothing may be answered; flows of a
-/// host keep together. The second and third hold four words of two bits: alive and settled, eligible
-/// and last known good.
+/// host keep together. The second and third hold words of two bits: alive, settled, and whose lines have
+/// a fault; eligible, last known good, and what the fault does: it spares the link, and loses half.
 #[derive(Clone, Copy, Debug)]
 struct World {
     switches: u8,
@@ -264,6 +265,19 @@ impl Exercise {
                 tables.port_lines[line].0[usize::from(FORWARD.0) % LINE].store(word.0);
             }
         }
+        let half = Share::of_million(500_000).unwrap_or(Share::ALL);
+        let effect = Effect {
+            loss: if world.word(1, 4) & 2 == 0 {
+                Share::ALL
+            } else {
+                half
+            },
+            beyond_next_hop: world.word(1, 4) & 1 == 1,
+        };
+        for fault in &self.tables.faults {
+            fault.rewind();
+            fault.set(effect, u64::MAX);
+        }
         self.tell(world);
     }
 
@@ -279,6 +293,7 @@ impl Exercise {
         state.tracked = u64::from(world.has(0));
         state.flow_buckets = BUCKETS[usize::from(world.has(5))].into();
         state.alive = [world.word(0, 0); 2];
+        state.faulty = world.word(0, 4);
         state.groups[0] = GroupWords {
             settled: [world.word(0, 2); 2],
             eligible: [world.word(1, 0); 2],
@@ -307,6 +322,7 @@ impl Exercise {
             .bytes(),
             ..PortEntry::default()
         };
+        let fate = way::whole::comes_in(&Frame::new(&bytes), &self.tables, &port);
         let (mut frame, mut shortly) = (Frame::new(&bytes), Frame::new(&bytes));
         let (known, decision) = if slot == LAN_SLOT {
             (
@@ -327,6 +343,7 @@ impl Exercise {
         assert!(!decision.is_stage(), "{decision:?} is no end");
         checks::packet(&bytes, frame.as_slice(), decision);
         checks::source(world.has(0), frame.as_slice(), decision);
+        checks::line(&self.tables, &port, &bytes, fate, decision);
         self.note_ports();
     }
 

@@ -25,6 +25,7 @@ pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod exercise;
 pub mod family;
+pub mod fault;
 pub mod flow;
 pub mod hash;
 pub mod icmp_error;

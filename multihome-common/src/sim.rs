@@ -6,8 +6,9 @@ use std::{boxed::Box, collections::HashMap, sync::Mutex, vec, vec::Vec};
 
 use crate::{
     address::{Address4, Address6, AddressTable, Class},
+    fault::Fault,
     flow::{
-        FlowKey,
+        FlowKey, TICK_SHIFT,
         fragment::{FragmentMemory, FragmentSlot},
         lifetime::Timeouts,
         pin::{PinLine, PinMemory},
@@ -109,6 +110,8 @@ pub struct SimTables {
     pub fragments: Vec<FragmentSlot>,
     /// Whose outside addresses are: uplink id and part of the port table.
     pub outsides: HashMap<Address4, (u8, u16)>,
+    /// The faults of the uplinks' lines.
+    pub faults: Vec<Fault>,
     /// The flow that is to be opened.
     pub opening: Mutex<Opening>,
     /// The clock for flows, in ticks.
@@ -126,7 +129,7 @@ impl Default for SimTables {
         Self {
             state: Box::new(SharedState {
                 seed: [0; 2],
-                heartbeat: 0,
+                faulty: 0,
                 address_copies: 0,
                 uplink_copies: 0,
                 alive: [0; 2],
@@ -136,6 +139,8 @@ impl Default for SimTables {
                 timeouts: Timeouts::default(),
                 pin_lines: 0,
                 changed: 0,
+                heartbeat: 0,
+                reserved: [0; 7],
                 groups: [GroupWords::ZERO; crate::limits::MAX_GROUPS],
             }),
             ports: vec![PortEntry::default(); PORT_TABLE_SIZE],
@@ -151,6 +156,7 @@ impl Default for SimTables {
             pins: Vec::new(),
             fragments: Vec::new(),
             outsides: HashMap::new(),
+            faults: (0..MAX_UPLINKS).map(|_| Fault::default()).collect(),
             opening: Mutex::default(),
             now: 1000,
             may_reply: true,
@@ -249,6 +255,14 @@ impl Tables for SimTables {
 
     fn now(&self) -> u32 {
         self.now
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        u64::from(self.now) << TICK_SHIFT
+    }
+
+    fn fault(&self, id: u8) -> Option<&Fault> {
+        self.faults.get(usize::from(id))
     }
 
     fn state(&self) -> Option<&SharedState> {

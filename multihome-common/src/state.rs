@@ -7,7 +7,7 @@
 use crate::{
     flow::{lifetime::Timeouts, pin},
     hash::Seed,
-    limits::MAX_GROUPS,
+    limits::{MAX_GROUPS, MAX_UPLINKS},
     nat44::ports::PortRanges,
 };
 
@@ -118,9 +118,8 @@ impl GroupWords {
 pub struct SharedState {
     /// The flow hash's seed; set before the programs are attached, then constant.
     pub seed: Seed,
-    /// When the controller last looked after the maps, in nanoseconds of CLOCK_MONOTONIC; 0 =
-    /// never.
-    pub heartbeat: u64,
+    /// Bit n: the line of uplink n has, or had, a [fault](crate::fault).
+    pub faulty: u64,
     /// Bit 0: which copy of the IPv4 address table is in force; bit 1: of the IPv6 one.
     pub address_copies: u64,
     /// Bit n: which copy of uplink n's entry is in force.
@@ -140,6 +139,11 @@ pub struct SharedState {
     /// When something last changed that the way of known flows depends on, and that the short way does
     /// not look at: see [`SharedState::is_calm`]. In ticks.
     pub changed: u64,
+    /// When the controller last looked after the maps, in nanoseconds of CLOCK_MONOTONIC; 0 =
+    /// never. In a cache line that no packet reads.
+    pub heartbeat: u64,
+    /// Room for later words; zero.
+    pub reserved: [u64; 7],
     /// The groups' words, by group number.
     pub groups: [GroupWords; MAX_GROUPS],
 }
@@ -159,6 +163,14 @@ impl SharedState {
         // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
         let copies = unsafe { core::ptr::read_volatile(&self.uplink_copies) };
         (copies >> (id & 63)) as u32 & 1
+    }
+
+    /// Whether the line of the device of this slot may have a fault; LAN ports have none.
+    #[inline(always)]
+    pub fn is_faulty(&self, slot: u32) -> bool {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let word = unsafe { core::ptr::read_volatile(&self.faulty) };
+        (word >> (slot & 63)) & 1 == 1 && (slot as usize) < MAX_UPLINKS
     }
 
     /// Whether flows of `family` are looked up.
@@ -200,7 +212,7 @@ impl SharedState {
 }
 
 const _: () = assert!(size_of::<GroupWords>() == 64);
-const _: () = assert!(size_of::<SharedState>() == 128 + 64 * MAX_GROUPS);
+const _: () = assert!(size_of::<SharedState>() == 192 + 64 * MAX_GROUPS);
 
 // SAFETY: `repr(C)`, only words of 8 and 4 bytes, no padding: any bytes are a valid value.
 #[cfg(feature = "user")]

@@ -3,6 +3,7 @@
 use crate::{
     address::{Address4, Address6, Class},
     family::{V4, V6},
+    fault::Fault,
     flow::{
         FlowKey,
         fragment::{self, Course, Datagram, FragmentMemory},
@@ -67,6 +68,10 @@ pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + Sized {
     ) -> Option<HostEntry>;
     /// The clock for flows, in [ticks](crate::flow::ticks).
     fn now(&self) -> u32;
+    /// The time in nanoseconds of CLOCK_MONOTONIC; it costs more than [`Tables::now`].
+    fn nanoseconds(&self) -> u64;
+    /// The fault of an uplink's line.
+    fn fault(&self, id: u8) -> Option<&Fault>;
     /// The slot of a live flow.
     fn find_flow(&self, state: &SharedState, key: &FlowKey) -> Option<u32> {
         table::find(self, state, key, key.hash(state.seed), self.now())

@@ -127,6 +127,10 @@ verdicts! {
     DropNoNeighbour = 47, "drop_no_neighbour", Drop;
     /// An IPv6 address that has no counterpart under the uplink's or the LAN's prefix.
     DropNoPrefix = 48, "drop_no_prefix", Drop;
+    /// Came in on an uplink, and was lost by a fault that was put into its line.
+    DropFaultIn = 49, "drop_fault_in", Drop;
+    /// Sent out of an uplink, and lost by a fault that was put into its line.
+    DropFaultOut = 50, "drop_fault_out", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

@@ -9,6 +9,7 @@
 
 mod counters;
 mod flows;
+mod lines;
 mod maps;
 mod packet;
 mod route;
@@ -34,6 +35,7 @@ use crate::{maps::Maps, packet::XdpPacket, stages::Kernel};
 pub fn multihome_lan(context: XdpContext) -> u32 {
     run(
         &context,
+        Side::Lan,
         way::known::from_lan,
         Kernel::decide_lan,
         way::stages::after_lan,
@@ -45,15 +47,24 @@ pub fn multihome_lan(context: XdpContext) -> u32 {
 pub fn multihome_uplink(context: XdpContext) -> u32 {
     run(
         &context,
+        Side::Uplink,
         way::known::from_uplink,
         Kernel::decide_uplink,
         way::stages::after_uplink,
     )
 }
 
+/// Where a program's packets come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Lan,
+    Uplink,
+}
+
 #[inline(always)]
 fn run(
     context: &XdpContext,
+    side: Side,
     known: impl FnOnce(&mut XdpPacket, &Maps, &PortEntry) -> Option<Decision>,
     decide: impl FnOnce(&mut Kernel) -> Decision,
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
@@ -63,9 +74,13 @@ fn run(
     let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
         return XDP_PASS;
     };
+    let is_faulty = |slot| maps::state().is_some_and(|state| state.is_faulty(slot));
     // As it came: an answer may be longer.
     let bytes = || (context.data_end() - context.data()) as u64;
-    let (decision, bytes) = match known(&mut XdpPacket::new(context), &maps, port) {
+    if side == Side::Uplink && is_faulty(port.slot) && lines::loses_inward(context) {
+        return XDP_DROP;
+    }
+    let (mut decision, bytes) = match known(&mut XdpPacket::new(context), &maps, port) {
         Some(decision) => (decision, bytes()),
         None => {
             let bytes = bytes();
@@ -80,9 +95,18 @@ fn run(
             (decision, bytes)
         }
     };
+    if side == Side::Uplink && is_faulty(port.slot) {
+        decision = lines::went_on(port.slot, decision);
+    }
     counters::count(port.slot, decision.counter_column(), bytes);
     match decision.disposition() {
-        Disposition::Forward => maps::redirect(decision.egress()),
+        Disposition::Forward => {
+            let egress = u32::from(decision.egress());
+            if side == Side::Lan && is_faulty(egress) {
+                return lines::send(egress, bytes);
+            }
+            maps::redirect(decision.egress())
+        }
         Disposition::Pass => XDP_PASS,
         // Not XDP_TX: for that, veth wakes its peer only if the peer runs an XDP program itself.
         Disposition::Reply => maps::redirect(port.slot as u8),

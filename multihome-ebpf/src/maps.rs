@@ -14,6 +14,7 @@ use aya_ebpf::{
 use multihome_common::{
     abi::{SIZED_AT_START, Scratch, SlotName},
     address::{Address4, Address6, AddressTable, Class},
+    fault::Fault,
     flow::{
         FlowKey,
         fragment::{Course, Datagram, FragmentMemory, FragmentSlot},
@@ -119,6 +120,11 @@ static FRAGMENTS: Array<FragmentSlot> =
 /// Whose outside addresses are: uplink id << 16 | part of the port table. Written by the controller.
 #[map]
 static OUTSIDES: HashMap<u32, u64> = HashMap::with_max_entries(MAX_OUTSIDES as u32, 0);
+
+/// Faults of the uplinks' lines. Written by whoever sets one, through mapped memory; the programs count
+/// their draws in it.
+#[map]
+static FAULTS: Array<Fault> = Array::with_max_entries(MAX_UPLINKS as u32, BPF_F_MMAPABLE);
 
 /// Sends the packet out of the device of this slot.
 #[inline(always)]
@@ -295,6 +301,17 @@ impl Tables for Maps {
     #[inline(always)]
     fn now(&self) -> u32 {
         flows::now()
+    }
+
+    #[inline(always)]
+    fn nanoseconds(&self) -> u64 {
+        // SAFETY: the helper has no arguments and no failure.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn fault(&self, id: u8) -> Option<&Fault> {
+        FAULTS.get(id.into())
     }
 
     #[inline(always)]

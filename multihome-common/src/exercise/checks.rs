@@ -7,11 +7,14 @@ use std::{
 
 use super::{Exercise, UPLINKS, outside};
 use crate::{
+    fault::Share,
     flow::tag::{Tag, WAYS},
     limits::MAX_UPLINKS,
     nat44::ports::{LINE, PortWord, Space, line_of},
+    port::PortEntry,
+    sim::SimTables,
     verdict::{Disposition, Verdict},
-    way::Decision,
+    way::{Decision, line::Fate, whole},
 };
 
 /// The ones' complement sum of all words (RFC 1071).
@@ -153,6 +156,42 @@ pub fn source(translates: bool, after: &[u8], decision: Decision) {
         assert!(id < UPLINKS);
         assert_eq!(after[at + 12..at + 16], outside(id), "a source that leaks");
     }
+}
+
+/// What a fault loses, and what it leaves alone, in every packet that passes a line.
+pub fn line(tables: &SimTables, port: &PortEntry, before: &[u8], fate: Fate, decision: Decision) {
+    let faulty = |slot: u32| slot < u32::from(UPLINKS) && tables.state.faulty >> slot & 1 == 1;
+    let (effect, _) = tables.faults[0].in_force(0).expect("one without an end");
+    let all = effect.loss == Share::ALL;
+    let ip =
+        network_at(before).is_some_and(|at| matches!(before[at - 2..at], [0x08, 0] | [0x86, 0xdd]));
+    if !faulty(port.slot) || (effect.beyond_next_hop && !ip) {
+        assert_eq!(fate, Fate::Spared, "{before:02x?}");
+    } else if !effect.beyond_next_hop {
+        assert_ne!(fate, Fate::Spared, "{before:02x?}");
+    }
+    assert!(
+        !all || fate != Fate::Passed,
+        "all is lost, but {before:02x?}"
+    );
+    let (after, line) = if port.slot < u32::from(UPLINKS) {
+        (whole::goes_on(tables, port, fate, decision), port.slot)
+    } else {
+        (whole::leaves(tables, decision), decision.egress().into())
+    };
+    if after == decision {
+        let sent = decision.verdict() == Verdict::Forwarded && port.slot >= u32::from(UPLINKS);
+        assert!(!(sent && faulty(line) && all), "sent in spite of a fault");
+        return;
+    }
+    assert!(faulty(line), "lost without a fault");
+    let expected = match decision.disposition() {
+        Disposition::Pass => Verdict::DropFaultIn,
+        Disposition::Forward | Disposition::Reply => Verdict::DropFaultOut,
+        Disposition::Drop => std::panic!("lost twice"),
+    };
+    assert_eq!(after.verdict(), expected);
+    assert_ne!(decision.verdict(), Verdict::PassNoNeighbour);
 }
 
 impl Exercise {

@@ -51,6 +51,13 @@ impl Decision {
         Self(Self::INWARD_ERROR | (id as u64) << 8 | (pool as u64) << 32)
     }
 
+    /// Was forwarded, and lost by the line behind the device.
+    #[cfg(any(test, feature = "user"))]
+    #[inline(always)]
+    pub(crate) const fn lost(self) -> Self {
+        Self(self.0 & !0xff | Verdict::DropFaultOut as u64)
+    }
+
     /// Is larger than the way out, whose MTU this is.
     #[inline(always)]
     pub(crate) const fn too_big(mtu: u32) -> Self {

@@ -7,6 +7,7 @@ pub mod hairpin;
 pub mod inward;
 pub mod known;
 pub mod lan;
+pub mod line;
 pub mod outward;
 pub mod stages;
 pub mod steer;

@@ -2,7 +2,9 @@
 //! other.
 
 use super::{
-    Decision, errors, fragments, hairpin, inward, known, lan, outward,
+    Decision, errors, fragments, hairpin, inward, known, lan,
+    line::{self, Fate},
+    outward,
     stages::{self, Stages},
     uplink,
 };
@@ -14,7 +16,7 @@ use crate::{
     reset,
     sim::SimTables,
     tables::Tables as _,
-    verdict::Verdict,
+    verdict::{Disposition, Verdict},
 };
 
 /// A packet with all that its stages need.
@@ -25,12 +27,15 @@ struct Whole<'a, P> {
     parsed: Parsed,
 }
 
-/// The whole way of a packet that came in on a LAN port, its answer included.
+/// The whole way of a packet that came in on a LAN port, its answer and the line of its uplink included.
+///
+/// What the line loses is decided as forwarded in the kernel, and counted as both.
 pub fn from_lan<P: Packet>(packet: &mut P, tables: &mut SimTables, port: &PortEntry) -> Decision {
-    match known::from_lan(packet, tables, port) {
+    let decision = match known::from_lan(packet, tables, port) {
         Some(decision) => decision,
         None => from_lan_anew(packet, tables, port),
-    }
+    };
+    leaves(tables, decision)
 }
 
 /// The same, without the short way.
@@ -47,16 +52,50 @@ pub fn from_lan_anew<P: Packet>(
     stages::after_lan(&mut whole, decision)
 }
 
-/// The whole way of a packet that came in on an uplink, its answer included.
+/// The whole way of a packet that came in on an uplink, its answer and the uplink's line included.
 pub fn from_uplink<P: Packet>(
     packet: &mut P,
     tables: &mut SimTables,
     port: &PortEntry,
 ) -> Decision {
-    match known::from_uplink(packet, tables, port) {
+    let fate = comes_in(packet, tables, port);
+    if fate == Fate::Lost {
+        return Verdict::DropFaultIn.into();
+    }
+    let decision = match known::from_uplink(packet, tables, port) {
         Some(decision) => decision,
         None => from_uplink_anew(packet, tables, port),
+    };
+    goes_on(tables, port, fate, decision)
+}
+
+/// What the line of the uplink `port` does with a packet that comes in.
+pub fn comes_in<P: Packet>(packet: &P, tables: &SimTables, port: &PortEntry) -> Fate {
+    if !tables.state.is_faulty(port.slot) {
+        return Fate::Spared;
     }
+    line::came_in(tables, &tables.state, port.slot as u8, || {
+        let mut parsed = Parsed::default();
+        let read = parse::headers(packet, port, &mut parsed);
+        line::is_links(tables, &tables.state, read.map(|()| &parsed))
+    })
+}
+
+/// What becomes of a packet that the line of the uplink `port` let through.
+pub fn goes_on(tables: &SimTables, port: &PortEntry, fate: Fate, decision: Decision) -> Decision {
+    if !tables.state.is_faulty(port.slot) {
+        return decision;
+    }
+    line::went_on(tables, &tables.state, port.slot as u8, fate, decision)
+}
+
+/// What becomes of a packet from the LAN behind the device that it leaves by.
+pub fn leaves(tables: &SimTables, decision: Decision) -> Decision {
+    let id = decision.egress();
+    let lost = decision.disposition() == Disposition::Forward
+        && tables.state.is_faulty(id.into())
+        && line::loses_outward(tables, &tables.state, id);
+    if lost { decision.lost() } else { decision }
 }
 
 /// The same, without the short way.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::Result;
 use multihome_common::{
     address::{Address4, Address6, Class},
+    fault::Fault,
     flow::{
         lifetime::Timeouts,
         slot::FlowSlot,
@@ -132,10 +133,21 @@ pub(super) fn write_state(site: &Site, words: &Words, changed: u64, state: &mut 
     state.tracked = u64::from(site.tracked());
     state.flow_buckets = BUCKETS[usize::from(site.conduct.crowded)].into();
     state.alive = [words.alive; 2];
+    state.faulty = words.fault.map_or(0, |(id, _)| 1 << id);
     state.pin_lines = PIN_LINES.into();
     state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
     // The kernel's clock cannot be moved, so time must not matter.
     state.timeouts = Timeouts([u32::MAX; 8]);
+}
+
+/// The faults of the lines, of which the programs look at the one that the state names.
+pub(super) fn write_faults(words: &Words, faults: &[Fault]) {
+    for fault in faults {
+        match words.fault {
+            Some((_, effect)) => fault.set(effect, u64::MAX),
+            None => fault.clear(),
+        }
+    }
 }
 
 /// An uplink's entry.

@@ -5,7 +5,11 @@
 
 use std::net::Ipv4Addr;
 
-use multihome_common::verdict::{Disposition, Verdict};
+use multihome_common::{
+    address::Class,
+    fault::Share,
+    verdict::{Disposition, Verdict},
+};
 
 use super::{
     packet::{Packet, flag},
@@ -65,6 +69,8 @@ pub struct Gateway {
     pub tables: Tables,
     /// What the programs did with the packet in hand.
     pub(super) seen: Seen,
+    /// It was sent, and the line has lost it.
+    lost: bool,
     pub(super) opened: Vec<Ends>,
     pub(super) closed: Vec<Ends>,
     pub(super) faults: Vec<String>,
@@ -107,6 +113,7 @@ impl Gateway {
             words,
             tables,
             seen: Seen::default(),
+            lost: false,
             opened: Vec::new(),
             closed: Vec::new(),
             faults: Vec::new(),
@@ -124,7 +131,12 @@ impl Gateway {
     /// # Errors
     /// What they should have done.
     pub fn judge(&mut self, port: Port, frame: &[u8], seen: Seen) -> Result<Verdict, String> {
+        self.lost = seen.verdict == Some(Verdict::DropFaultOut);
         self.seen = seen;
+        if self.lost && port == Port::Lan {
+            // What was chosen for it is as for any packet that is sent.
+            self.seen.verdict = Some(Verdict::Forwarded);
+        }
         if self.doubts.is_empty() {
             return self.judge_once(port, frame);
         }
@@ -154,7 +166,14 @@ impl Gateway {
         self.opened.clear();
         self.closed.clear();
         self.unsure.clear();
-        let fate = match Packet::read(frame) {
+        let read = Packet::read(frame);
+        let exposed = self.is_exposed(port, read.as_ref().ok());
+        let fate = match read {
+            _ if exposed && self.is_lost(Verdict::DropFaultIn) => Fate {
+                verdict: Verdict::DropFaultIn,
+                out: Out::unchanged(frame),
+                uplink: None,
+            },
             Ok(packet) => {
                 let fate = match port {
                     Port::Lan => self.outbound(&packet),
@@ -168,11 +187,17 @@ impl Gateway {
                 uplink: None,
             },
         };
+        let fate = self.behind_the_device(port, exposed, fate);
         self.compare_flows();
-        if self.seen.verdict != Some(fate.verdict) {
+        let verdict = if self.lost {
+            Some(Verdict::DropFaultOut)
+        } else {
+            self.seen.verdict
+        };
+        if verdict != Some(fate.verdict) {
             self.faults.push(format!(
                 "verdict {:?} ({:?}) instead of {:?}",
-                self.seen.verdict, self.seen.uplink, fate.verdict
+                verdict, self.seen.uplink, fate.verdict
             ));
         } else if self.seen.uplink != fate.uplink {
             self.faults.push(format!(
@@ -191,6 +216,45 @@ impl Gateway {
         } else {
             Err(self.faults.join("; "))
         }
+    }
+
+    /// Whether a packet that comes in may be lost in the line of its uplink.
+    fn is_exposed(&self, port: Port, packet: Option<&Packet<'_>>) -> bool {
+        let (Port::Uplink(id), Some((faulty, effect))) = (port, self.words.fault) else {
+            return false;
+        };
+        let is_beyond =
+            packet.is_some_and(|packet| self.site.class(packet.source) == Class::Internet);
+        id == faulty && (is_beyond || !effect.beyond_next_hop)
+    }
+
+    /// Whether a packet in a line that has a fault is lost. If some are, chance chooses.
+    fn is_lost(&self, verdict: Verdict) -> bool {
+        let all = self
+            .words
+            .fault
+            .is_some_and(|(_, effect)| effect.loss == Share::ALL);
+        let lost = match verdict {
+            Verdict::DropFaultOut => self.lost,
+            _ => self.seen.verdict == Some(verdict),
+        };
+        all || lost
+    }
+
+    /// What the line makes of what is sent to an uplink.
+    fn behind_the_device(&self, port: Port, exposed: bool, fate: Fate) -> Fate {
+        let faulty = self.words.fault.map(|(id, _)| id);
+        let sent = match port {
+            Port::Lan => fate.uplink.is_some() && fate.uplink == faulty,
+            Port::Uplink(_) => exposed && fate.verdict.disposition() == Disposition::Reply,
+        };
+        if sent && self.is_lost(Verdict::DropFaultOut) {
+            return Fate {
+                verdict: Verdict::DropFaultOut,
+                ..fate
+            };
+        }
+        fate
     }
 
     /// Notes that something is not as it must be.

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use multihome_common::{
+    fault::{Effect, Share},
     nat44::ports::{LINE, LINES, PortWord, SPACES},
     verdict::Verdict,
 };
@@ -77,13 +78,17 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
         eligible: 0b111,
         last_good: 0b111,
         settled: 0,
+        fault: None,
     };
     // Some stories go on as they begin: once something has changed, the kernel, whose clock cannot be
     // moved, lets no packet take the short way of known flows.
     let steady = random.one_in(3);
+    // Numbers of their own, so that what a seed tells besides is what it told without faults.
+    let mut faults = Random(seed ^ 0xfa17);
     if steady && random.one_in(2) {
         words = change(&mut random);
     }
+    words.fault = fault(&mut faults);
     bench.enter(&site, &words)?;
     let mut gateway = Gateway::new(site.clone(), words);
     let mut traffic = Traffic::new(site.clone(), Random(random.number()));
@@ -96,6 +101,7 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
         }
         if !steady && random.one_in(70) {
             words = change(&mut random);
+            words.fault = fault(&mut faults);
             bench.change(&site, &words)?;
             gateway.words = words;
         }
@@ -172,7 +178,21 @@ fn change(random: &mut Random) -> Words {
         eligible,
         last_good,
         settled,
+        fault: None,
     }
+}
+
+/// The line of some uplink loses all or half of the packets, with or without those of the link.
+fn fault(random: &mut Random) -> Option<(u8, Effect)> {
+    if !random.one_in(4) {
+        return None;
+    }
+    let loss = random.of(&[1_000_000, 500_000]);
+    let effect = Effect {
+        loss: Share::of_million(loss)?,
+        beyond_next_hop: random.one_in(2),
+    };
+    Some((random.below(3) as u8, effect))
 }
 
 /// Notes which flows began and ended.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use multihome_common::address::Class;
+use multihome_common::{address::Class, fault::Effect};
 
 /// The gateway's MAC on every device that packets come in on.
 pub const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -77,6 +77,8 @@ pub struct Words {
     pub last_good: u64,
     /// Uplinks that flows go back to.
     pub settled: u64,
+    /// The uplink whose line has a fault, and what that does.
+    pub fault: Option<(u8, Effect)>,
 }
 
 /// The whole site.

@@ -14,13 +14,14 @@ use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
     counters::{self, COLUMNS, CounterTable},
+    fault::Fault,
     flow::{
         fragment::FragmentSlot,
         pin::PinLine,
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, FRAGMENT_SLOTS},
+    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
@@ -72,6 +73,9 @@ pub struct Kernel {
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     bucket: PerCpuArray<MapData, u64>,
     counters: Shared,
+    faults: Shared,
+    /// Packets that lines have lost outward, after the last run.
+    lost: u64,
     /// What the counters said after the last run, by side.
     last: [Option<Vec<Count>>; 2],
     cpus: usize,
@@ -158,6 +162,8 @@ impl Kernel {
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            faults: Shared::of(&take(abi::FAULTS)?, MAX_UPLINKS * size_of::<Fault>())?,
+            lost: 0,
             counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
             cpus,
             last: [None, None],
@@ -270,6 +276,7 @@ impl Kernel {
         let mut state = self.state.get(&0, 0)?;
         world.write(&mut state);
         self.state.set(0, state, 0)?;
+        world.set_faults(self.faults.slice());
         for id in 0..3 {
             self.uplinks.set(u32::from(id) * 2, world.uplink(id), 0)?;
         }
@@ -328,6 +335,15 @@ impl Kernel {
             _ => bail!("counted in several columns: {changed:?}"),
         };
         self.last[side as usize] = Some(after);
+        // What a line has lost was sent before.
+        let lost = self.lost();
+        let verdict = if side == Side::Lan && lost != std::mem::replace(&mut self.lost, lost) {
+            // It was counted where the uplink's own packets are.
+            self.last[Side::Uplink as usize] = None;
+            Some(Verdict::DropFaultOut)
+        } else {
+            verdict
+        };
         Ok(Run {
             action: result.return_value,
             verdict,
@@ -369,6 +385,13 @@ impl Kernel {
     /// The tables of the counters, one for each CPU.
     pub fn counter_tables(&self) -> &[CounterTable] {
         self.counters.slice()
+    }
+
+    /// What the lines of the three uplinks have lost of what was sent.
+    fn lost(&self) -> u64 {
+        let column = Verdict::DropFaultOut.number().into();
+        let of = |slot| counters::sum(self.counter_tables(), slot, column).packets;
+        (0..3).map(of).sum()
     }
 
     fn counts(&self, slot: u32) -> Vec<Count> {

@@ -36,6 +36,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::passed::rows(),
         rows::answers::rows(),
         rows::dropped::rows(),
+        rows::faults::rows(),
         rows::translated::rows(),
         rows::quoted::rows(),
         rows::fragments::rows(),

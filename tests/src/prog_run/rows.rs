@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod delivery;
 pub mod dropped;
+pub mod faults;
 pub mod forwarded_ports;
 pub mod fragments;
 pub mod guarded;

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
+    fault::{Effect, Fault},
     flow::lifetime::Timeouts,
     limits::{BUCKETS, MAX_UPLINKS},
     nat44::ports::{LINE, PortRanges, PortWord, Space, line_of},
@@ -73,6 +74,8 @@ pub struct World {
     pub rfc6296: bool,
     /// The alive word of both families.
     pub alive: u64,
+    /// The fault of all uplinks' lines, and when it ends, in nanoseconds of CLOCK_MONOTONIC.
+    pub fault: Option<(Effect, u64)>,
     /// Lines of the pin table that the programs are told of.
     pub pin_lines: u32,
     /// When something last changed, in ticks; [`u64::MAX`] = no packet takes the short way.
@@ -134,6 +137,7 @@ impl Default for World {
             nptv6: false,
             rfc6296: false,
             alive: 0b111,
+            fault: None,
             pin_lines: PIN_LINES,
             changed: 0,
         }
@@ -268,15 +272,28 @@ impl World {
         state.tracked = u64::from(self.nat.is_some());
         state.flow_buckets = nat.buckets.into();
         state.alive = [self.alive; 2];
+        state.faulty = if self.fault.is_some() { 0b111 } else { 0 };
         state.pin_lines = self.pin_lines.into();
         state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
         state.timeouts = Timeouts::default();
         state.changed = self.changed;
     }
 
+    /// Puts the fault into the lines, or takes it away.
+    pub fn set_faults(&self, faults: &[Fault]) {
+        for fault in faults {
+            fault.rewind();
+            match self.fault {
+                Some((effect, until)) => fault.set(effect, until),
+                None => fault.clear(),
+            }
+        }
+    }
+
     /// Tells tables in plain memory what this world has other than another.
     pub fn tell(&self, tables: &mut SimTables, side: Side) {
         self.write(&mut tables.state);
+        self.set_faults(&tables.faults);
         tables.add_port(self.port_of(side));
         for id in 0..3 {
             tables.uplinks[usize::from(id) * 2] = self.uplink(id);

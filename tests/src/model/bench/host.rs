@@ -15,7 +15,7 @@ use multihome_common::{
 
 use super::{
     BUCKETS, Bench, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words, rank_row, segments4,
-    segments6, uplink_entry, write_state,
+    segments6, uplink_entry, write_faults, write_state,
 };
 use crate::model::site::{Port, Site, Words};
 
@@ -67,11 +67,13 @@ impl Bench for OnHost {
         }
         self.tables = tables;
         write_state(site, words, 0, &mut self.tables.state);
+        write_faults(words, &self.tables.faults);
         Ok(())
     }
 
     fn change(&mut self, site: &Site, words: &Words) -> Result<()> {
         write_state(site, words, u64::MAX, &mut self.tables.state);
+        write_faults(words, &self.tables.faults);
         Ok(())
     }
 
@@ -87,7 +89,8 @@ impl Bench for OnHost {
             Port::Uplink(_) => way::from_uplink(&mut frame, &mut self.tables, &entry),
         };
         let verdict = decision.verdict();
-        let leaves = verdict == Verdict::Forwarded && usize::from(decision.egress()) < MAX_UPLINKS;
+        let sent = matches!(verdict, Verdict::Forwarded | Verdict::DropFaultOut);
+        let leaves = sent && port == Port::Lan && usize::from(decision.egress()) < MAX_UPLINKS;
         Ok(Ran {
             verdict: Some(verdict),
             uplink: leaves.then(|| decision.egress()),

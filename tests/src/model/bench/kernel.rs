@@ -14,22 +14,24 @@ use multihome_common::{
     abi,
     address::{Address4, Address6, AddressTable},
     counters::{self, COLUMNS, CounterTable},
+    fault::Fault,
     flow::{
         fragment::FragmentSlot,
         pin::PinLine,
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS},
+    limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
+    verdict::Verdict,
 };
 
 use super::{
     BUCKETS, Bench, IFINDEX, LAN_SLOT, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words,
-    rank_row, segments4, segments6, uplink_entry, write_state,
+    rank_row, segments4, segments6, uplink_entry, write_faults, write_state,
 };
 use crate::{
     model::site::{Port, Site, Words},
@@ -54,6 +56,9 @@ pub struct InKernel {
     outsides: HashMap<MapData, u32, u64>,
     bucket: PerCpuArray<MapData, u64>,
     counters: Shared,
+    faults: Shared,
+    /// Packets that lines have lost outward.
+    lost: u64,
     tags: Shared,
     flows: Shared,
     nat_ports: Shared,
@@ -111,6 +116,8 @@ impl InKernel {
             hosts6: take(abi::HOSTS6)?.try_into()?,
             outsides: take(abi::OUTSIDES)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            faults: Shared::of(&take(abi::FAULTS)?, MAX_UPLINKS * size_of::<Fault>())?,
+            lost: 0,
             counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
             tags: Shared::of(
                 &take(abi::FLOW_TAGS)?,
@@ -140,6 +147,19 @@ impl InKernel {
         })
     }
 
+    /// Whether the line has lost the last packet that was sent.
+    fn was_lost(&mut self) -> bool {
+        let column = Verdict::DropFaultOut.number().into();
+        let mut lost = 0;
+        for slot in 0..3 {
+            let count = self.count(slot, column);
+            // It is not what came in by the uplink.
+            self.known.insert((slot, column), count);
+            lost += count;
+        }
+        lost != std::mem::replace(&mut self.lost, lost)
+    }
+
     fn count(&self, slot: u32, column: u32) -> u64 {
         counters::sum(self.counters.slice(), slot, column).packets
     }
@@ -164,6 +184,7 @@ impl InKernel {
     fn tell(&mut self, site: &Site, words: &Words, changed: u64) -> Result<()> {
         let mut state = self.state.get(&0, 0)?;
         write_state(site, words, changed, &mut state);
+        write_faults(words, self.faults.slice());
         Ok(self.state.set(0, state, 0)?)
     }
 }
@@ -244,7 +265,10 @@ impl Bench for InKernel {
             .context("cannot run the program")?;
         output.truncate(result.data_size_out as usize);
         let column = self.column(entry.slot)?;
-        let (verdict, uplink) = counters::meaning(column).context("an unknown column")?;
+        let (mut verdict, uplink) = counters::meaning(column).context("an unknown column")?;
+        if self.was_lost() {
+            verdict = Verdict::DropFaultOut;
+        }
         let action = crate::prog_run::row::action(verdict);
         ensure!(
             action == result.return_value,
