@@ -1,16 +1,17 @@
 //! The command line: subcommands, flags and their help.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, path::PathBuf, time::SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{
-        DEFAULT_RUN_DIR, Device, Failback, FailbackAfter, Flags, HashPolicy, Hold, Interval,
-        Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue, Timeout, UplinkArg,
-        UplinkName, XdpMode,
+        DEFAULT_RUN_DIR, Device, EventName, Failback, FailbackAfter, Flags, HashPolicy, Hold,
+        Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue, Timeout,
+        UplinkArg, UplinkName, XdpMode,
     },
     delegation::Delegation,
+    events::{EventQuery, Since},
     flows::Query,
 };
 
@@ -40,6 +41,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the translated flows: both ends, uplink, state, how long they last, what they carried
     Flows(FlowsArgs),
+    /// Show what happened, and on demand what happens: each transition with its cause and timings
+    Events(EventsArgs),
     /// Tell the IPv6 prefix that a provider delegates now, or show those in force
     Prefix(PrefixArgs),
     /// Take everything off the devices and end the controller, if one runs
@@ -244,6 +247,64 @@ impl FlowsArgs {
             uplink: self.uplink.as_deref(),
             host: self.host,
             json: self.json,
+        }
+    }
+}
+
+/// `multihome events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The last 1024 events are kept, over restarts of the controller until `multihome detach`. While no
+controller runs, those that the last one left are shown.
+
+Examples:
+  multihome events --since 1h
+  multihome events --follow --uplink fibre
+  multihome events --follow --json | jq 'select(.kind == \"uplink_down\")'")]
+pub struct EventsArgs {
+    /// Go on with what happens from now on, until the controller ends
+    #[arg(long, short)]
+    pub follow: bool,
+
+    /// Print one JSON object for each event, each on a line of its own
+    #[arg(long)]
+    pub json: bool,
+
+    /// Only events of this uplink
+    #[arg(long, value_name = "NAME")]
+    pub uplink: Option<String>,
+
+    /// Only events of this kind; may be repeated
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<EventName>,
+
+    /// Only events since then: a time, such as 2026-01-31T08:00:00Z, or so long ago, such as 30m
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+
+    /// At most so many of those that are kept [default: all; 10 with --follow]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub last: Option<usize>,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// Earlier events that are shown first when others are waited for.
+const LAST_BEFORE_FOLLOWING: usize = 10;
+
+impl EventsArgs {
+    /// What is asked for at this time.
+    pub fn query(&self, now: SystemTime) -> EventQuery {
+        // Who says since when wants all of it.
+        let few = self.follow && self.since.is_none();
+        EventQuery {
+            follow: self.follow,
+            last: self.last.or(few.then_some(LAST_BEFORE_FOLLOWING)),
+            uplink: self.uplink.clone(),
+            since: self.since.map(|since| since.at(now)),
+            kinds: self.kind.iter().map(|kind| kind.0).collect(),
         }
     }
 }

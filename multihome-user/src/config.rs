@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod forward;
 mod group;
+mod hook;
 mod layer;
 mod merge;
 mod mode;
@@ -29,9 +30,11 @@ mod uplink_arg;
 mod value;
 
 pub use damping::DampingConfig;
-pub use error::{ConfigError, ForwardError, GroupError};
+pub use duration::TextDuration;
+pub use error::{ConfigError, ForwardError, GroupError, HookError};
 pub use forward::{ForwardConfig, Protocol};
 pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
+pub use hook::{DEFAULT_HOOK_TIMEOUT, HookConfig};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
@@ -39,8 +42,8 @@ pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Device, FailbackAfter, GroupName, Hold, Interval, Ipv6Prefix, Listen, MaxHold, PortRange,
-    ProbeCount, SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
+    Device, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval, Ipv6Prefix, Listen,
+    MaxHold, PortRange, ProbeCount, SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -56,6 +59,8 @@ pub const MAX_PROBES: usize = 8;
 pub const MAX_OUTSIDE: usize = 8;
 /// Ranges of ports that translated flows may get.
 pub const MAX_NAT_PORTS: usize = 2;
+/// Hooks of one gateway.
+pub const MAX_HOOKS: usize = 16;
 /// Forwards of one gateway.
 pub const MAX_FORWARDS: usize = 1024;
 
@@ -89,6 +94,8 @@ pub struct Config {
     /// Ports of outside addresses that lead to hosts of the LAN: at most 1024, without a protocol,
     /// port and uplink in common.
     pub forwards: Vec<ForwardConfig>,
+    /// Who is told of events: at most 16, with distinct names.
+    pub hooks: Vec<HookConfig>,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
     /// Where it was written what only the machine can tell to be wrong.

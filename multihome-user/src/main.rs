@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use multihome::{
-    cli::{Cli, Command, DetachArgs, FlowsArgs, PrefixArgs, RunArgs, StatusArgs},
+    cli::{Cli, Command, DetachArgs, EventsArgs, FlowsArgs, PrefixArgs, RunArgs, StatusArgs},
     config::{Config, check_ports},
     control::{
         client::{self, ControlError},
@@ -18,8 +18,12 @@ use multihome::{
         socket_path,
     },
     dataplane, delegation,
+    events::{
+        command::{self as events, Shown},
+        journal,
+    },
     exit::{self, Classify, ExitClass},
-    flows, kernel_ports, logging, run,
+    flows, hooks, kernel_ports, logging, run,
     run_dir::RunDir,
     status,
 };
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args),
         Command::Status(args) => show_status(&args),
         Command::Flows(args) => list_flows(&args),
+        Command::Events(args) => show_events(&args),
         Command::Prefix(args) => prefix(&args),
         Command::Detach(args) => detach(&args),
     };
@@ -57,6 +62,8 @@ impl<E: Classify + 'static> From<E> for Failure {
 enum CommandError {
     #[error("cannot start the control loop")]
     Runtime(#[source] io::Error),
+    #[error("cannot remove the journal of events")]
+    Journal(#[source] io::Error),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
 }
@@ -72,6 +79,7 @@ fn start(args: &RunArgs) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
     if args.check {
         check_ports(&config, kernel_ports::read()?)?;
+        hooks::check(&config)?;
         return print(&config.to_toml());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -104,6 +112,21 @@ fn list_flows(args: &FlowsArgs) -> Result<(), Failure> {
     )?)
 }
 
+fn show_events(args: &EventsArgs) -> Result<(), Failure> {
+    let query = args.query(SystemTime::now());
+    let out = io::stdout().lock();
+    let said = match events::show(&args.run_dir, &query, args.json, out)? {
+        Shown::All | Shown::OutputClosed => None,
+        Shown::ControllerEnded => Some("the controller has ended"),
+        Shown::Left => Some("no controller runs; these events were left by the last one"),
+    };
+    if let Some(said) = said {
+        // Nothing can be done when standard error is closed.
+        let _ = writeln!(io::stderr(), "{said}");
+    }
+    Ok(())
+}
+
 fn prefix(args: &PrefixArgs) -> Result<(), Failure> {
     use delegation::command;
     let said = match (&args.uplink, args.prefix) {
@@ -133,6 +156,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     let run_dir = RunDir::take(path)?;
     let detached = dataplane::detach(path)?;
     delegation::file::remove(&run_dir)?;
+    journal::remove(run_dir.path()).map_err(CommandError::Journal)?;
     if let Err(error) = run_dir.remove() {
         // Harmless: the next controller uses it as it is.
         print(&format!(

@@ -70,6 +70,9 @@ impl Metrics {
         for uplink in &config.uplinks {
             families.introduce(uplink);
         }
+        for hook in &config.hooks {
+            families.introduce_hook(&hook.name);
+        }
         let known = config.uplinks.iter().map(known).collect();
         Ok(Self {
             registry,

@@ -15,8 +15,9 @@ use crate::{
     controller::{Controller, Event, TICK},
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     delegation,
-    events::{Kind as EventKind, Occurrence},
+    events::{Kind as EventKind, Occurrence, journal},
     heartbeat::Heartbeat,
+    hooks,
     netlink::{NetEvent, Noticed, Watcher},
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
@@ -72,12 +73,13 @@ enum End {
 /// See [`RunError`]. After an error at the start nothing is attached that was not before.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let ports = ports_for_flows(&config)?;
+    hooks::check(&config)?;
     privilege::check()?;
     let started = Instant::now();
     let run_dir = RunDir::take(&config.run_dir)?;
     let heartbeat = Heartbeat::new(started);
-    let mut telemetry = Telemetry::bind(&config, &heartbeat)?;
-    let mut control = ControlServer::bind(&run_dir)?;
+    let mut telemetry = Telemetry::bind(&config, &heartbeat, &run_dir)?;
+    let mut control = ControlServer::bind(&run_dir, telemetry.readers())?;
     let mut signals = Signals::new()?;
     let (mut watcher, net) = Watcher::start().await?;
     check_devices(&config, &net)?;
@@ -172,7 +174,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             }
         }
     };
-    drop(gateway);
+    gateway.end(end);
     if end == End::Detach {
         let detached = dataplane::detach(&config.run_dir);
         if let Some(reply) = asked_by {
@@ -186,11 +188,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         detached?;
         tracing::info!("everything is taken off the devices");
         delegation::file::remove(&run_dir)?;
+        journal::remove(run_dir.path()).map_err(RunError::Journal)?;
         // Not ours alone when something else was put there.
         let _ = run_dir.remove();
     } else {
         control.shutdown().await;
-        tracing::info!("the controller ends; the dataplane goes on as last decided");
     }
     Ok(())
 }
@@ -271,6 +273,18 @@ impl Gateway {
             self.telemetry.take(outcome, &self.names, true);
         }
         self.telemetry.found_down(&self.controller, &self.names);
+    }
+
+    /// Ends what runs beside the loop, after the last word to those who follow events.
+    fn end(self, end: End) {
+        let Self {
+            telemetry, names, ..
+        } = self;
+        let cause = match end {
+            End::Stop => "the dataplane goes on as last decided",
+            End::Detach => "everything is taken off the devices",
+        };
+        telemetry.end(cause, &names);
     }
 
     /// Takes changes of the kernel's tables.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use multihome::{
     config::Config,
-    events::{Kind, Occurrence, Recorder, Timing},
+    events::{Kind, Occurrence, Record, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
     metrics::{CounterSnapshot, Metrics, PathMeasure, Traffic, UplinkTraffic},
     probe::{Family, Outcome, TargetId},
@@ -60,7 +60,7 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
-    for subcommand in ["run", "status", "flows", "prefix", "detach"] {
+    for subcommand in ["run", "status", "flows", "events", "prefix", "detach"] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         let block = format!(
@@ -99,6 +99,7 @@ fn the_reference_has_every_key() -> Result<()> {
         "[[uplink]]",
         "[[forward]]",
         "[[group]]",
+        "[[hook]]",
     ];
     // Tables have headings, not rows.
     known.retain(|key| {
@@ -141,6 +142,32 @@ fn the_example_configuration_is_right() -> Result<()> {
 }
 
 #[test]
+fn the_reference_has_every_event() -> Result<()> {
+    let reference = read("docs/reference/events.md")?;
+    let (_, kinds) = reference.split_once("\n## Kinds\n").context("a heading")?;
+    for kind in Kind::ALL {
+        let worse = if kind.tone() == Tone::Bad { "yes" } else { "" };
+        let row = format!("\n| `{kind}` | {worse} | {} |\n", kind.meaning().trim());
+        ensure!(kinds.contains(&row), "events.md lacks {row}");
+    }
+    let rows = kinds.lines().filter(|line| line.starts_with("| `"));
+    ensure!(rows.count() == Kind::ALL.len(), "events.md invents a kind");
+    // The example is a record, and the table has all of its fields.
+    let example = reference
+        .lines()
+        .find(|line| line.starts_with("{\"schema_version\""))
+        .context("an example")?;
+    let record: Record = serde_json::from_str(example)?;
+    ensure!(serde_json::to_string(&record)? == example, "{record:?}");
+    let fields: serde_json::Map<_, _> = serde_json::from_str(example)?;
+    for field in fields.keys() {
+        let row = format!("\n| `{field}` | ");
+        ensure!(reference.contains(&row), "events.md lacks {field}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_reference_has_every_verdict() -> Result<()> {
     let reference = read("docs/reference/metrics.md")?;
     for verdict in Verdict::ALL {
@@ -164,7 +191,8 @@ fn the_reference_has_every_verdict() -> Result<()> {
 
 /// Metrics in which everything has happened once.
 fn scrape() -> Result<String> {
-    let text = "lan = \"l\"\n[[uplink]]\nname = \"u\"\ndevice = \"d\"\n";
+    let text = "lan = \"l\"\n[[uplink]]\nname = \"u\"\ndevice = \"d\"\n\
+                [[hook]]\nname = \"h\"\ncommand = \"/bin/true\"\n";
     let config = Config::from_toml(Path::new("x.toml"), text)?;
     let metrics = Metrics::new(&config, Heartbeat::new(Instant::now()))?;
     metrics.uplink_up("u", true);

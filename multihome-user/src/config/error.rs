@@ -20,9 +20,11 @@ use crate::exit::{Classify, ExitClass};
 
 mod forward;
 mod group;
+mod hook;
 
 pub use forward::ForwardError;
 pub use group::GroupError;
+pub use hook::HookError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -258,6 +260,9 @@ pub enum ConfigError {
     /// A group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// A hook cannot be used.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The run directory cannot be used.
     #[error("{origin}: the run directory {path:?} {reason}")]
     RunDir {
@@ -335,6 +340,7 @@ impl Classify for ConfigError {
             | Self::Forward(_)
             | Self::Group(_)
             | Self::MaxHold { .. }
+            | Self::Hook(_)
             | Self::RunDir { .. } => None,
         }
     }

@@ -13,15 +13,15 @@ use super::{
     Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
     error::ConfigError,
     layer::{
-        DampingLayer, ForwardLayer, GroupLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer,
-        ProbeLayer, UplinkLayer,
+        DampingLayer, ForwardLayer, GroupLayer, HookLayer, Layer, NamedGroupLayer, NatLayer,
+        NatTimeoutLayer, ProbeLayer, UplinkLayer,
     },
     origin::Source,
     suggest,
     value::{
-        Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, Inside, Interval, Ipv6Prefix,
-        Listen, MaxHold, PortRange, ProbeCount, SeedValue, Tier, Timeout, UplinkName, UplinkPrefix,
-        Weight,
+        Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout, HookUrl,
+        Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, SeedValue, Tier,
+        Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -48,6 +48,8 @@ struct FileConfig {
     forward: Tables<FileForward>,
     #[serde(default)]
     group: Tables<FileGroup>,
+    #[serde(default)]
+    hook: Tables<FileHook>,
     metrics_listen: Option<Listen>,
     run_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
@@ -130,6 +132,20 @@ impl Table for FileGroup {
     const NAME: &'static str = "group";
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHook {
+    name: Spanned<HookName>,
+    command: Option<Spanned<OneOrMany>>,
+    url: Option<HookUrl>,
+    events: Option<Spanned<OneOrMany>>,
+    timeout: Option<HookTimeout>,
+}
+
+impl Table for FileHook {
+    const NAME: &'static str = "hook";
+}
+
 /// Reads a file into a layer.
 pub fn read(path: &Path) -> Result<Layer, ConfigError> {
     let failed = |source| ConfigError::Read {
@@ -204,6 +220,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             .into_iter()
             .map(|group| locate_group(&source, group))
             .collect::<Result<_, _>>()?,
+        hooks: file
+            .hook
+            .0
+            .into_iter()
+            .map(|hook| locate_hook(&source, hook))
+            .collect::<Result<_, _>>()?,
         detach_on_exit: file.detach_on_exit,
     })
 }
@@ -237,6 +259,16 @@ fn locate_group(source: &Source<'_>, group: FileGroup) -> Result<NamedGroupLayer
     Ok(NamedGroupLayer {
         name: locate(source, group.name),
         members: is_given.then_some(members),
+    })
+}
+
+fn locate_hook(source: &Source<'_>, hook: FileHook) -> Result<HookLayer, ConfigError> {
+    Ok(HookLayer {
+        name: locate(source, hook.name),
+        command: locate_all(source, hook.command)?,
+        url: hook.url,
+        events: locate_all(source, hook.events)?,
+        timeout: hook.timeout,
     })
 }
 

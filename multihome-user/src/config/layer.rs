@@ -10,9 +10,10 @@ use super::{
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        Device, FailbackAfter, FlowCount, Forget, Gateway, GroupName, Hold, Inside, Interval,
-        Ipv6Prefix, Listen, MaxHold, NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Target,
-        TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        CommandWord, Device, EventName, FailbackAfter, FlowCount, Forget, Gateway, GroupName, Hold,
+        HookName, HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, NatTimeout,
+        Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout,
+        UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -35,6 +36,8 @@ pub struct Layer {
     pub forwards: Vec<ForwardLayer>,
     /// Only a file says it.
     pub groups: Vec<NamedGroupLayer>,
+    /// Only a file says it.
+    pub hooks: Vec<HookLayer>,
     pub detach_on_exit: Option<bool>,
 }
 
@@ -117,6 +120,16 @@ pub struct NamedGroupLayer {
     pub name: Located<GroupName>,
     /// `None` is all uplinks.
     pub members: Option<Vec<Located<UplinkName>>>,
+}
+
+/// What a file says of a hook.
+#[derive(Clone, Debug)]
+pub struct HookLayer {
+    pub name: Located<HookName>,
+    pub command: Vec<Located<CommandWord>>,
+    pub url: Option<HookUrl>,
+    pub events: Vec<Located<EventName>>,
+    pub timeout: Option<HookTimeout>,
 }
 
 /// What the command line says; what it leaves out is `None`, empty or false.
@@ -212,6 +225,7 @@ impl From<Flags> for Layer {
             nat: NatLayer::default(),
             forwards: Vec::new(),
             groups: Vec::new(),
+            hooks: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
         }
     }

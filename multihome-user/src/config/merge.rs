@@ -18,6 +18,7 @@ use super::{
 mod damping;
 mod forward;
 mod group;
+mod hook;
 mod nat;
 mod uplink;
 
@@ -48,6 +49,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let (nat, nat_ports) = nat::check(below.nat)?;
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
     let groups = group::check(below.groups, &uplinks)?;
+    let (hooks, hook_origins) = hook::check(below.hooks)?;
     Ok(Config {
         lan,
         uplinks,
@@ -62,6 +64,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         inside_prefix,
         nat,
         forwards,
+        hooks,
         detach_on_exit: above
             .detach_on_exit
             .or(below.detach_on_exit)
@@ -74,6 +77,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
                 .collect(),
             nat_ports,
             forwards: forward_origins,
+            hooks: hook_origins,
             prefixes,
         },
     })

@@ -44,6 +44,8 @@ pub struct Origins {
     pub nat_ports: Vec<Origin>,
     /// Where the outside ports of each forward stand, in their order.
     pub forwards: Vec<Origin>,
+    /// Where the command of each hook stands, or its name if it has none, in their order.
+    pub hooks: Vec<Origin>,
     /// Where the prefix of each uplink that has one stands, by the uplink's name.
     pub prefixes: BTreeMap<String, Origin>,
 }

@@ -8,10 +8,12 @@ use super::{Config, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
 
 mod forward;
 mod group;
+mod hook;
 mod nat;
 
 use forward::PrintedForward;
 use group::PrintedGroup;
+use hook::PrintedHook;
 use nat::PrintedNat;
 
 #[derive(Serialize)]
@@ -38,6 +40,8 @@ struct Printed<'c> {
     forward: Vec<PrintedForward<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group: Vec<PrintedGroup<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hook: Vec<PrintedHook<'c>>,
 }
 
 #[derive(Serialize)]
@@ -114,6 +118,7 @@ pub fn to_toml(config: &Config) -> String {
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
         forward: config.forwards.iter().map(PrintedForward::new).collect(),
         group: group::printed(config),
+        hook: config.hooks.iter().map(PrintedHook::new).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")
 }

@@ -18,6 +18,7 @@ use super::{
 };
 
 mod address;
+mod hook;
 mod number;
 mod port;
 mod prefix;
@@ -25,9 +26,10 @@ mod uplink_prefix;
 mod word;
 
 pub use address::{Gateway, Inside, Listen, Outside, Target};
+pub use hook::{CommandWord, EventName, HookName, HookUrl};
 pub use number::{
-    FailbackAfter, FlowCount, Forget, Hold, Interval, MaxHold, NatTimeout, ProbeCount, SeedValue,
-    TcpEstablished, Tier, Timeout, Weight,
+    FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout, ProbeCount,
+    SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
@@ -42,6 +44,22 @@ pub enum ValueError {
     /// A group's name is empty, too long or has other characters.
     #[error("group name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
     GroupName(String),
+    /// A hook's name is empty, too long or has other characters.
+    #[error("hook name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
+    HookName(String),
+    /// A part of a command that no program can be given.
+    #[error("{0:?} cannot be a part of a command: it has a zero byte in it")]
+    CommandWord(String),
+    /// Not the URL of a web server.
+    #[error(
+        "{given:?} is not where events can be posted: {reason}; an example is \"https://alerts.example/hook\""
+    )]
+    Url {
+        /// What was given.
+        given: String,
+        /// What speaks against it.
+        reason: String,
+    },
     /// The kernel would not take this as a device's name.
     #[error(
         "{0:?} cannot be a network device: a name has 1 to 15 bytes, no '/', no ':' and no space"
@@ -228,6 +246,8 @@ macro_rules! deserialize_from_text {
 deserialize_from_text!(
     UplinkName,
     GroupName,
+    HookName,
+    HookUrl,
     Device,
     XdpMode,
     Listen,

@@ -84,19 +84,44 @@ impl Classify for ControlError {
 /// back as [`ControlError::Refused`], [`Response::Refused`] as [`ControlError::Unfit`].
 pub fn request(run_dir: &Path, request: &Request) -> Result<Response, ControlError> {
     let path = socket_path(run_dir);
-    let stream = UnixStream::connect(&path).map_err(|source| no_connection(&path, source))?;
-    let line = exchange(&stream, request).map_err(|source| ControlError::Io {
+    let stream = open(run_dir, request)?;
+    let mut line = Vec::new();
+    let limited = stream.take(MAX_RESPONSE as u64);
+    let read = BufReader::new(limited).read_until(b'\n', &mut line);
+    read.map_err(|source| ControlError::Io {
         path: path.clone(),
         source,
     })?;
     if line.last() != Some(&b'\n') {
         return Err(ControlError::NoAnswer(path));
     }
-    match serde_json::from_slice(&line) {
+    parse(&path, &line)
+}
+
+/// Asks the controller of a run directory; what it answers is read from the connection, line by line.
+pub(crate) fn open(run_dir: &Path, request: &Request) -> Result<UnixStream, ControlError> {
+    let path = socket_path(run_dir);
+    let mut stream = UnixStream::connect(&path).map_err(|source| no_connection(&path, source))?;
+    let asked = stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+        .and_then(|()| stream.write_all(&protocol::line(request)));
+    match asked {
+        Ok(()) => Ok(stream),
+        Err(source) => Err(ControlError::Io { path, source }),
+    }
+}
+
+/// Reads one line of an answer from the socket of this path.
+pub(crate) fn parse(path: &Path, line: &[u8]) -> Result<Response, ControlError> {
+    match serde_json::from_slice(line) {
         Ok(Response::Refused(reason)) => Err(ControlError::Unfit(reason)),
         Ok(Response::Error(reason)) => Err(ControlError::Refused(reason)),
         Ok(response) => Ok(response),
-        Err(source) => Err(ControlError::NotUnderstood { path, source }),
+        Err(source) => Err(ControlError::NotUnderstood {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -115,13 +140,4 @@ fn no_connection(path: &Path, source: io::Error) -> ControlError {
             source,
         }
     }
-}
-
-fn exchange(mut stream: &UnixStream, request: &Request) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&protocol::line(request))?;
-    let mut line = Vec::new();
-    BufReader::new(stream.take(MAX_RESPONSE as u64)).read_until(b'\n', &mut line)?;
-    Ok(line)
 }

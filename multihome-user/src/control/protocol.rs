@@ -2,13 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{delegation::Delegation, status::Status};
+use crate::{
+    delegation::Delegation,
+    events::{EventQuery, Record},
+    status::Status,
+};
 
 /// The longest request that the controller reads, in bytes with the line's end.
 pub const MAX_REQUEST: usize = 64 * 1024;
 /// The longest response that a client reads, in bytes with the line's end: many times the status
 /// of 64 uplinks.
 pub const MAX_RESPONSE: usize = 4 * 1024 * 1024;
+
+/// The longest response that is one of many, in bytes with the line's end.
+pub const MAX_EVENT: usize = 64 * 1024;
 
 /// What a client asks of the controller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +36,8 @@ pub enum Request {
         /// The prefix, or that there is none any more.
         prefix: Delegation,
     },
+    /// What happened, and on demand what happens: many responses, the last one [`Response::End`].
+    Events(EventQuery),
     /// Take everything off the devices and end.
     Detach {},
 }
@@ -41,6 +50,12 @@ pub enum Response {
     Status(Box<Status>),
     /// The prefixes in force.
     Prefixes(Vec<PrefixInForce>),
+    /// Something that happened.
+    Event(Box<Record>),
+    /// So many events are left out here: the client was too slow for them.
+    Skipped(u64),
+    /// There are no more events.
+    End,
     /// Everything was taken off the devices; the controller ends now.
     Detached,
     /// What was asked cannot be done as it was asked; nothing was changed.
@@ -64,7 +79,7 @@ pub struct PrefixInForce {
 }
 
 /// One line of JSON with its end.
-pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
+pub(crate) fn line(message: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(message).expect("maps with text keys are always JSON");
     line.push(b'\n');
     line
@@ -79,6 +94,14 @@ mod tests {
         for (request, wire) in [
             (Request::Status {}, "{\"command\":\"status\"}\n"),
             (Request::Detach {}, "{\"command\":\"detach\"}\n"),
+            (
+                Request::Events(EventQuery {
+                    follow: true,
+                    uplink: Some("fibre".into()),
+                    ..EventQuery::default()
+                }),
+                "{\"command\":\"events\",\"follow\":true,\"uplink\":\"fibre\"}\n",
+            ),
             (
                 Request::Prefixes { uplink: None },
                 "{\"command\":\"prefixes\"}\n",
@@ -99,6 +122,8 @@ mod tests {
         }
         for (response, wire) in [
             (Response::Detached, "\"detached\"\n"),
+            (Response::Skipped(3), "{\"skipped\":3}\n"),
+            (Response::End, "\"end\"\n"),
             (Response::Refused("no".into()), "{\"refused\":\"no\"}\n"),
             (Response::Error("no".into()), "{\"error\":\"no\"}\n"),
         ] {
@@ -114,7 +139,8 @@ mod tests {
     fn what_is_not_understood_is_not_half_done() {
         for wire in [
             "{\"command\":\"status\",\"since\":5}",
-            "{\"command\":\"drain\"}",
+            "{\"command\":\"events\",\"folow\":true}",
+            "{\"command\":\"events\",\"kinds\":[\"no_such_kind\"]}",
             // What is left out must not be taken for none.
             "{\"command\":\"set_prefix\",\"uplink\":\"fibre\"}",
             "{\"command\":\"set_prefix\",\"uplink\":\"fibre\",\"prefix\":null}",

@@ -28,6 +28,7 @@ use super::{
     socket_path,
 };
 use crate::{
+    events::ReaderDoor,
     exit::{Classify, ExitClass},
     run_dir::RunDir,
 };
@@ -75,7 +76,9 @@ pub struct ControlServer {
 impl ControlServer {
     /// Opens the socket in a run directory that this process holds, in the runtime that this is
     /// called from. What a controller left there that was killed is replaced.
-    pub fn bind(run_dir: &RunDir) -> Result<Self, BindError> {
+    ///
+    /// Those who want to read events go on to `readers`.
+    pub fn bind(run_dir: &RunDir, readers: ReaderDoor) -> Result<Self, BindError> {
         let path = socket_path(run_dir.path());
         let (listener, inode) = listen(&path).map_err(|source| BindError {
             path: path.clone(),
@@ -83,7 +86,14 @@ impl ControlServer {
         })?;
         let (sender, requests) = mpsc::channel(MAX_CLIENTS as usize);
         let clients = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
-        let listener = tokio::spawn(accept(listener, sender, clients.clone()));
+        let listener = tokio::spawn(accept(
+            listener,
+            Doors {
+                requests: sender,
+                readers,
+            },
+            clients.clone(),
+        ));
         Ok(Self {
             path,
             inode,
@@ -149,14 +159,21 @@ fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
     ))
 }
 
-async fn accept(listener: UnixListener, requests: mpsc::Sender<Exchange>, clients: Arc<Semaphore>) {
+/// Where clients' requests go.
+#[derive(Clone)]
+struct Doors {
+    requests: mpsc::Sender<Exchange>,
+    readers: ReaderDoor,
+}
+
+async fn accept(listener: UnixListener, doors: Doors, clients: Arc<Semaphore>) {
     loop {
         let Ok(permit) = clients.clone().acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, requests.clone(), permit));
+                tokio::spawn(serve(stream, doors.clone(), permit));
             }
             Err(error) => {
                 // Most likely the process has no file descriptor left.
@@ -167,13 +184,10 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Exchange>, client
     }
 }
 
-async fn serve(
-    mut stream: UnixStream,
-    requests: mpsc::Sender<Exchange>,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn serve(mut stream: UnixStream, doors: Doors, _permit: OwnedSemaphorePermit) {
     let response = match timeout(PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(request)) => answer(request, &requests).await,
+        Ok(Ok(Request::Events(query))) => return doors.readers.admit(stream, query),
+        Ok(Ok(request)) => answer(request, &doors.requests).await,
         Ok(Err(RequestError::Malformed(reason))) => Response::Error(reason),
         // Nobody is there to be told.
         Ok(Err(RequestError::Gone)) | Err(_) => return,

@@ -111,9 +111,13 @@ pub fn tell(
 fn ask(run_dir: &Path, request: &Request) -> Result<Vec<PrefixInForce>, ControlError> {
     match client::request(run_dir, request)? {
         Response::Prefixes(prefixes) => Ok(prefixes),
-        Response::Status(_) | Response::Detached | Response::Refused(_) | Response::Error(_) => {
-            Err(ControlError::NoAnswer(socket_path(run_dir)))
-        }
+        Response::Status(_)
+        | Response::Event(_)
+        | Response::Skipped(_)
+        | Response::End
+        | Response::Detached
+        | Response::Refused(_)
+        | Response::Error(_) => Err(ControlError::NoAnswer(socket_path(run_dir))),
     }
 }
 

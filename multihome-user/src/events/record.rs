@@ -88,7 +88,7 @@ impl Recorder {
         initial: bool,
     ) -> Record {
         let seq = self.next;
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         let noticed = occurrence
             .sign
             .map(|sign| timing.noticed.saturating_duration_since(sign));
@@ -101,7 +101,7 @@ impl Recorder {
             uplink: name.map(str::to_owned),
             family: family.map(str::to_owned),
             group: occurrence.group,
-            cause: occurrence.cause,
+            cause: plain(&occurrence.cause),
             noticed_ms: noticed.map(milliseconds),
             moved_ms: timing
                 .moved
@@ -144,6 +144,20 @@ impl Kind {
             | Self::ControllerStopped => false,
         }
     }
+}
+
+/// The longest cause, in bytes.
+const MAX_CAUSE: usize = 512;
+
+/// A cause as one line of bounded length: a server that is probed may have a say in it, and it goes
+/// into logs and environments.
+fn plain(cause: &str) -> String {
+    let mut plain = cause.replace(char::is_control, " ");
+    if plain.len() > MAX_CAUSE {
+        plain.truncate(plain.floor_char_boundary(MAX_CAUSE));
+        plain.push('…');
+    }
+    plain
 }
 
 /// Cut to microseconds: what is compared with it is rarely exacter.

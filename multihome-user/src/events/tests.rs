@@ -1,9 +1,24 @@
+//! Records, what is kept of them, and who sees which.
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant, SystemTime},
 };
 
-use super::*;
+use std::sync::Arc;
+
+use super::{
+    ring::{KEPT, News, Ring},
+    *,
+};
+
+/// Some event.
+pub(crate) fn record(seq: u64, kind: Kind, uplink: &str) -> Record {
+    let noticed = Instant::now();
+    let occurrence = Occurrence::new(kind, "no carrier");
+    let name = Some(uplink).filter(|name| !name.is_empty());
+    Recorder::new(seq).record(occurrence, name, None, timing(noticed, None), false)
+}
 
 fn timing(noticed: Instant, moved: Option<u64>) -> Timing {
     Timing {
@@ -97,4 +112,122 @@ fn lines_name_whom_it_happened_to() {
         line(Occurrence::new(Kind::BfdUp, ""), Some("lte"), None),
         "uplink lte: BFD session up"
     );
+}
+
+#[test]
+fn a_cause_is_one_line_of_bounded_length() {
+    let told = |cause: &str| {
+        Recorder::new(1)
+            .record(
+                Occurrence::new(Kind::PathDown, cause),
+                None,
+                None,
+                timing(Instant::now(), None),
+                false,
+            )
+            .cause
+    };
+    assert_eq!(
+        told("status 500\nforged line\u{1b}[2J"),
+        "status 500 forged line [2J"
+    );
+    let long = told(&"ä".repeat(10_000));
+    assert!(long.len() <= 520 && long.ends_with("ä…"), "{long}");
+}
+
+fn seqs<'r>(records: impl IntoIterator<Item = &'r Arc<Record>>) -> Vec<u64> {
+    records.into_iter().map(|record| record.seq).collect()
+}
+
+#[test]
+fn the_ring_keeps_the_last_and_tells_what_was_missed() {
+    let kept = KEPT as u64;
+    let mut ring = Ring::default();
+    assert_eq!(ring.next(), 1);
+    assert_eq!(ring.since(1, 10), News::default());
+    for seq in 1..=kept + 5 {
+        ring.push(Arc::new(record(seq, Kind::PathUp, "a")));
+    }
+    assert_eq!(ring.next(), kept + 6);
+    assert_eq!(seqs(ring.all()), (6..=kept + 5).collect::<Vec<_>>());
+    let news = ring.since(2, 3);
+    assert_eq!((news.skipped, seqs(&news.records)), (4, vec![6, 7, 8]));
+    let news = ring.since(kept + 5, 3);
+    assert_eq!((news.skipped, seqs(&news.records)), (0, vec![kept + 5]));
+    assert_eq!(ring.since(kept + 6, 3), News::default());
+    // One that was lost on its way shows as a gap.
+    ring.push(Arc::new(record(kept + 8, Kind::PathUp, "a")));
+    let news = ring.since(kept + 6, 3);
+    assert_eq!((news.skipped, seqs(&news.records)), (2, vec![kept + 8]));
+    ring.push(Arc::new(record(3, Kind::PathUp, "a")));
+    assert_eq!(ring.next(), kept + 9, "numbers rise");
+}
+
+#[test]
+fn a_query_takes_the_last_that_fit() {
+    let mut recorder = Recorder::new(1);
+    let mut make = |kind, uplink: &str, second| {
+        let timing = Timing {
+            noticed: Instant::now(),
+            moved: None,
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+        };
+        recorder.record(Occurrence::new(kind, ""), Some(uplink), None, timing, false)
+    };
+    let records = [
+        make(Kind::UplinkDown, "fibre", 10),
+        make(Kind::UplinkDown, "lte", 20),
+        make(Kind::UplinkUp, "fibre", 30),
+        make(Kind::UplinkDown, "fibre", 40),
+    ];
+    let taken = |query: EventQuery| -> Vec<u64> {
+        query
+            .of_kept(records.iter())
+            .iter()
+            .map(|record| record.seq)
+            .collect()
+    };
+    let all = EventQuery::default();
+    assert_eq!(taken(all.clone()), [1, 2, 3, 4]);
+    let fibre = EventQuery {
+        uplink: Some("fibre".into()),
+        ..all
+    };
+    assert_eq!(taken(fibre.clone()), [1, 3, 4]);
+    let last = EventQuery {
+        last: Some(2),
+        ..fibre.clone()
+    };
+    assert_eq!(taken(last), [3, 4]);
+    let down = EventQuery {
+        kinds: vec![Kind::UplinkDown],
+        ..fibre.clone()
+    };
+    assert_eq!(taken(down), [1, 4]);
+    let since = EventQuery {
+        since: Some("1970-01-01T00:00:30Z".parse().expect("a time")),
+        ..fibre
+    };
+    assert_eq!(taken(since), [3, 4]);
+    let none = EventQuery {
+        last: Some(0),
+        ..EventQuery::default()
+    };
+    assert_eq!(taken(none), [0; 0]);
+}
+
+#[test]
+fn since_is_a_time_or_so_long_ago() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(7200);
+    for (text, at) in [
+        ("30m", "1970-01-01T01:30:00Z"),
+        ("1970-01-01T01:00:00Z", "1970-01-01T01:00:00Z"),
+        ("1970-01-01T01:00:00+01:00", "1970-01-01T00:00:00Z"),
+    ] {
+        let since: Since = text.parse().expect(text);
+        assert_eq!(since.at(now).to_string(), at, "{text}");
+    }
+    for bad in ["", "yesterday", "5", "1970-01-01", "-5m"] {
+        assert!(bad.parse::<Since>().is_err(), "{bad}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::Metrics;
 use crate::{
     events::{Kind, Record},
+    hooks::HookResult,
     status::State,
 };
 
@@ -23,6 +24,19 @@ impl Kind {
 }
 
 impl Metrics {
+    /// An event was lost to readers and hooks.
+    pub fn event_lost(&self) {
+        self.families.events_lost.inc();
+    }
+
+    /// So many events more came to this with a hook, which is a configured one.
+    pub fn hook_runs(&self, hook: &str, result: HookResult, runs: u64) {
+        self.families
+            .hook_runs
+            .with_label_values(&[hook, result.name()])
+            .inc_by(runs);
+    }
+
     /// Something happened.
     pub fn event(&self, record: &Record) {
         let uplink = record.uplink.as_deref();

@@ -6,7 +6,7 @@ use prometheus::{
 };
 
 use super::event::NO_UPLINK;
-use crate::{config::UplinkConfig, events::Kind, status::State};
+use crate::{config::UplinkConfig, events::Kind, hooks::HookResult, status::State};
 
 /// Round-trip times, in seconds: from a fibre's first hop to a satellite's worst.
 const RTT_BUCKETS: [f64; 12] = [
@@ -38,6 +38,8 @@ pub struct Families {
     pub transitions: IntCounterVec,
     pub prefix_changes: IntCounterVec,
     pub events: IntCounterVec,
+    pub events_lost: IntCounter,
+    pub hook_runs: IntCounterVec,
     pub failover: HistogramVec,
     pub failover_noticed: HistogramVec,
     pub probe_sent: IntCounterVec,
@@ -118,6 +120,15 @@ impl Families {
                 "Events, by kind and by the uplink that they happened to, if to one.",
                 &["kind", "uplink"],
             )?,
+            events_lost: add.one(IntCounter::with_opts(opts(
+                "events_lost_total",
+                "Events that readers and hooks were not told of, because too many came at once.",
+            ))?)?,
+            hook_runs: add.counters(
+                "hook_runs_total",
+                "Events that a hook was told of, by what came of it.",
+                &["hook", "result"],
+            )?,
             failover: add.histograms(
                 "failover_duration_seconds",
                 "Time from the event that showed an uplink's loss to the kernel steering around it.",
@@ -184,6 +195,13 @@ impl Families {
                 "Unix time at which the control loop last went round.",
             ))?)?,
         })
+    }
+
+    /// Starts a hook's counters at zero.
+    pub fn introduce_hook(&self, name: &str) {
+        for result in HookResult::ALL {
+            self.hook_runs.with_label_values(&[name, result.name()]);
+        }
     }
 
     /// Shows what is known of an uplink from its configuration, and starts its counters at zero:

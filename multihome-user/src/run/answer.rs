@@ -30,6 +30,8 @@ impl Gateway {
             Request::Status {} => self.status(),
             Request::Prefixes { uplink } => self.prefixes(uplink.as_deref()),
             Request::SetPrefix { uplink, prefix } => self.set_prefix(&uplink, prefix, run_dir)?,
+            // Their readers were let in elsewhere.
+            Request::Events(_) => Response::Error("events are told elsewhere".into()),
             Request::Detach {} => return Ok(Some(reply)),
         };
         // A client that left takes no answer.

@@ -7,6 +7,7 @@ use crate::{
     control::server::BindError,
     dataplane::DataplaneError,
     delegation::file::PrefixFileError,
+    events::HubError,
     exit::{Classify, ExitClass},
     http::HttpError,
     kernel_ports::KernelPortsError,
@@ -47,6 +48,12 @@ pub enum RunError {
     /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
+    /// Events cannot be told.
+    #[error(transparent)]
+    Events(#[from] HubError),
+    /// Events cannot be forgotten.
+    #[error("cannot remove the journal of events")]
+    Journal(#[source] io::Error),
     /// Told prefixes cannot be forgotten.
     #[error(transparent)]
     Prefixes(#[from] PrefixFileError),
@@ -117,6 +124,7 @@ impl Classify for RunError {
             Self::Config(error) => error.exit_class(),
             Self::KernelPorts(error) => error.exit_class(),
             Self::Prefixes(error) => error.exit_class(),
+            Self::Events(error) => error.exit_class(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::Segments(_)
@@ -125,6 +133,7 @@ impl Classify for RunError {
             Self::Netlink(_)
             | Self::Metrics(_)
             | Self::Probe(_)
+            | Self::Journal(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => ExitClass::Runtime,
         }
@@ -140,6 +149,7 @@ impl Classify for RunError {
             Self::Config(error) => error.help(),
             Self::KernelPorts(error) => error.help(),
             Self::Prefixes(error) => error.help(),
+            Self::Events(error) => error.help(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NoPorts
@@ -148,6 +158,7 @@ impl Classify for RunError {
             | Self::Metrics(_)
             | Self::Probe(_)
             | Self::Segments(_)
+            | Self::Journal(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => None,
         }

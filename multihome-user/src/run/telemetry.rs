@@ -22,11 +22,13 @@ use crate::{
     config::Config,
     controller::{Controller, FAMILIES},
     dataplane::{CounterReader, Swept},
-    events::{Kind, Occurrence, Recorder, Timing, Tone},
+    events::{Hub, Kind, Occurrence, ReaderDoor, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
+    hooks::Hooks,
     http::{self, BoundHttp, HttpServer},
     metrics::{Metrics, PathMeasure},
     probe::{Family, ProbeError, ProbeReport},
+    run_dir::RunDir,
 };
 
 /// Log and metrics.
@@ -39,6 +41,7 @@ pub struct Telemetry {
     /// When it was last said that an uplink's probes cannot be sent.
     complained: BTreeMap<u8, Instant>,
     recorder: Recorder,
+    hub: Hub,
 }
 
 /// How often the same complaint is said.
@@ -49,15 +52,34 @@ impl Telemetry {
     ///
     /// # Errors
     /// When metrics cannot be served where they are wanted.
-    pub fn bind(config: &Config, heartbeat: &Heartbeat) -> Result<Self, RunError> {
+    pub fn bind(
+        config: &Config,
+        heartbeat: &Heartbeat,
+        run_dir: &RunDir,
+    ) -> Result<Self, RunError> {
+        let metrics = Arc::new(Metrics::new(config, heartbeat.clone())?);
+        let hooks = Hooks::new(&config.hooks, &metrics);
+        let hub = Hub::start(run_dir.path(), hooks, niceness())?;
         Ok(Self {
-            metrics: Arc::new(Metrics::new(config, heartbeat.clone())?),
+            recorder: Recorder::new(hub.next()),
+            hub,
+            metrics,
             heartbeat: heartbeat.clone(),
             bound: config.metrics_listen.map(http::bind).transpose()?,
             _server: None,
             complained: BTreeMap::new(),
-            recorder: Recorder::new(1),
         })
+    }
+
+    /// Where those are let in who want to read events.
+    pub fn readers(&self) -> ReaderDoor {
+        self.hub.door()
+    }
+
+    /// Tells that the controller ends, and gives hooks and readers a moment to take it.
+    pub fn end(mut self, cause: &str, names: &Names) {
+        self.happened(Occurrence::new(Kind::ControllerStopped, cause), names);
+        self.hub.end();
     }
 
     /// Serves metrics from now on.
@@ -131,6 +153,9 @@ impl Telemetry {
             .recorder
             .record(occurrence, name, family, timing, initial);
         self.metrics.event(&record);
+        if !self.hub.tell(record.clone()) {
+            self.metrics.event_lost();
+        }
         // At the start, the lines of its families tell it.
         if record.initial && record.kind == Kind::UplinkUp {
             return;
@@ -230,6 +255,12 @@ fn family_of(family: usize) -> Family {
     } else {
         Family::Ipv6
     }
+}
+
+/// The niceness of the calling thread.
+fn niceness() -> i32 {
+    // SAFETY: the call takes no memory; it cannot fail for the calling thread.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Shows what the programs log; they only log defects of theirs.

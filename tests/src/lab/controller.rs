@@ -29,6 +29,8 @@ pub struct Settings {
     pub binary: PathBuf,
     /// More options of `multihome run`.
     pub options: Vec<String>,
+    /// Variables of its environment, beyond this process's own.
+    pub environment: Vec<(String, String)>,
     /// Addresses that each uplink probes, beyond its next hop.
     pub probe: Vec<String>,
     /// Names of the plan's uplinks that the options above configure in another way.
@@ -55,6 +57,7 @@ impl Settings {
             .into_iter()
             .map(String::from)
             .collect(),
+            environment: Vec::new(),
             probe: [Family::V4, Family::V6]
                 .map(|family| family.server().to_string())
                 .into(),
@@ -215,6 +218,7 @@ impl<'lab> Gateway<'lab> {
     /// Starts the program again, after it has ended, and waits until it answers.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.command("run");
+        command.envs(self.settings.environment.iter().cloned());
         command.arg("--lan").args(self.lab.ports());
         for value in self.uplink_options() {
             command.args(["--uplink", &value]);

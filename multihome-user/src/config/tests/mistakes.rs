@@ -6,6 +6,7 @@ use super::*;
 use crate::exit::Classify as _;
 
 mod groups;
+mod hooks;
 mod translation;
 
 /// Every mistake in a file, each with the message that a person reads.

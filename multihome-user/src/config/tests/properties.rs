@@ -97,6 +97,35 @@ fn any_forwards() -> impl Strategy<Value = Vec<(ForwardConfig, u8)>> {
     })
 }
 
+fn any_hooks() -> impl Strategy<Value = Vec<HookConfig>> {
+    use crate::events::Kind;
+    let url = proptest::option::of("https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?/[a-z?=]{0,9}");
+    let command = proptest::collection::vec("\\PC{0,9}", 0..4);
+    let events = proptest::sample::subsequence(Kind::ALL, 0..5);
+    let hook = (url, command, events, 100..=600_000_u64);
+    proptest::collection::vec(hook, 0..5).prop_map(|drawn| {
+        (0..)
+            .zip(drawn)
+            .map(|(at, (url, mut command, events, timeout))| {
+                let url = url.map(|url| url.parse().expect("the URL of a server"));
+                if url.is_none() && command.is_empty() {
+                    command.push(String::new());
+                }
+                if let Some(program) = command.first_mut() {
+                    program.insert(0, '/');
+                }
+                HookConfig {
+                    name: format!("hook-{at}"),
+                    command,
+                    url,
+                    events,
+                    timeout: Duration::from_millis(timeout),
+                }
+            })
+            .collect()
+    })
+}
+
 fn any_group() -> impl Strategy<Value = GroupConfig> {
     use proptest::{option, sample::select};
     (
@@ -277,6 +306,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     groups,
                     nat,
                     forwards,
+                    hooks: Vec::new(),
                     detach_on_exit: detach,
                     origins: Origins::default(),
                 }
@@ -286,7 +316,8 @@ fn any_config() -> impl Strategy<Value = Config> {
 
 proptest! {
     #[test]
-    fn what_is_printed_reads_back(config in any_config()) {
+    fn what_is_printed_reads_back(mut config in any_config(), hooks in any_hooks()) {
+        config.hooks = hooks;
         let text = config.to_toml();
         let mut again = read(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         again.origins = Origins::default();

@@ -136,6 +136,10 @@ pub struct MaxHold(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forget(pub Duration);
 
+/// How long a hook may take for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookTimeout(pub Duration);
+
 macro_rules! ranged_duration {
     ($type:ident, $what:literal, $min:expr, $max:expr) => {
         impl TryFrom<TextDuration> for $type {
@@ -176,8 +180,10 @@ macro_rules! ranged_duration {
 }
 
 const TEN_MS: Duration = Duration::from_millis(10);
+const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const TEN_MINUTES: Duration = Duration::from_secs(10 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -194,6 +200,7 @@ ranged_duration!(
     SECOND,
     DAY
 );
+ranged_duration!(HookTimeout, "the hook's timeout", TENTH, TEN_MINUTES);
 
 #[cfg(test)]
 mod tests {

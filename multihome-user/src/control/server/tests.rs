@@ -33,7 +33,8 @@ fn run<T: Send + 'static>(setup: &Setup, clients: impl FnOnce(&Path) -> T + Send
         .build()
         .expect("a runtime can be made");
     runtime.block_on(async {
-        let mut server = ControlServer::bind(&setup.run_dir).expect("the socket can be opened");
+        let mut server = ControlServer::bind(&setup.run_dir, ReaderDoor::closed())
+            .expect("the socket can be opened");
         let clients = thread::spawn(move || clients(&path));
         loop {
             let Exchange { request, reply } = server.next().await;
@@ -41,6 +42,7 @@ fn run<T: Send + 'static>(setup: &Setup, clients: impl FnOnce(&Path) -> T + Send
                 Request::Status {} => (Response::Error("not now".into()), false),
                 Request::Prefixes { .. } => (Response::Prefixes(Vec::new()), false),
                 Request::SetPrefix { .. } => (Response::Refused("not this one".into()), false),
+                Request::Events(_) => unreachable!("their readers are let in elsewhere"),
                 Request::Detach {} => (Response::Detached, true),
             };
             let _ = reply.send(response);
@@ -116,7 +118,8 @@ fn a_socket_of_a_later_controller_is_left_alone() {
         .build()
         .expect("a runtime can be made");
     runtime.block_on(async {
-        let server = ControlServer::bind(&setup.run_dir).expect("the socket can be opened");
+        let server = ControlServer::bind(&setup.run_dir, ReaderDoor::closed())
+            .expect("the socket can be opened");
         fs::rename(&path, setup.folder.path().join("aside")).expect("it can be moved");
         fs::write(&path, "another's").expect("the path is free");
         drop(server);
@@ -194,7 +197,8 @@ fn requests_that_come_too_late_are_told() {
         .build()
         .expect("a runtime can be made");
     let answer = runtime.block_on(async {
-        let server = ControlServer::bind(&setup.run_dir).expect("the socket can be opened");
+        let server = ControlServer::bind(&setup.run_dir, ReaderDoor::closed())
+            .expect("the socket can be opened");
         let path = setup.run_dir.path().to_path_buf();
         let client = thread::spawn(move || client::request(&path, &Request::Status {}));
         // Long enough for the request to lie in the queue; nobody takes it from there.
