@@ -156,6 +156,19 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Gateway")]
     pub detach_on_exit: bool,
 
+    /// Lead the gateway's own traffic by routes and rules of its own, or leave the kernel's routing alone
+    /// [default: true]
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Gateway"
+    )]
+    pub manage_routes: Option<bool>,
+
     /// Log more; repeat for still more
     #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Logging")]
     pub verbose: u8,
@@ -192,6 +205,7 @@ impl RunArgs {
             failback_after: self.failback_after,
             inside_prefix: self.inside_prefix,
             detach_on_exit: self.detach_on_exit,
+            manage_routes: self.manage_routes,
         }
     }
 }

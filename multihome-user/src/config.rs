@@ -98,6 +98,8 @@ pub struct Config {
     pub hooks: Vec<HookConfig>,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
+    /// Whether the gateway's own traffic is led by routes and rules of ours.
+    pub manage_routes: bool,
     /// Where it was written what only the machine can tell to be wrong.
     pub origins: Origins,
 }

@@ -30,6 +30,7 @@ mod forwards;
 pub mod group;
 mod hosts;
 mod neighbours;
+mod own;
 pub mod path;
 mod refresh;
 mod settings;

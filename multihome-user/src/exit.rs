@@ -44,7 +44,21 @@ pub trait Classify: Error {
 /// A cause that its parent's message already ends with is not said twice.
 pub fn message(error: &dyn Classify) -> String {
     let mut text = format!("error: {error}");
-    let mut cause = error.source();
+    tell_causes(&mut text, error.source());
+    if let Some(help) = error.help() {
+        let _ = write!(text, "\n  help: {help}");
+    }
+    text
+}
+
+/// The error and its causes on one line, for the log.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    tell_causes(&mut text, error.source());
+    text
+}
+
+fn tell_causes(text: &mut String, mut cause: Option<&dyn Error>) {
     while let Some(error) = cause {
         let said = error.to_string();
         if !text.ends_with(&said) {
@@ -53,10 +67,6 @@ pub fn message(error: &dyn Classify) -> String {
         }
         cause = error.source();
     }
-    if let Some(help) = error.help() {
-        let _ = write!(text, "\n  help: {help}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ use multihome::{
         journal,
     },
     exit::{self, Classify, ExitClass},
-    flows, hooks, kernel_ports, logging, run,
+    flows, hooks, kernel_ports, logging,
+    netlink::NetlinkError,
+    routes, run,
     run_dir::RunDir,
     status,
 };
@@ -64,6 +66,8 @@ enum CommandError {
     Runtime(#[source] io::Error),
     #[error("cannot remove the journal of events")]
     Journal(#[source] io::Error),
+    #[error("the gateway's routes and rules are not removed")]
+    Routes(#[source] NetlinkError),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
 }
@@ -147,6 +151,11 @@ fn detach(args: &DetachArgs) -> Result<(), Failure> {
 
 fn detach_here(path: &Path) -> Result<(), Failure> {
     if !path.exists() {
+        // Routes and rules lie in the kernel alone.
+        let freed = routes::remove_all().map_err(CommandError::Routes)?;
+        if freed > 0 {
+            print(&format!("routes and rules removed: {freed}\n"))?;
+        }
         return print(&format!(
             "nothing was attached: there is no {}\n",
             path.display()
@@ -155,6 +164,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     // Held, so that no controller starts meanwhile.
     let run_dir = RunDir::take(path)?;
     let detached = dataplane::detach(path)?;
+    let freed = routes::remove_all().map_err(CommandError::Routes)?;
     delegation::file::remove(&run_dir)?;
     journal::remove(run_dir.path()).map_err(CommandError::Journal)?;
     if let Err(error) = run_dir.remove() {
@@ -165,7 +175,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
         ))?;
     }
     print(&format!(
-        "programs taken off devices: {}; maps removed: {}\n",
+        "programs taken off devices: {}; maps removed: {}; routes and rules removed: {freed}\n",
         detached.devices, detached.maps
     ))
 }

@@ -219,6 +219,26 @@ impl Metrics {
         }
     }
 
+    /// Whether an uplink carries the gateway's own traffic of a family.
+    pub fn own_traffic(&self, uplink: &str, family: Family, goes_by: bool) {
+        if self.knows(uplink) {
+            let labels = [uplink, family_label(family)];
+            let gauge = self.families.own_traffic.with_label_values(&labels);
+            gauge.set(goes_by.into());
+        }
+    }
+
+    /// So many routes and rules of the gateway's own traffic were set again since the start.
+    pub fn routes_restored(&self, all: u64) {
+        let counter = &self.families.routes_restored;
+        counter.inc_by(all.saturating_sub(counter.get()));
+    }
+
+    /// So many kernel settings are wrong.
+    pub fn settings_wrong(&self, count: usize) {
+        self.families.settings_wrong.set(count as f64);
+    }
+
     /// The kernel dropped netlink events, and its tables were read anew.
     pub fn netlink_resync(&self) {
         self.families.netlink_resyncs.inc();

@@ -16,6 +16,7 @@ use crate::{
     dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
     delegation,
     events::{Kind as EventKind, Occurrence, journal},
+    exit,
     heartbeat::Heartbeat,
     hooks,
     netlink::{NetEvent, Noticed, Watcher},
@@ -29,6 +30,7 @@ mod checks;
 mod error;
 pub mod executor;
 mod groups;
+mod own;
 mod pace;
 mod pools;
 mod prefixes;
@@ -42,6 +44,7 @@ pub mod upkeep;
 use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 pub use error::RunError;
 use executor::{Executor, Outcome};
+use own::OwnTraffic;
 use pace::Pace;
 use prefixes::DelegatedPrefixes;
 use prepared::Prepared;
@@ -111,6 +114,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut controller = Controller::new(settings, net, Instant::now());
     let mut executor = Executor::new(dataplane)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
+    let own = OwnTraffic::find(&config, &controller).await?;
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
     let mut gateway = Gateway {
@@ -124,6 +128,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         pace: Pace::new(Instant::now()),
         upkeep,
         prefixes,
+        own,
         started,
         heartbeat,
         ticks: 0,
@@ -150,6 +155,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             ""
         }
     ));
+    gateway.start_own_traffic();
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,13 +180,16 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             }
         }
     };
-    gateway.end(end);
+    let own = gateway.end(end);
     if end == End::Detach {
-        let detached = dataplane::detach(&config.run_dir);
+        let freed = own.remove();
+        let detached = dataplane::detach(&config.run_dir)
+            .map_err(RunError::from)
+            .and_then(|_| Ok(freed?));
         if let Some(reply) = asked_by {
             let response = match &detached {
                 Ok(_) => Response::Detached,
-                Err(error) => Response::Error(error.to_string()),
+                Err(error) => Response::Error(exit::chain(error)),
             };
             let _ = reply.send(response);
         }
@@ -192,6 +201,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         // Not ours alone when something else was put there.
         let _ = run_dir.remove();
     } else {
+        own.leave();
         control.shutdown().await;
     }
     Ok(())
@@ -215,6 +225,7 @@ struct Gateway {
     pace: Pace,
     upkeep: Upkeep,
     prefixes: DelegatedPrefixes,
+    own: OwnTraffic,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -250,7 +261,21 @@ impl Gateway {
         }
         let outcome = self.executor.carry_out(actions, noticed)?;
         self.tell(outcome);
+        self.lead_own_traffic();
         Ok(())
+    }
+
+    fn start_own_traffic(&mut self) {
+        for occurrence in self.own.start(&self.controller, &self.names) {
+            self.telemetry.happened(occurrence, &self.names);
+        }
+    }
+
+    /// Has routes follow what the controller knows now. After the words, which never wait for it.
+    fn lead_own_traffic(&mut self) {
+        for occurrence in self.own.update(&self.controller, &self.names) {
+            self.telemetry.happened(occurrence, &self.names);
+        }
     }
 
     /// Tells the prober, the log and the metrics; the latter two only when the start has succeeded,
@@ -275,16 +300,21 @@ impl Gateway {
         self.telemetry.found_down(&self.controller, &self.names);
     }
 
-    /// Ends what runs beside the loop, after the last word to those who follow events.
-    fn end(self, end: End) {
+    /// Ends what runs beside the loop, after the last word to those who follow events; the gateway's own
+    /// traffic is led on.
+    fn end(self, end: End) -> OwnTraffic {
         let Self {
-            telemetry, names, ..
+            telemetry,
+            names,
+            own,
+            ..
         } = self;
         let cause = match end {
             End::Stop => "the dataplane goes on as last decided",
             End::Detach => "everything is taken off the devices",
         };
         telemetry.end(cause, &names);
+        own
     }
 
     /// Takes changes of the kernel's tables.
@@ -298,7 +328,10 @@ impl Gateway {
             }
             self.handle(Event::Net(event), at)?;
         }
-        self.handle(Event::CaughtUp, first)
+        self.handle(Event::CaughtUp, first)?;
+        // An address may have come or gone that nothing but routes depends on.
+        self.lead_own_traffic();
+        Ok(())
     }
 
     /// When the address tables are to be compared, if they are.
@@ -332,6 +365,11 @@ impl Gateway {
         let now = Instant::now();
         self.heartbeat.beat(now);
         self.telemetry.tick(&self.controller, &self.shares);
+        self.lead_own_traffic();
+        if let Some(restored) = self.own.restored() {
+            self.telemetry.happened(restored, &self.names);
+        }
+        self.telemetry.own_traffic(&self.own, &self.names);
         if self.ticks.is_multiple_of(TICKS_PER_SAMPLE) {
             self.shares.sample(&self.names, &self.reader, now);
         }

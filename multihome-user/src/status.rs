@@ -39,8 +39,42 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// Packets dropped, by the name of the verdict; a verdict that never was may be left out.
     pub drops: BTreeMap<String, u64>,
+    /// The gateway's own traffic.
+    #[serde(default)]
+    pub own_traffic: OwnStatus,
+    /// Kernel settings that are wrong now.
+    #[serde(default)]
+    pub settings: Vec<SettingStatus>,
     /// How long ago the control loop last went round, in milliseconds.
     pub heartbeat_age_ms: u64,
+}
+
+/// How the gateway's own traffic is led.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnStatus {
+    /// By routes and rules of ours; else by the kernel's alone.
+    pub managed: bool,
+    /// The uplink that IPv4 takes; `None` when the kernel's own routes decide.
+    pub ipv4: Option<String>,
+    /// The uplink that IPv6 takes; `None` when the kernel's own routes decide.
+    pub ipv6: Option<String>,
+    /// Routes and rules that were set again after they had vanished or been changed.
+    pub restored: u64,
+    /// What stands in the way.
+    pub problems: Vec<String>,
+}
+
+/// A kernel setting that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingStatus {
+    /// Its name, as sysctl has it.
+    pub setting: String,
+    /// What it says.
+    pub value: String,
+    /// What comes of that.
+    pub harm: String,
+    /// The command that sets it right.
+    pub command: String,
 }
 
 /// How a LAN device stands.
@@ -95,6 +129,10 @@ pub struct UplinkStatus {
     pub rx_bytes: u64,
     /// The IPv4 next hop, else the IPv6 one, else `None`.
     pub next_hop: Option<IpAddr>,
+    /// Its routing table, whose number is also the mark that chooses it; `None` where the kernel's routing
+    /// is left alone.
+    #[serde(default)]
+    pub table: Option<u32>,
     /// The families that it carries.
     pub families: Families,
 }

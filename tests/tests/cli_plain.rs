@@ -119,6 +119,7 @@ fn check_prints_the_configuration_in_full() -> Result<()> {
         "--xdp-mode",
         "generic",
         "--detach-on-exit",
+        "--manage-routes=false",
     ])?;
     for line in [
         "lan = [\"lan0\", \"lan1\"]",
@@ -126,6 +127,7 @@ fn check_prints_the_configuration_in_full() -> Result<()> {
         "interval = \"100ms\"",
         "fall = 4",
         "rise = 3",
+        "manage_routes = false",
         "gateway = [\"192.0.2.1\", \"fe80::1\"]",
     ] {
         ensure!(

@@ -60,6 +60,7 @@ struct FileConfig {
     failback_after: Option<FailbackAfter>,
     inside_prefix: Option<Ipv6Prefix>,
     detach_on_exit: Option<bool>,
+    manage_routes: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +228,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             .map(|hook| locate_hook(&source, hook))
             .collect::<Result<_, _>>()?,
         detach_on_exit: file.detach_on_exit,
+        manage_routes: file.manage_routes,
     })
 }
 

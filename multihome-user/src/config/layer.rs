@@ -39,6 +39,7 @@ pub struct Layer {
     /// Only a file says it.
     pub hooks: Vec<HookLayer>,
     pub detach_on_exit: Option<bool>,
+    pub manage_routes: Option<bool>,
 }
 
 /// What one source says of an uplink.
@@ -171,6 +172,8 @@ pub struct Flags {
     pub inside_prefix: Option<Ipv6Prefix>,
     /// `--detach-on-exit`.
     pub detach_on_exit: bool,
+    /// `--manage-routes`.
+    pub manage_routes: Option<bool>,
 }
 
 impl From<Flags> for Layer {
@@ -227,6 +230,7 @@ impl From<Flags> for Layer {
             groups: Vec::new(),
             hooks: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
+            manage_routes: flags.manage_routes,
         }
     }
 }

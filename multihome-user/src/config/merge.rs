@@ -69,6 +69,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
             .detach_on_exit
             .or(below.detach_on_exit)
             .unwrap_or_default(),
+        manage_routes: above.manage_routes.or(below.manage_routes).unwrap_or(true),
         origins: Origins {
             devices: users
                 .0

@@ -32,6 +32,7 @@ struct Printed<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     inside_prefix: Option<String>,
     detach_on_exit: bool,
+    manage_routes: bool,
     probe: PrintedProbe,
     damping: PrintedDamping,
     nat: PrintedNat,
@@ -100,6 +101,7 @@ pub fn to_toml(config: &Config) -> String {
         failback_after: TextDuration(config.group.failback_after).to_string(),
         inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,
+        manage_routes: config.manage_routes,
         probe: PrintedProbe {
             interval: TextDuration(config.probe.interval).to_string(),
             timeout: config

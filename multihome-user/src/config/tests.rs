@@ -21,6 +21,7 @@ failback = "sticky"
 failback_after = "1m"
 inside_prefix = "fd12:3456:789a::/48"
 detach_on_exit = true
+manage_routes = false
 
 [probe]
 interval = "100ms"
@@ -192,6 +193,7 @@ fn reads_every_key() {
         Some("fd12:3456:789a::/48".parse().expect("a prefix"))
     );
     assert!(config.detach_on_exit);
+    assert!(!config.manage_routes);
     assert_eq!(
         config.probe,
         ProbeConfig {
@@ -278,7 +280,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:53:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:54:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -289,6 +291,7 @@ fn fills_in_the_defaults() {
     assert_eq!(config.run_dir, Path::new("/run/multihome"));
     assert_eq!(config.xdp_mode, XdpMode::Native);
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
+    assert!(config.manage_routes);
     assert_eq!(config.probe, ProbeConfig::default());
     assert_eq!(config.group, GroupConfig::default());
     assert_eq!(config.nat, NatConfig::default());

@@ -51,6 +51,9 @@ pub struct Families {
     pub nat_ports: GaugeVec,
     pub flow_capacity: Gauge,
     pub flows_swept: IntCounterVec,
+    pub own_traffic: IntGaugeVec,
+    pub routes_restored: IntCounter,
+    pub settings_wrong: Gauge,
     pub netlink_resyncs: IntCounter,
     pub heartbeat: Gauge,
 }
@@ -186,6 +189,20 @@ impl Families {
                 "Flows that the controller took away, by reason.",
                 &["reason"],
             )?,
+            own_traffic: add.int_gauges(
+                "own_traffic_uplink",
+                "Whether the gateway's own traffic of the family goes by this uplink.",
+                &["uplink", "family"],
+            )?,
+            routes_restored: add.one(IntCounter::with_opts(opts(
+                "own_routes_restored_total",
+                "Routes and rules of the gateway's own traffic that had vanished or been changed by others, \
+                 and were set again.",
+            ))?)?,
+            settings_wrong: add.one(Gauge::with_opts(opts(
+                "kernel_settings_wrong",
+                "Kernel settings that stand in the gateway's way; `multihome status` names them.",
+            ))?)?,
             netlink_resyncs: add.one(IntCounter::with_opts(opts(
                 "netlink_resyncs_total",
                 "Times that the kernel dropped netlink events and its tables were read anew.",

@@ -118,7 +118,7 @@ fn split_message(bytes: &[u8]) -> Result<(Message<'_>, &[u8]), Malformed> {
 }
 
 /// The attributes in these bytes, type and value.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         // Up to three bytes may pad the last attribute.
@@ -298,7 +298,7 @@ fn unspecified(family: u8) -> Option<IpAddr> {
     }
 }
 
-fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
     match i32::from(family) {
         libc::AF_INET => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
         libc::AF_INET6 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
@@ -314,7 +314,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Malformed> {
     Ok(u16::from_ne_bytes(*bytes))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
     let bytes = bytes
         .get(at..)
         .and_then(|bytes| bytes.first_chunk())

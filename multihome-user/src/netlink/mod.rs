@@ -11,11 +11,13 @@ mod dump;
 mod message;
 mod mirror;
 mod neighbour;
+mod own;
 mod socket;
 mod state;
 mod watch;
 
 pub use neighbour::NeighbourResolver;
+pub use own::{OwnEvents, OwnTables};
 pub use state::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route};
 pub use watch::{Noticed, Watcher};
 
@@ -48,6 +50,14 @@ pub enum NetlinkError {
         ifindex: u32,
         /// The neighbour.
         address: IpAddr,
+        /// Why, in the kernel's words.
+        source: io::Error,
+    },
+    /// A route or rule of ours could not be set or removed.
+    #[error("cannot {what}")]
+    Own {
+        /// What should have been done.
+        what: String,
         /// Why, in the kernel's words.
         source: io::Error,
     },

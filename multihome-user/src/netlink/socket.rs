@@ -81,6 +81,28 @@ impl NetlinkSocket {
         })
     }
 
+    /// Has the kernel hold requests for lists to what they ask for: one table, not all.
+    pub fn strict(self) -> Result<Self, NetlinkError> {
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an int that outlives the call, and its length is told.
+        let refused = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_NETLINK,
+                libc::NETLINK_GET_STRICT_CHK,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        match Errno::result(refused) {
+            Ok(_) => Ok(self),
+            Err(errno) => Err(NetlinkError::Open {
+                what: "NETLINK_GET_STRICT_CHK",
+                source: errno.into(),
+            }),
+        }
+    }
+
     /// Receives one datagram if there is one. `buffer` should have [`DATAGRAM_LEN`] bytes.
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {

@@ -47,6 +47,7 @@ impl Gateway {
             names: &self.names,
             reader: &self.reader,
             shares: &self.shares,
+            own: &self.own,
             started: self.started,
             heartbeat_age: self.heartbeat.age(now),
         };

@@ -13,6 +13,7 @@ use multihome_common::{
     verdict::{Disposition, Verdict},
 };
 
+use super::own::OwnTraffic;
 use crate::{
     controller::{Controller, Treatment, Uplink, path::Path},
     dataplane::CounterReader,
@@ -154,6 +155,8 @@ pub struct Sources<'a> {
     pub reader: &'a CounterReader,
     /// The shares of traffic.
     pub shares: &'a Shares,
+    /// The gateway's own traffic.
+    pub own: &'a OwnTraffic,
     /// When the controller began.
     pub started: Instant,
     /// How long ago the loop last went round.
@@ -198,6 +201,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         let tx = sources.names.sent(sources.reader, uplink.id);
         uplinks.push(uplink_status(
             uplink,
+            sources.own.table_of(uplink.id),
             sources.shares.share(uplink.id),
             (tx.packets, tx.bytes),
             rx,
@@ -213,6 +217,8 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         uplinks,
         groups: groups::groups(sources.controller, sources.names),
         drops,
+        own_traffic: sources.own.status(sources.names),
+        settings: sources.own.settings(),
         heartbeat_age_ms: sources.heartbeat_age.as_millis() as u64,
     }
 }
@@ -225,6 +231,7 @@ fn total<'c>(counts: impl Iterator<Item = &'c Count>) -> (u64, u64) {
 
 fn uplink_status(
     uplink: &Uplink,
+    table: Option<u32>,
     share: f64,
     tx: (u64, u64),
     rx: (u64, u64),
@@ -255,6 +262,7 @@ fn uplink_status(
         rx_packets: rx.0,
         rx_bytes: rx.1,
         next_hop: shown.and_then(|path| path.next_hop),
+        table,
         families,
     }
 }

@@ -15,6 +15,7 @@ use super::{
     RunError,
     executor::Outcome,
     family_name,
+    own::OwnTraffic,
     report::{Names, Shares},
     upkeep::Upkeep,
 };
@@ -219,6 +220,19 @@ impl Telemetry {
     /// Tells how large the flow table is.
     pub fn flow_table(&self, capacity: u32) {
         self.metrics.flow_table_capacity(capacity);
+    }
+
+    /// Brings what tells of the gateway's own traffic up to date.
+    pub fn own_traffic(&self, own: &OwnTraffic, names: &Names) {
+        let report = own.report();
+        self.metrics.routes_restored(report.restored);
+        self.metrics.settings_wrong(report.settings.len());
+        for (id, name) in &names.uplinks {
+            for family in FAMILIES {
+                let goes_by = own.goes_by(*id, family);
+                self.metrics.own_traffic(name, family_of(family), goes_by);
+            }
+        }
     }
 
     /// Brings the gauges up to date.

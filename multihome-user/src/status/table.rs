@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
-use super::{Status, UplinkStatus};
+use super::{SettingStatus, Status, UplinkStatus};
 use crate::human::{bytes, grouped, seconds};
 
 /// A control loop that has been silent for longer is worth a warning, in milliseconds.
@@ -78,6 +78,16 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
             bytes(lan.bytes)
         )?;
     }
+    let own = &status.own_traffic;
+    if own.managed {
+        let by = |uplink: &Option<String>| uplink.clone().unwrap_or_else(|| "kernel".to_owned());
+        writeln!(
+            text,
+            "Own traffic: IPv4 by {}, IPv6 by {}",
+            by(&own.ipv4),
+            by(&own.ipv6)
+        )?;
+    }
     let drops: Vec<_> = status
         .drops
         .iter()
@@ -86,6 +96,21 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
         .collect();
     if !drops.is_empty() {
         writeln!(text, "Dropped: {}", drops.join(", "))?;
+    }
+    for problem in &own.problems {
+        writeln!(text, "WARNING: own traffic: {problem}")?;
+    }
+    for SettingStatus {
+        setting,
+        value,
+        harm,
+        command,
+    } in &status.settings
+    {
+        writeln!(
+            text,
+            "WARNING: {setting} is {value}: {harm}; set it right by `{command}`"
+        )?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ fn example() -> Status {
         rx_packets: 234_567,
         rx_bytes: 87_654_321,
         next_hop: Some(IpAddr::from([192, 0, 2, 1])),
+        table: Some(7700),
         families: Families {
             ipv4: Some(PathStatus {
                 state: State::Up,
@@ -62,6 +63,7 @@ fn example() -> Status {
         packets: 0,
         bytes: 0,
         next_hop: None,
+        table: Some(7701),
         families: Families::default(),
         ..fibre.clone()
     };
@@ -100,6 +102,19 @@ fn example() -> Status {
             },
         }],
         drops: [("drop_truncated".into(), 3), ("drop_bad_header".into(), 0)].into(),
+        own_traffic: OwnStatus {
+            managed: true,
+            ipv4: Some("fibre".into()),
+            ipv6: None,
+            restored: 1,
+            problems: Vec::new(),
+        },
+        settings: vec![SettingStatus {
+            setting: "net.ipv4.conf.eth1.rp_filter".into(),
+            value: "1".into(),
+            harm: "strict".into(),
+            command: "sysctl -w net.ipv4.conf.eth1.rp_filter=2".into(),
+        }],
         heartbeat_age_ms: 12,
     }
 }

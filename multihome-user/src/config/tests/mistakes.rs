@@ -138,6 +138,10 @@ fn mistakes_in_the_file_are_explained() {
             "detach_on_exit",
             format!("detach_on_exit = \"yes\"\n{LEAST}"),
         ),
+        (
+            "manage_routes",
+            format!("manage_routes = \"main\"\n{LEAST}"),
+        ),
         ("run_dir empty", format!("run_dir = \"\"\n{LEAST}")),
         (
             "run_dir too long",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{
     Change, Malformed, RouteChange, RouteKey, after, attributes, ip, u16_at, u32_at, unspecified,
 };
-use crate::netlink::state::Route;
+use crate::{netlink::state::Route, routes::PROTOCOL};
 
 /// Not in the libc crate: linux/rtnetlink.h.
 const RTNH_F_DEAD: u8 = 1;
@@ -15,11 +15,25 @@ const NEXT_HOP_HEADER_LEN: usize = 8;
 /// What a message about a route says, with multipath routes flattened.
 pub(super) fn routes(payload: &[u8], how: RouteChange) -> Result<Option<Change>, Malformed> {
     let header: &[u8; ROUTE_HEADER_LEN] = payload.first_chunk().ok_or(Malformed)?;
-    let [family, prefix_len, source_len, tos, table, _, _, kind, ..] = *header;
+    let [
+        family,
+        prefix_len,
+        source_len,
+        tos,
+        table,
+        protocol,
+        _,
+        kind,
+        ..,
+    ] = *header;
     let flags = u32_at(header, 8)?;
     let Some(unspecified) = unspecified(family) else {
         return Ok(None);
     };
+    // Ours say nothing that we did not know: no next hop is learned from them.
+    if protocol == PROTOCOL {
+        return Ok(None);
+    }
     if kind != libc::RTN_UNICAST || source_len != 0 || tos != 0 || flags & libc::RTM_F_CLONED != 0 {
         return Ok(None);
     }

@@ -1,0 +1,123 @@
+//! What the gateway's own traffic and the kernel's settings depend on, of the controller's state.
+
+use std::net::IpAddr;
+
+use multihome_common::state::{IPV4, IPV6};
+
+use super::{Controller, FAMILIES, Uplink, path::Path};
+use crate::{
+    config::DEFAULT_GROUP,
+    kernel_settings::Device,
+    netlink::Address,
+    routes::{Hop, desired::View},
+};
+
+impl Controller {
+    /// The uplinks whose next hops and addresses routes are made of, in the order of the
+    /// configuration.
+    pub fn views(&self) -> Vec<View> {
+        self.uplinks
+            .iter()
+            .map(|uplink| self.view(uplink))
+            .collect()
+    }
+
+    /// The word by which packets that no rule concerns are steered: the eligible one of the default
+    /// group, or what serves in its place.
+    pub fn serving(&self, family: usize) -> u64 {
+        let default = self.groups.iter().find(|it| it.name == DEFAULT_GROUP);
+        let words = default.map(|group| &group.words[family]);
+        words.map_or(0, |words| match words.eligible {
+            0 => words.last_good,
+            eligible => eligible,
+        })
+    }
+
+    /// The devices whose settings matter, and whether IPv4 and IPv6 are in use.
+    pub fn watched_devices(&self) -> (Vec<Device>, [bool; 2]) {
+        let carried = FAMILIES.map(|family| {
+            let mut uplinks = self.uplinks.iter();
+            uplinks.any(|uplink| uplink.paths[family].exists())
+        });
+        let lan_has_ipv6 = self.lan_ports().any(|(_, _, ifindex)| {
+            let mut addresses = ifindex.into_iter().flat_map(|it| self.net.addresses_of(it));
+            addresses.any(|it| it.address.is_ipv6() && is_global(it.address))
+        });
+        let uplinks = self.uplinks.iter().map(|uplink| Device {
+            name: uplink.config.device.clone(),
+            uplink: true,
+            awaits_ipv6: !uplink.paths[IPV6].exists()
+                && (uplink.config.prefix.is_some() || lan_has_ipv6 && carried[IPV6]),
+            shares_subnet: self.shares_subnet(uplink),
+        });
+        let lan = self.lan.iter().map(|(_, name)| Device {
+            name: name.clone(),
+            ..Device::default()
+        });
+        (
+            uplinks.chain(lan).collect(),
+            [carried[IPV4], carried[IPV6] || lan_has_ipv6],
+        )
+    }
+
+    fn view(&self, uplink: &Uplink) -> View {
+        let link = uplink.link.as_ref().filter(|link| link.admin_up);
+        let hop = |path: &Path| {
+            Some(Hop {
+                ifindex: link?.ifindex,
+                gateway: path.next_hop()?,
+            })
+        };
+        let outside = uplink.treatments[IPV4].outside().iter();
+        let prefix = uplink.treatments[IPV6].prefix();
+        let mut sources: Vec<(IpAddr, u8)> = self
+            .addresses_of_uplink(uplink)
+            .map(|it| it.address)
+            .chain(outside.map(|&address| IpAddr::V4(address)))
+            .filter(|&address| is_global(address))
+            .map(|address| (address, if address.is_ipv4() { 32 } else { 128 }))
+            .chain(prefix.map(|prefix| (prefix.network().into(), prefix.length())))
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        View {
+            id: uplink.id,
+            tier: uplink.config.tier,
+            weight: uplink.config.weight,
+            device: uplink.config.device.clone(),
+            hops: [hop(&uplink.paths[IPV4]), hop(&uplink.paths[IPV6])],
+            exists: [uplink.paths[IPV4].exists(), uplink.paths[IPV6].exists()],
+            sources,
+        }
+    }
+
+    fn addresses_of_uplink(&self, uplink: &Uplink) -> impl Iterator<Item = &Address> {
+        let ifindex = uplink.link.as_ref().map(|link| link.ifindex);
+        ifindex.into_iter().flat_map(|it| self.net.addresses_of(it))
+    }
+
+    /// Whether an IPv4 subnet of the uplink's device has an address of another uplink's.
+    fn shares_subnet(&self, uplink: &Uplink) -> bool {
+        let network = |address: IpAddr, length: u8| match address {
+            IpAddr::V4(v4) => v4.to_bits().checked_shr(32 - u32::from(length.min(32))),
+            IpAddr::V6(_) => None,
+        };
+        let others = self.uplinks.iter().filter(|other| other.id != uplink.id);
+        others
+            .flat_map(|other| self.addresses_of_uplink(other))
+            .any(|theirs| {
+                self.addresses_of_uplink(uplink).any(|own| {
+                    let ours = network(own.address, own.prefix_len);
+                    ours.is_some() && ours == network(theirs.address, own.prefix_len)
+                })
+            })
+    }
+}
+
+/// Whether an address is good beyond its link.
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
+}
