@@ -91,7 +91,7 @@ fn filter_sources(lab: &GatewayLab) -> Result<()> {
         uplink.isp.nft(&format!(
             "table inet bcp38 {{ chain in {{ type filter hook prerouting priority raw; policy accept;\n\
              iifname gw ip saddr 192.0.2.0/24 ip saddr != {}/30 drop\n\
-             iifname gw ip6 saddr 2001:db8:f000::/36 ip6 saddr != {}/64 drop\n }} }}\n",
+             iifname gw ip6 saddr 2001:db8:f000::/36 ip6 saddr != {}/64 drop\n }}\n}}\n",
             addresses.gateway4, addresses.gateway6
         ))?;
     }
@@ -142,7 +142,7 @@ fn the_gateways_own_traffic_follows_its_uplinks() -> Result<()> {
         let name = if next == "wan0" { "fiber" } else { "cable" };
         ensure!(names.iter().all(|it| **it == name), "{names:?}");
     }
-    let metrics = gateway.get("/metrics")?.1;
+    let metrics = gateway.fetch("/metrics")?.1;
     for line in [
         "multihome_own_traffic_uplink{family=\"ipv4\",uplink=\"cable\"} 1",
         "multihome_own_traffic_uplink{family=\"ipv6\",uplink=\"fiber\"} 0",
@@ -343,12 +343,7 @@ fn a_next_hop_that_a_router_advertises_is_followed() -> Result<()> {
         .isp
         .batch(&format!("addr add {router}/64 dev gw"))?;
     lab.gateway
-        .batch("-6 route del default dev wan0")
-        .or_else(|_| {
-            lab.gateway
-                .output(&["ip", "-6", "route", "del", "default", "dev", "wan0"])
-                .map(drop)
-        })?;
+        .output(&["ip", "-6", "route", "del", "default", "dev", "wan0"])?;
     let advertise = |lifetime: u16| lab.uplinks[0].isp.enter(|| advertise(router, lifetime))?;
     advertise(1800)?;
     wait_for("advertised", || {
@@ -374,10 +369,7 @@ fn a_next_hop_that_a_router_advertises_is_followed() -> Result<()> {
 fn advertise(router: &str, lifetime: u16) -> Result<()> {
     use socket2::{Domain, Protocol, SockAddr, Socket, Type};
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-    let index = std::fs::read_to_string("/proc/net/dev_snmp6/gw")
-        .ok()
-        .and_then(|text| text.lines().next()?.split_whitespace().nth(1)?.parse().ok());
-    let index: u32 = index.context("the device has an index")?;
+    let index = nix::net::if_::if_nametoindex("gw")?;
     socket.set_multicast_hops_v6(255)?;
     socket.set_multicast_if_v6(index)?;
     let from = std::net::SocketAddrV6::new(router.parse()?, 0, 0, index);
@@ -503,8 +495,7 @@ fn a_killed_controllers_routes_are_taken_over_as_they_are() -> Result<()> {
     lab.restore(0, Cut::Blackhole)?;
     gateway.wait_until_all_up()?;
     let before = everything(&lab)?;
-    let monitor = lab.gateway.command("ip");
-    let mut monitor = monitor;
+    let mut monitor = lab.gateway.command("ip");
     monitor.args(["monitor", "route", "rule"]);
     let mut monitor = lab.lab.spawn("monitor", monitor)?;
     // It hears of changes from now on.
@@ -567,7 +558,7 @@ fn kernel_settings_that_are_wrong_are_named_until_they_are_right() -> Result<()>
     let table = gateway.run("status", &[])?;
     let table = String::from_utf8(table.stdout)?;
     ensure!(
-        table.contains(&format!("WARNING: net.ipv4.conf.wan1.rp_filter is 1")),
+        table.contains("WARNING: net.ipv4.conf.wan1.rp_filter is 1"),
         "{table}"
     );
     lab.gateway.sysctl(&["net.ipv4.conf.wan1.rp_filter=2"])?;
