@@ -247,6 +247,9 @@ impl Families {
         for reason in [EXPIRED, ENDED] {
             self.flows_swept.with_label_values(&[reason]);
         }
+        for family in ["ipv4", "ipv6"] {
+            self.own_traffic.with_label_values(&[name, family]);
+        }
         self.flows.with_label_values(&[name]);
         self.nat_ports.with_label_values(&[name]);
         for target in &uplink.probe {
