@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{
-        DEFAULT_RUN_DIR, Device, EventName, Failback, FailbackAfter, Flags, HashPolicy, Hold,
-        Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue, Timeout,
-        UplinkArg, UplinkName, XdpMode,
+        Burst, DEFAULT_RUN_DIR, Device, EventName, Failback, FailbackAfter, Flags, HashPolicy,
+        Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue,
+        Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
     },
     delegation::Delegation,
     events::{EventQuery, Since},
@@ -101,6 +101,16 @@ pub struct RunArgs {
     /// Probes answered in a row after which it is alive again, 1 to 100 [default: 3]
     #[arg(long, value_name = "N", help_heading = "Probes")]
     pub rise: Option<ProbeCount>,
+
+    /// Suspect an uplink by which packets leave and none come back for so long, 50ms to 10s, or "off"
+    /// [default: 200ms]
+    #[arg(long, value_name = "TIME", help_heading = "Probes")]
+    pub suspicion: Option<Suspicion>,
+
+    /// Time from one probe of a target to the next when a suspicion is settled, 10ms to 1s, or "off"
+    /// [default: 25ms]
+    #[arg(long, value_name = "TIME", help_heading = "Probes")]
+    pub burst: Option<Burst>,
 
     /// What of a packet chooses its uplink [default: src-dst when addresses are translated, else
     /// 5-tuple]
@@ -195,6 +205,8 @@ impl RunArgs {
             rise: self.rise,
             damping_hold: self.damping_hold,
             damping_max_hold: self.damping_max_hold,
+            suspicion: self.suspicion,
+            burst: self.burst,
             metrics_listen: self.metrics_listen,
             run_dir: self.run_dir.clone(),
             xdp_mode: self.xdp_mode,

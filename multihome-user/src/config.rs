@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::probe::schedule::BURST_STEP;
+
 mod damping;
 mod duration;
 mod error;
@@ -42,8 +44,9 @@ pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Device, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval, Ipv6Prefix, Listen,
-    MaxHold, PortRange, ProbeCount, SeedValue, Timeout, UplinkName, UplinkPrefix, ValueError,
+    Burst, Device, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval, Ipv6Prefix,
+    Listen, MaxHold, PortRange, ProbeCount, SeedValue, Suspicion, Timeout, UplinkName,
+    UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -141,6 +144,12 @@ pub struct ProbeConfig {
     pub fall: u32,
     /// Probes answered in a row after which it is alive again: 1 to 100.
     pub rise: u32,
+    /// For how long packets of the traffic must go unanswered to raise a suspicion, 50 ms to 10 s;
+    /// `None` does not watch the traffic.
+    pub suspicion: Option<Duration>,
+    /// The time from one probe of a target to the next in a burst, 10 ms to 1 s; `None` makes no
+    /// bursts.
+    pub burst: Option<Duration>,
 }
 
 impl Default for ProbeConfig {
@@ -150,6 +159,8 @@ impl Default for ProbeConfig {
             timeout: None,
             fall: 3,
             rise: 3,
+            suspicion: Some(Duration::from_millis(200)),
+            burst: Some(BURST_STEP),
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod path;
 mod refresh;
 mod settings;
 pub mod settled;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 mod translation;
@@ -47,6 +48,8 @@ use forwards::Forwards;
 use group::Group;
 use path::Path;
 pub use settings::{Adopted, GroupSettings, LeftWords, Settings, Translation};
+pub use suspicions::Samples;
+use suspicions::Suspicions;
 pub use translation::{Treatment, translation};
 
 /// The families, in the order of every pair of words.
@@ -69,6 +72,8 @@ pub enum Event {
     ProbeSent(TargetId),
     /// A probe's fate is known.
     Probe(ProbeEvent),
+    /// What has passed by the uplinks so far. See [`Controller::next_sample`].
+    Sampled(Samples),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
     /// The provider of an uplink delegates this prefix to it now, or none any more.
@@ -155,6 +160,7 @@ pub struct Controller {
     /// The LAN's IPv4 addresses are private, or were when it last had any.
     lan_is_private: bool,
     forwards: Forwards,
+    suspicions: Suspicions,
 }
 
 /// What changed in the kernel's tables and was not acted on yet.
@@ -251,6 +257,7 @@ impl Controller {
             translation: settings.translation,
             lan_is_private: false,
             forwards: Forwards::new(settings.forwards),
+            suspicions: Suspicions::new(settings.suspicion, now),
             net,
         }
     }
@@ -355,7 +362,12 @@ impl Controller {
                 actions
             }
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
-            Event::Probe(event) => self.handle_probe(event, now),
+            Event::Probe(event) => {
+                let mut actions = self.handle_probe(event, now);
+                actions.extend(self.weigh(event, now));
+                actions
+            }
+            Event::Sampled(samples) => self.sampled(&samples, now),
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
@@ -364,6 +376,7 @@ impl Controller {
                 actions.extend(self.resolve_next_hops(false));
                 actions.extend(self.check_stale_hosts());
                 actions.extend(self.find_forward_hosts(now));
+                actions.extend(self.settle_old_doubts(now));
                 actions
             }
         }

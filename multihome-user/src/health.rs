@@ -25,6 +25,7 @@ use std::{
 
 use crate::probe::{Failure, Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
 
+mod doubt;
 mod window;
 
 use window::LossWindow;
@@ -201,12 +202,15 @@ struct TargetHealth {
     /// When the first outcome of the streak was known.
     began: Option<Instant>,
     rtt: Option<SmoothedRtt>,
+    /// It has answered since the path was last doubted.
+    heard: bool,
 }
 
 const UNKNOWN: TargetHealth = TargetHealth {
     streak: Streak::Unknown,
     began: None,
     rtt: None,
+    heard: false,
 };
 
 /// The health of one path.
@@ -282,6 +286,7 @@ impl PathHealth {
             target.began = Some(now);
         }
         target.streak.add(answered);
+        target.heard |= answered;
         if id.kind != judging {
             return None;
         }

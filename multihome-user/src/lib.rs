@@ -29,4 +29,5 @@ pub mod run;
 pub mod run_dir;
 pub mod segments;
 pub mod status;
+pub mod suspicion;
 pub mod tls;

@@ -17,6 +17,7 @@ use crate::{
     config::{Config, UplinkConfig},
     heartbeat::Heartbeat,
     probe::{Family, Outcome, TargetId, TargetKind},
+    suspicion::Sign,
 };
 
 mod counters;
@@ -140,6 +141,16 @@ impl Metrics {
             self.families
                 .prefix_changes
                 .with_label_values(&[uplink])
+                .inc();
+        }
+    }
+
+    /// A path of an uplink was suspected because of this sign.
+    pub fn suspected(&self, uplink: &str, sign: Sign) {
+        if self.knows(uplink) {
+            self.families
+                .suspicions
+                .with_label_values(&[uplink, sign.name()])
                 .inc();
         }
     }

@@ -13,7 +13,9 @@ use crate::{
     config::Config,
     control::{protocol::Response, server::ControlServer},
     controller::{Controller, Event, TICK},
-    dataplane::{self, CounterReader, Dataplane, DataplaneError, PortPlan, Sizes},
+    dataplane::{
+        self, CounterReader, Dataplane, DataplaneError, Passed, PortPlan, SignalReader, Sizes,
+    },
     delegation,
     events::{Kind as EventKind, Occurrence, journal},
     exit,
@@ -23,6 +25,7 @@ use crate::{
     privilege,
     probe::{ProbeReport, ProbeSettings, Prober},
     run_dir::RunDir,
+    suspicion::Sample,
 };
 
 mod answer;
@@ -122,6 +125,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         executor,
         telemetry,
         prober,
+        signals: SignalReader::new(reader.clone(), names.lan.iter().map(|(slot, _)| *slot)),
         names,
         reader,
         shares: Shares::default(),
@@ -163,12 +167,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         // Whoever is ready has its turn by chance, and each turn is short: neither a flood of
         // routes nor one of requests keeps the others waiting.
         let tables_at = gateway.tables_at();
+        let sample_at = gateway.controller.next_sample();
         tokio::select! {
             events = watcher.next(CHANGES_AT_ONCE) => gateway.follow(events?)?,
             Some(report) = gateway.prober.next() => gateway.handle_report(report)?,
             () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
                 if tables_at.is_some() => gateway.compare_tables()?,
             () = sleep_until(gateway.upkeep.due().into()) => gateway.keep_up()?,
+            () = sleep_until(sample_at.unwrap_or_else(Instant::now).into()),
+                if sample_at.is_some() => gateway.sample()?,
             _ = tick.tick() => gateway.tick()?,
             exchange = control.next() => {
                 if let Some(reply) = gateway.answer(exchange, &run_dir)? {
@@ -221,6 +228,7 @@ struct Gateway {
     prober: Prober,
     names: Names,
     reader: CounterReader,
+    signals: SignalReader,
     shares: Shares,
     pace: Pace,
     upkeep: Upkeep,
@@ -284,6 +292,9 @@ impl Gateway {
         if let Some(plans) = &outcome.plans {
             self.prober.set_plans(plans.clone());
         }
+        for (_, burst) in &outcome.bursts {
+            self.prober.burst(burst.clone());
+        }
         match &mut self.untold {
             Some(untold) => untold.push(outcome),
             None => self.telemetry.take(outcome, &self.names, false),
@@ -344,6 +355,23 @@ impl Gateway {
         self.handle(Event::Tables, began)?;
         self.pace.done(began, Instant::now());
         Ok(())
+    }
+
+    /// Looks at what has passed by the uplinks.
+    fn sample(&mut self) -> Result<(), RunError> {
+        let samples = self
+            .names
+            .uplinks
+            .iter()
+            .map(|(id, _)| {
+                let sample = |passed: Passed| Sample {
+                    out: passed.out.packets,
+                    back: passed.back.packets,
+                };
+                (*id, self.signals.of(*id).0.map(sample))
+            })
+            .collect();
+        self.handle(Event::Sampled(samples), Instant::now())
     }
 
     fn handle_report(&mut self, report: ProbeReport) -> Result<(), RunError> {

@@ -151,6 +151,9 @@ pub struct Families {
 pub struct PathStatus {
     /// Whether it takes traffic.
     pub state: State,
+    /// There is a sign that it may have failed, and its targets are being asked.
+    #[serde(default)]
+    pub suspected: bool,
     /// What it does with addresses: `routed`, `nat44` or `nptv6`.
     #[serde(default = "routed")]
     pub mode: String,

@@ -19,9 +19,9 @@ use super::{
     origin::Source,
     suggest,
     value::{
-        Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout, HookUrl,
-        Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, SeedValue, Tier,
-        Timeout, UplinkName, UplinkPrefix, Weight,
+        Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
+        HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, SeedValue,
+        Suspicion, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -88,6 +88,8 @@ struct FileProbe {
     timeout: Option<Timeout>,
     fall: Option<ProbeCount>,
     rise: Option<ProbeCount>,
+    suspicion: Option<Suspicion>,
+    burst: Option<Burst>,
 }
 
 #[derive(Default, Deserialize)]
@@ -185,6 +187,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             timeout: file.probe.timeout,
             fall: file.probe.fall,
             rise: file.probe.rise,
+            suspicion: file.probe.suspicion,
+            burst: file.probe.burst,
         },
         damping: DampingLayer {
             hold: file.damping.hold,

@@ -10,10 +10,10 @@ use super::{
     origin::{Located, Origin},
     uplink_arg::UplinkArg,
     value::{
-        CommandWord, Device, EventName, FailbackAfter, FlowCount, Forget, Gateway, GroupName, Hold,
-        HookName, HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, NatTimeout,
-        Outside, PortRange, ProbeCount, SeedValue, Target, TcpEstablished, Tier, Timeout,
-        UplinkName, UplinkPrefix, Weight,
+        Burst, CommandWord, Device, EventName, FailbackAfter, FlowCount, Forget, Gateway,
+        GroupName, Hold, HookName, HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen,
+        MaxHold, NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Suspicion, Target,
+        TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -72,6 +72,8 @@ pub struct ProbeLayer {
     pub timeout: Option<Timeout>,
     pub fall: Option<ProbeCount>,
     pub rise: Option<ProbeCount>,
+    pub suspicion: Option<Suspicion>,
+    pub burst: Option<Burst>,
 }
 
 /// What one source says of damping.
@@ -152,6 +154,10 @@ pub struct Flags {
     pub damping_hold: Option<Hold>,
     /// `--damping-max-hold`.
     pub damping_max_hold: Option<MaxHold>,
+    /// `--suspicion`.
+    pub suspicion: Option<Suspicion>,
+    /// `--burst`.
+    pub burst: Option<Burst>,
     /// `--metrics-listen`.
     pub metrics_listen: Option<Listen>,
     /// `--run-dir`.
@@ -196,6 +202,8 @@ impl From<Flags> for Layer {
                 timeout: flags.probe_timeout,
                 fall: flags.fall,
                 rise: flags.rise,
+                suspicion: flags.suspicion,
+                burst: flags.burst,
             },
             damping: DampingLayer {
                 hold: flags.damping_hold,

@@ -100,6 +100,14 @@ fn merge_probe(below: ProbeLayer, above: ProbeLayer) -> ProbeConfig {
             .rise
             .or(below.rise)
             .map_or(default.rise, |value| value.0),
+        suspicion: above
+            .suspicion
+            .or(below.suspicion)
+            .map_or(default.suspicion, |value| value.0),
+        burst: above
+            .burst
+            .or(below.burst)
+            .map_or(default.burst, |value| value.0),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Prints a configuration as a file that reads back to the same.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -52,6 +55,8 @@ struct PrintedProbe {
     timeout: Option<String>,
     fall: u32,
     rise: u32,
+    suspicion: String,
+    burst: String,
 }
 
 #[derive(Serialize)]
@@ -110,6 +115,8 @@ pub fn to_toml(config: &Config) -> String {
                 .map(|timeout| TextDuration(timeout).to_string()),
             fall: config.probe.fall,
             rise: config.probe.rise,
+            suspicion: or_off(config.probe.suspicion),
+            burst: or_off(config.probe.burst),
         },
         damping: PrintedDamping {
             hold: TextDuration(config.damping.hold).to_string(),
@@ -123,6 +130,10 @@ pub fn to_toml(config: &Config) -> String {
         hook: config.hooks.iter().map(PrintedHook::new).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")
+}
+
+fn or_off(duration: Option<Duration>) -> String {
+    duration.map_or("off".into(), |duration| TextDuration(duration).to_string())
 }
 
 fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {

@@ -28,6 +28,8 @@ interval = "100ms"
 timeout = "1.5s"
 fall = 5
 rise = 2
+suspicion = "off"
+burst = "50ms"
 
 [nat]
 flows = 1048576
@@ -201,6 +203,8 @@ fn reads_every_key() {
             timeout: Some(Duration::from_millis(1500)),
             fall: 5,
             rise: 2,
+            suspicion: None,
+            burst: Some(Duration::from_millis(50)),
         }
     );
     assert_eq!(
@@ -280,7 +284,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:54:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:56:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 

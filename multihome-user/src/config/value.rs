@@ -20,6 +20,7 @@ use super::{
 mod address;
 mod hook;
 mod number;
+mod optional;
 mod port;
 mod prefix;
 mod uplink_prefix;
@@ -31,6 +32,7 @@ pub use number::{
     FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout, ProbeCount,
     SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
+pub use optional::{Burst, Suspicion};
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
 pub use uplink_prefix::UplinkPrefix;

@@ -10,8 +10,9 @@ use multihome_common::{
 use super::Treatment;
 use crate::{
     events::Occurrence,
-    probe::ProbePlan,
+    probe::{BurstPlan, ProbePlan},
     segments::{Segments, TooManySegments},
+    suspicion::Sign,
 };
 
 /// What is to be done, in this order.
@@ -58,6 +59,13 @@ pub enum Action {
     SetOutside(Ipv4Addr, Option<u64>),
     /// Probe these and nothing else.
     Probe(Vec<ProbePlan>),
+    /// Ask these targets at once, because of this sign that something may be wrong.
+    Burst {
+        /// The sign.
+        sign: Sign,
+        /// Whom to ask, all of one uplink, and how.
+        plan: BurstPlan,
+    },
     /// Have the kernel resolve a neighbour, or check one that is stale.
     Resolve(u32, IpAddr),
     /// Have the kernel ask a neighbour now, whatever it knows.

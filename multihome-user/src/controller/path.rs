@@ -14,6 +14,10 @@ use crate::{
     probe::{ProbeEvent, ProbeTarget, TargetId, TargetKind},
 };
 
+mod doubt;
+
+pub(super) use doubt::Doubt;
+
 /// What a path looks at.
 #[derive(Clone, Copy)]
 pub struct Sight<'a> {
@@ -68,6 +72,8 @@ pub struct Path {
     optimistic: bool,
     /// The next hop has answered a ping.
     answered: bool,
+    /// The suspicion that it is under.
+    doubt: Option<Doubt>,
     up: bool,
     since: Instant,
     cause: String,
@@ -121,6 +127,7 @@ impl Path {
             usable_since: now,
             optimistic: initially_up,
             answered: false,
+            doubt: None,
             up: false,
             since: now,
             cause: "starting".to_owned(),
@@ -176,7 +183,11 @@ impl Path {
     /// When the first sign of its present state was there, such as when the first of the lost probes
     /// was sent.
     pub fn sign(&self) -> Option<Instant> {
-        self.sign
+        let doubted = self.doubt.map(|doubt| doubt.began);
+        match (self.sign, doubted.filter(|_| !self.up)) {
+            (Some(sign), Some(doubted)) => Some(sign.min(doubted)),
+            (sign, _) => sign,
+        }
     }
 
     /// Whether there is nothing to wait for: no next hop, one whose MAC is known, or one that cannot

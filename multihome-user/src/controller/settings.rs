@@ -7,6 +7,7 @@ use multihome_common::uplink::UplinkEntry;
 use crate::{
     config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
     health::HealthSettings,
+    suspicion::SuspicionSettings,
 };
 
 /// What the controller is to look after.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub lan: Vec<(u32, String)>,
     /// When a path's state changes.
     pub health: HealthSettings,
+    /// When paths are suspected.
+    pub suspicion: SuspicionSettings,
     /// How long an eligible word must hold to be remembered as good.
     pub settle: Duration,
     /// What an earlier controller left, if one did.

@@ -5,6 +5,7 @@ mod forwards;
 mod groups;
 mod impeded;
 mod story;
+mod suspicion;
 mod translation;
 
 use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};

@@ -6,7 +6,9 @@ use prometheus::{
 };
 
 use super::event::NO_UPLINK;
-use crate::{config::UplinkConfig, events::Kind, hooks::HookResult, status::State};
+use crate::{
+    config::UplinkConfig, events::Kind, hooks::HookResult, status::State, suspicion::Sign,
+};
 
 /// Round-trip times, in seconds: from a fibre's first hop to a satellite's worst.
 const RTT_BUCKETS: [f64; 12] = [
@@ -40,6 +42,7 @@ pub struct Families {
     pub events: IntCounterVec,
     pub events_lost: IntCounter,
     pub hook_runs: IntCounterVec,
+    pub suspicions: IntCounterVec,
     pub failover: HistogramVec,
     pub failover_noticed: HistogramVec,
     pub probe_sent: IntCounterVec,
@@ -117,6 +120,12 @@ impl Families {
                 "uplink_prefix_changes_total",
                 "Times that another prefix was told of the uplink, or none any more.",
                 &["uplink"],
+            )?,
+            suspicions: add.counters(
+                "suspicions_total",
+                "Times that probes were sent in a burst because something may have been wrong, by the \
+                 sign of it: traffic without answers, or a probe lost.",
+                &["uplink", "sign"],
             )?,
             events: add.counters(
                 "events_total",
@@ -238,6 +247,9 @@ impl Families {
             self.transitions.with_label_values(&[name, state.name()]);
         }
         self.prefix_changes.with_label_values(&[name]);
+        for sign in Sign::ALL {
+            self.suspicions.with_label_values(&[name, sign.name()]);
+        }
         self.failover.with_label_values(&[name]);
         self.failover_noticed.with_label_values(&[name]);
         for kind in Kind::ALL {

@@ -224,7 +224,8 @@ impl ProbeSchedule {
     /// since they share the queue of the uplink, and no less than [`BURST_MARGIN`] is used.
     ///
     /// A target leaves the burst with the first reply to one of the burst's probes, and then is
-    /// probed as ever. Targets that are unknown, or in a burst, are passed over.
+    /// probed as ever. A burst takes the place of one that is under way. Targets that are unknown
+    /// are passed over.
     pub fn burst(&mut self, ids: &[TargetId], probes: u32, step: Duration, now: Instant) {
         let of_burst = |id: &&TargetId| self.targets.contains_key(id);
         let ids: Vec<TargetId> = ids.iter().filter(of_burst).copied().collect();

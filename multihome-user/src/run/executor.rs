@@ -16,8 +16,9 @@ use crate::{
     events::{Kind, Occurrence},
     exit,
     netlink::NeighbourResolver,
-    probe::ProbePlan,
+    probe::{BurstPlan, ProbePlan},
     segments::{self, Segments},
+    suspicion::Sign,
 };
 
 /// Neighbours that may wait to be asked for; what does not fit is asked for at a later tick.
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub noticed: Instant,
     /// What to probe from now on, if that changed.
     pub plans: Option<Vec<ProbePlan>>,
+    /// Whom to ask at once, and because of what.
+    pub bursts: Vec<(Sign, BurstPlan)>,
     /// How long after it was noticed the first word that moves flows was stored.
     pub moved_after: Option<Duration>,
 }
@@ -112,6 +115,7 @@ impl Executor {
             events: Vec::new(),
             noticed,
             plans: None,
+            bursts: Vec::new(),
             moved_after: None,
         };
         for action in actions {
@@ -193,6 +197,7 @@ impl Executor {
                 }
             }
             Action::Probe(plans) => outcome.plans = Some(plans),
+            Action::Burst { sign, plan } => outcome.bursts.push((sign, plan)),
             Action::Resolve(ifindex, address) => {
                 let _ = self.resolving.try_send(Question {
                     ifindex,

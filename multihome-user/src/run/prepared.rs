@@ -25,6 +25,7 @@ use crate::{
     kernel_ports,
     probe::ProbeError,
     ranking::Member,
+    suspicion::SuspicionSettings,
 };
 
 /// What is settled before the controller exists.
@@ -144,6 +145,10 @@ impl Prepared {
                 fall: probe.fall,
                 rise: probe.rise,
                 ..HealthSettings::default()
+            },
+            suspicion: SuspicionSettings {
+                silence: probe.suspicion,
+                step: probe.burst,
             },
             // Twice what it takes to notice: two uplinks that fail of one cause are noticed within
             // that of each other.

@@ -270,6 +270,7 @@ fn uplink_status(
 fn path_status(path: &Path, treatment: &Treatment) -> Option<PathStatus> {
     path.exists().then(|| PathStatus {
         state: State::from(path.is_up()),
+        suspected: path.is_suspected(),
         mode: treatment.name().to_owned(),
         outside: treatment.outside().to_vec(),
         prefix: treatment.prefix().map(|prefix| prefix.to_string()),

@@ -111,7 +111,14 @@ impl Telemetry {
             noticed,
             moved_after: moved,
             plans: _,
+            bursts,
         } = outcome;
+        for (sign, plan) in bursts {
+            // All of them are of one uplink.
+            if let Some(id) = plan.targets.first() {
+                self.metrics.suspected(names.uplink(id.uplink), sign);
+            }
+        }
         for occurrence in events {
             let timing = Timing {
                 noticed,

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
-use super::{SettingStatus, Status, UplinkStatus};
+use super::{Families, SettingStatus, Status, UplinkStatus};
 use crate::human::{bytes, grouped, seconds};
 
 /// A control loop that has been silent for longer is worth a warning, in milliseconds.
@@ -115,12 +115,23 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
     Ok(())
 }
 
+/// Up or down, and whether that is in doubt.
+fn state(uplink: &UplinkStatus) -> String {
+    let Families { ipv4, ipv6 } = &uplink.families;
+    let suspected = [ipv4, ipv6]
+        .into_iter()
+        .flatten()
+        .any(|path| path.suspected);
+    let mark = if suspected { ", suspected" } else { "" };
+    format!("{}{mark}", uplink.state.name())
+}
+
 fn row(uplink: &UplinkStatus, now: Timestamp) -> [String; COLUMNS.len()] {
     let none = || "-".to_owned();
     [
         uplink.name.clone(),
         uplink.device.clone(),
-        uplink.state.name().into(),
+        state(uplink),
         age(uplink.since, now),
         uplink
             .rtt_ms

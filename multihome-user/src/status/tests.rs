@@ -30,6 +30,7 @@ fn example() -> Status {
         families: Families {
             ipv4: Some(PathStatus {
                 state: State::Up,
+                suspected: false,
                 mode: "nat44".into(),
                 outside: vec![Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(198, 51, 100, 7)],
                 prefix: None,
@@ -40,6 +41,7 @@ fn example() -> Status {
             }),
             ipv6: Some(PathStatus {
                 state: State::Down,
+                suspected: false,
                 mode: "nptv6".into(),
                 outside: Vec::new(),
                 prefix: Some("2001:db8:1::/48".into()),

@@ -171,7 +171,7 @@ pub fn at_internet(lab: &GatewayLab, port: u16) -> Result<Capture<Stamp>> {
 }
 
 /// A socket bound to a flow's source port, in the namespace that the caller is in.
-pub(super) fn socket(flow: Flow) -> Result<UdpSocket> {
+pub fn socket(flow: Flow) -> Result<UdpSocket> {
     let address = SocketAddr::new(flow.family.any(), flow.port);
     let open = || -> Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
@@ -188,7 +188,7 @@ pub(super) fn socket(flow: Flow) -> Result<UdpSocket> {
 }
 
 /// A socket of the server for both families.
-pub(super) fn server_socket(lab: &GatewayLab, port: u16) -> Result<Socket> {
+pub fn server_socket(lab: &GatewayLab, port: u16) -> Result<Socket> {
     lab.server.enter(|| {
         let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
         socket.set_only_v6(false)?;

@@ -118,6 +118,14 @@ fn mistakes_in_the_file_are_explained() {
         ),
         ("fall 0", format!("{LEAST}[probe]\nfall = 0\n")),
         (
+            "suspicion too short",
+            format!("{LEAST}[probe]\nsuspicion = \"10ms\"\n"),
+        ),
+        (
+            "burst neither time nor off",
+            format!("{LEAST}[probe]\nburst = \"never\"\n"),
+        ),
+        (
             "metrics without port",
             format!("metrics_listen = \"127.0.0.1\"\n{LEAST}"),
         ),

@@ -163,13 +163,19 @@ fn any_config() -> impl Strategy<Value = Config> {
         any::<Option<u16>>(),
         1..=100_u32,
         1..=100_u32,
+        proptest::option::of(50..=10_000_u64),
+        proptest::option::of(10..=1_000_u64),
     )
-        .prop_map(|(interval, timeout, fall, rise)| ProbeConfig {
-            interval: Duration::from_nanos(interval),
-            timeout: timeout.map(|ms| Duration::from_millis(10 + u64::from(ms) % 59_990)),
-            fall,
-            rise,
-        });
+        .prop_map(
+            |(interval, timeout, fall, rise, suspicion, burst)| ProbeConfig {
+                suspicion: suspicion.map(Duration::from_millis),
+                burst: burst.map(Duration::from_millis),
+                interval: Duration::from_nanos(interval),
+                timeout: timeout.map(|ms| Duration::from_millis(10 + u64::from(ms) % 59_990)),
+                fall,
+                rise,
+            },
+        );
     let uplink = (
         "[A-Za-z0-9_.-]{1,28}",
         1..=1_000_000_u32,

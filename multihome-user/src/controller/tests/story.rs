@@ -13,6 +13,7 @@ use crate::{
     health::HealthSettings,
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
     probe::{Outcome, ProbeEvent, TargetId},
+    suspicion::SuspicionSettings,
 };
 
 pub(super) const FIBER: u8 = 0;
@@ -130,6 +131,11 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
         uplinks: (0..).zip(uplinks).collect(),
         lan: vec![(64, "lan0".to_owned())],
         health: HealthSettings::default(),
+        // Stories tell outcomes one by one, and no bursts.
+        suspicion: SuspicionSettings {
+            silence: None,
+            step: None,
+        },
         settle: SETTLE,
         adopted: None,
         // Most stories are of what comes before damping.

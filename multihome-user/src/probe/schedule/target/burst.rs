@@ -75,13 +75,10 @@ impl Burst {
 }
 
 impl Target {
-    /// Begins a burst, unless one is under way. What is on its way already is judged in the same
-    /// haste, or it would hold up the burst's outcomes; but nothing before replies that lie ready
-    /// are read. `usual` is the timeout outside of bursts.
+    /// Begins a burst, in place of one that is under way. What is on its way already is judged in
+    /// the same haste, or it would hold up the burst's outcomes; but nothing before replies that
+    /// lie ready are read. `usual` is the timeout outside of bursts.
     pub fn begin_burst(&mut self, burst: Burst, now: Instant, usual: Duration) {
-        if self.burst.is_some() {
-            return;
-        }
         let rtt = self.rtt.as_ref();
         let timeout = burst.timeout(rtt, usual);
         for probe in &mut self.in_flight {
