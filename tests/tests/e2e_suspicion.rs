@@ -35,9 +35,16 @@ const TRIALS: usize = 5;
 /// the next trial finds them.
 fn defaults() -> Result<Settings> {
     let mut settings = Settings::from_environment()?;
-    settings.options = ["--failback", "immediate", "--failback-after", "0s"]
-        .map(String::from)
-        .into();
+    settings.options = [
+        "--failback",
+        "immediate",
+        "--failback-after",
+        "0s",
+        "--damping-hold",
+        "0s",
+    ]
+    .map(String::from)
+    .into();
     Ok(settings)
 }
 

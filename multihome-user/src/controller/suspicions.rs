@@ -208,6 +208,9 @@ impl Controller {
                     if let Some(silence) = silence {
                         silence.was_right(now);
                     }
+                    if let Some(allowance) = self.suspicions.allowances.get_mut(&id) {
+                        allowance.give_back();
+                    }
                 }
                 (Some(cause), Sign::Silence) => {
                     if let Some(silence) = silence {

@@ -1,4 +1,4 @@
-//! How many bursts an uplink may have: a few at once, then one in a while.
+//! How many bursts in vain an uplink may have: a few at once, then one in a while.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ const MOST: u32 = 5;
 /// of that.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The bursts that one uplink may have.
+/// The bursts that one uplink may have. Those that find a path dead are given back: they cannot be
+/// many, since the path has to come up again first.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     left: u32,
@@ -40,5 +41,10 @@ impl Allowance {
         }
         self.left -= 1;
         true
+    }
+
+    /// Gives one back that was not in vain.
+    pub fn give_back(&mut self) {
+        self.left = (self.left + 1).min(MOST);
     }
 }
