@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{
         Burst, DEFAULT_RUN_DIR, Device, EventName, Failback, FailbackAfter, Flags, HashPolicy,
-        Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, SeedValue,
-        Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
+        Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, ProbeRate, Quorum,
+        SeedValue, Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
     },
     delegation::Delegation,
     events::{EventQuery, Since},
@@ -60,13 +60,19 @@ pub struct RunArgs {
     pub lan: Vec<Device>,
 
     /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=MODE][,outside=ADDR]
-    /// [,prefix=PREFIX][,probe=ADDR]
+    /// [,prefix=PREFIX][,quorum=N][,probe=TARGET]
     ///
     /// weight (1 to 1000000, default 1) is its share relative to the others of its tier. tier (1
     /// to 16, default 1): a higher one carries traffic only when none of the lower can. gateway is
-    /// the next hop, one of each family at most; without it the routing table is asked. probe is a
-    /// remote address that answers pings, up to 8 of either family; with none the next hop alone
-    /// says whether the uplink is up.
+    /// the next hop, one of each family at most; without it the routing table is asked. quorum is the
+    /// number of targets that must answer in place of --probe-quorum.
+    ///
+    /// probe is a remote target, up to 8; with none the next hop alone says whether the uplink is up. It
+    /// is an address that answers pings, or tcp://ADDR:PORT (a connection must come about),
+    /// dns://ADDR/NAME?type=TYPE (the answer must have such a record), http://HOST/PATH or
+    /// https://HOST/PATH. A HOST that is a name is not looked up: say where it is by a blank and
+    /// address=ADDR behind the URL. status=200 or status=200-299 may follow (default 200-399), and
+    /// verify=false to accept any certificate.
     ///
     /// mode is auto (default), routed, nat44 or nptv6; mode=nat44,mode=nptv6 translates both
     /// families. auto translates IPv4 when the LAN's prefixes are private, and IPv6 when a prefix
@@ -111,6 +117,15 @@ pub struct RunArgs {
     /// [default: 25ms]
     #[arg(long, value_name = "TIME", help_heading = "Probes")]
     pub burst: Option<Burst>,
+
+    /// Targets of an address family that must answer for an uplink to be up, 1 to 8 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Probes")]
+    pub probe_quorum: Option<Quorum>,
+
+    /// Packets a second to all remote targets of one uplink, at most, when all is well, 1 to 10000, or
+    /// "off" [default: 5; off when the interval is given]
+    #[arg(long, value_name = "N|off", help_heading = "Probes")]
+    pub probe_rate: Option<ProbeRate>,
 
     /// What of a packet chooses its uplink [default: src-dst when addresses are translated, else
     /// 5-tuple]
@@ -203,6 +218,8 @@ impl RunArgs {
             probe_timeout: self.probe_timeout,
             fall: self.fall,
             rise: self.rise,
+            probe_quorum: self.probe_quorum,
+            probe_rate: self.probe_rate,
             damping_hold: self.damping_hold,
             damping_max_hold: self.damping_max_hold,
             suspicion: self.suspicion,

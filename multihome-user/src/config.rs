@@ -4,13 +4,14 @@
 //! checked as a whole. Every complaint names where the value was written.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use crate::probe::schedule::BURST_STEP;
 
+mod advice;
 mod damping;
 mod duration;
 mod error;
@@ -26,6 +27,7 @@ mod origin;
 mod ports;
 mod print;
 mod suggest;
+mod target;
 #[cfg(test)]
 mod tests;
 mod uplink_arg;
@@ -42,11 +44,12 @@ pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
 pub use ports::check_ports;
+pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
     Burst, Device, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval, Ipv6Prefix,
-    Listen, MaxHold, PortRange, ProbeCount, SeedValue, Suspicion, Timeout, UplinkName,
-    UplinkPrefix, ValueError,
+    Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion, Timeout,
+    UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -129,8 +132,11 @@ pub struct UplinkConfig {
     pub outside: Vec<Ipv4Addr>,
     /// What the LAN's IPv6 prefix is translated to.
     pub prefix: Option<UplinkPrefix>,
+    /// Targets of a family that must answer for its path to be up, at most as many as it has of one;
+    /// `None` is that of all uplinks.
+    pub quorum: Option<u32>,
     /// Remote probe targets, of either family: at most 8, distinct.
-    pub probe: Vec<IpAddr>,
+    pub probe: Vec<Target>,
 }
 
 /// How uplinks are probed.
@@ -150,6 +156,12 @@ pub struct ProbeConfig {
     /// The time from one probe of a target to the next in a burst, 10 ms to 1 s; `None` makes no
     /// bursts.
     pub burst: Option<Duration>,
+    /// Targets of a path that must answer for it to be up: 1 to 8. A path with fewer needs all of
+    /// its own.
+    pub quorum: u32,
+    /// Packets a second to the remote targets of one uplink, at most, when all is well: 1 to 10000;
+    /// `None` does not bound them.
+    pub rate: Option<u32>,
 }
 
 impl Default for ProbeConfig {
@@ -161,6 +173,8 @@ impl Default for ProbeConfig {
             rise: 3,
             suspicion: Some(Duration::from_millis(200)),
             burst: Some(BURST_STEP),
+            quorum: 1,
+            rate: Some(5),
         }
     }
 }
@@ -203,6 +217,11 @@ impl Config {
     /// The configuration as a file that reads back to the same, defaults spelled out.
     pub fn to_toml(&self) -> String {
         print::to_toml(self)
+    }
+
+    /// What is allowed and had better be otherwise, a sentence each.
+    pub fn advice(&self) -> Vec<String> {
+        advice::advice(self)
     }
 
     /// Where a device was named, as the beginning of an error about it.

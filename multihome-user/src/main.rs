@@ -84,7 +84,11 @@ fn start(args: &RunArgs) -> Result<(), Failure> {
     if args.check {
         check_ports(&config, kernel_ports::read()?)?;
         hooks::check(&config)?;
-        return print(&config.to_toml());
+        let advice = config.advice();
+        let remarks = advice
+            .iter()
+            .map(|sentence| format!("# Warning: {sentence}.\n"));
+        return print(&(remarks.collect::<String>() + &config.to_toml()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

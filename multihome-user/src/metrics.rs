@@ -6,7 +6,7 @@
 //! is not counted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant, SystemTime},
 };
@@ -16,7 +16,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::{
     config::{Config, UplinkConfig},
     heartbeat::Heartbeat,
-    probe::{Family, Outcome, TargetId, TargetKind},
+    probe::{Family, Method, Outcome, TargetId, TargetKind},
     suspicion::Sign,
 };
 
@@ -38,8 +38,8 @@ pub struct Metrics {
     families: Families,
     counters: counters::Latest,
     heartbeat: Heartbeat,
-    /// The configured uplinks with their remote targets: what may become a label.
-    known: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// The configured uplinks with their remote targets, and the label of each: nothing else becomes one.
+    known: BTreeMap<String, BTreeMap<(IpAddr, Method), String>>,
 }
 
 /// How one family of an uplink stands.
@@ -286,15 +286,18 @@ impl Metrics {
                 Family::Ipv4 => "next_hop_ipv4".into(),
                 Family::Ipv6 => "next_hop_ipv6".into(),
             }),
-            TargetKind::Remote => remote
-                .contains(&target.target)
-                .then(|| target.target.to_string()),
+            TargetKind::Remote => remote.get(&(target.target, target.method)).cloned(),
         }
     }
 }
 
-fn known(uplink: &UplinkConfig) -> (String, BTreeSet<IpAddr>) {
-    (uplink.name.clone(), uplink.probe.iter().copied().collect())
+fn known(uplink: &UplinkConfig) -> (String, BTreeMap<(IpAddr, Method), String>) {
+    let targets = (0..).zip(&uplink.probe);
+    let labels = targets.map(|(number, target)| {
+        let key = (target.address(), target.method(number));
+        (key, target.label())
+    });
+    (uplink.name.clone(), labels.collect())
 }
 
 /// A family's name in labels.

@@ -23,7 +23,7 @@ use crate::{
     hooks,
     netlink::{NetEvent, Noticed, Watcher},
     privilege,
-    probe::{ProbeReport, ProbeSettings, Prober},
+    probe::{ProbeReport, Prober},
     run_dir::RunDir,
     suspicion::Sample,
 };
@@ -50,7 +50,7 @@ use executor::{Executor, Outcome};
 use own::OwnTraffic;
 use pace::Pace;
 use prefixes::DelegatedPrefixes;
-use prepared::Prepared;
+use prepared::{Prepared, probe_settings};
 use report::{Names, Shares};
 use telemetry::Telemetry;
 use upkeep::Upkeep;
@@ -100,11 +100,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     telemetry::follow_kernel_log(dataplane.ebpf_mut());
     let prepared = Prepared::new(&config, &ports, &mut dataplane)?;
     tell_of_other_sizes(sizes, &dataplane);
-    let prober = Prober::start(ProbeSettings {
-        interval: config.probe.interval,
-        timeout: config.probe.timeout,
-        rate: None,
-    })?;
+    let prober = Prober::start(probe_settings(&config))?;
     let plan = PortPlan {
         ranges: ports,
         own_query: Some(prober.ident()),

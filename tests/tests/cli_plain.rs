@@ -103,7 +103,8 @@ fn check_prints_the_configuration_in_full() -> Result<()> {
         "lan0",
         "lan1",
         "--uplink",
-        "fibre=eth1,weight=5,probe=9.9.9.9",
+        "fibre=eth1,weight=5,quorum=2,probe=9.9.9.9,probe=tcp://9.9.9.9:853,\
+         probe=https://example.net/ address=203.0.113.7 verify=false",
         "--uplink",
         "lte=wwan0,tier=2,gateway=192.0.2.1,gateway=fe80::1",
         "--probe-interval",
@@ -128,6 +129,12 @@ fn check_prints_the_configuration_in_full() -> Result<()> {
         "fall = 4",
         "rise = 3",
         "manage_routes = false",
+        "quorum = 1",
+        "rate = \"off\"",
+        "probe = [\"9.9.9.9\", \"tcp://9.9.9.9:853\", \"https://example.net/ address=203.0.113.7 \
+         verify=false\"]",
+        "# Warning: uplink lte: no probe= target given, so only its next hop is watched: a failure \
+         beyond that is not seen.",
         "gateway = [\"192.0.2.1\", \"fe80::1\"]",
     ] {
         ensure!(

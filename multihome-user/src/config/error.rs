@@ -205,7 +205,22 @@ pub enum ConfigError {
         /// The uplink's name.
         name: String,
         /// The target.
-        target: IpAddr,
+        target: String,
+    },
+    /// More targets must answer than there are.
+    #[error(
+        "{origin}: a quorum of {quorum} cannot be met by uplink {name:?}, which has {targets} probe \
+         target{} of one address family at most", if *.targets == 1 { "" } else { "s" }
+    )]
+    Quorum {
+        /// Where the quorum stands.
+        origin: Origin,
+        /// It.
+        quorum: u32,
+        /// The uplink's name.
+        name: String,
+        /// The targets of the family that has more of them.
+        targets: usize,
     },
     /// Too many probe targets.
     #[error("{origin}: uplink {name:?} has more than {MAX_PROBES} probe targets")]
@@ -334,6 +349,7 @@ impl Classify for ConfigError {
             | Self::PrefixesOverlap { .. }
             | Self::TooManyOutside { .. }
             | Self::SameTarget { .. }
+            | Self::Quorum { .. }
             | Self::TooManyTargets { .. }
             | Self::TooManyPortRanges { .. }
             | Self::PortsTwice { .. }

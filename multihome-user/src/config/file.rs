@@ -20,14 +20,16 @@ use super::{
     suggest,
     value::{
         Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
-        HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, SeedValue,
-        Suspicion, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate,
+        Quorum, SeedValue, Suspicion, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
 mod list;
+mod targets;
 
 use list::{OneOrMany, Table, Tables, locate, locate_all};
+use targets::{Targets, locate_targets};
 
 /// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -74,7 +76,8 @@ struct FileUplink {
     outside: Option<Spanned<OneOrMany>>,
     prefix: Option<Spanned<UplinkPrefix>>,
     gateway: Option<Spanned<OneOrMany>>,
-    probe: Option<Spanned<OneOrMany>>,
+    quorum: Option<Spanned<Quorum>>,
+    probe: Option<Spanned<Targets>>,
 }
 
 impl Table for FileUplink {
@@ -90,6 +93,8 @@ struct FileProbe {
     rise: Option<ProbeCount>,
     suspicion: Option<Suspicion>,
     burst: Option<Burst>,
+    quorum: Option<Spanned<Quorum>>,
+    rate: Option<ProbeRate>,
 }
 
 #[derive(Default, Deserialize)]
@@ -189,6 +194,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             rise: file.probe.rise,
             suspicion: file.probe.suspicion,
             burst: file.probe.burst,
+            quorum: file.probe.quorum.map(|quorum| locate(&source, quorum)),
+            rate: file.probe.rate,
         },
         damping: DampingLayer {
             hold: file.damping.hold,
@@ -246,7 +253,8 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         outsides: locate_all(source, uplink.outside)?,
         prefix: uplink.prefix.map(|prefix| locate(source, prefix)),
         gateways: locate_all(source, uplink.gateway)?,
-        probes: locate_all(source, uplink.probe)?,
+        quorum: uplink.quorum.map(|quorum| locate(source, quorum)),
+        probes: locate_targets(source, uplink.probe)?,
     })
 }
 

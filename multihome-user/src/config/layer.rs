@@ -8,12 +8,13 @@ use super::{
     Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode,
     duration::TextDuration,
     origin::{Located, Origin},
+    target::Target,
     uplink_arg::UplinkArg,
     value::{
         Burst, CommandWord, Device, EventName, FailbackAfter, FlowCount, Forget, Gateway,
         GroupName, Hold, HookName, HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen,
-        MaxHold, NatTimeout, Outside, PortRange, ProbeCount, SeedValue, Suspicion, Target,
-        TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        MaxHold, NatTimeout, Outside, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue,
+        Suspicion, TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -53,6 +54,7 @@ pub struct UplinkLayer {
     pub outsides: Vec<Located<Outside>>,
     pub prefix: Option<Located<UplinkPrefix>>,
     pub gateways: Vec<Located<Gateway>>,
+    pub quorum: Option<Located<Quorum>>,
     pub probes: Vec<Located<Target>>,
 }
 
@@ -66,7 +68,7 @@ pub struct GroupLayer {
 }
 
 /// What one source says of probing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ProbeLayer {
     pub interval: Option<Interval>,
     pub timeout: Option<Timeout>,
@@ -74,6 +76,8 @@ pub struct ProbeLayer {
     pub rise: Option<ProbeCount>,
     pub suspicion: Option<Suspicion>,
     pub burst: Option<Burst>,
+    pub quorum: Option<Located<Quorum>>,
+    pub rate: Option<ProbeRate>,
 }
 
 /// What one source says of damping.
@@ -150,6 +154,10 @@ pub struct Flags {
     pub fall: Option<ProbeCount>,
     /// `--rise`.
     pub rise: Option<ProbeCount>,
+    /// `--probe-quorum`.
+    pub probe_quorum: Option<Quorum>,
+    /// `--probe-rate`.
+    pub probe_rate: Option<ProbeRate>,
     /// `--damping-hold`.
     pub damping_hold: Option<Hold>,
     /// `--damping-max-hold`.
@@ -204,6 +212,14 @@ impl From<Flags> for Layer {
                 rise: flags.rise,
                 suspicion: flags.suspicion,
                 burst: flags.burst,
+                quorum: flags.probe_quorum.map(|value| {
+                    let origin = Origin::Flag {
+                        flag: "--probe-quorum",
+                        value: value.0.to_string().into(),
+                    };
+                    Located { value, origin }
+                }),
+                rate: flags.probe_rate,
             },
             damping: DampingLayer {
                 hold: flags.damping_hold,
@@ -257,6 +273,7 @@ impl From<UplinkArg> for UplinkLayer {
             outsides: all_at(arg.outsides, &origin),
             prefix: arg.prefix.map(|prefix| at(prefix, &origin)),
             gateways: all_at(arg.gateways, &origin),
+            quorum: arg.quorum.map(|quorum| at(quorum, &origin)),
             probes: all_at(arg.probes, &origin),
             name: Located {
                 value: arg.name,

@@ -45,7 +45,8 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let mut users = DeviceUsers::default();
     let lan = check_lan(lan, &mut users)?;
     let inside_prefix = above.inside_prefix.or(below.inside_prefix);
-    let uplinks = uplink::check(uplinks, inside_prefix, &mut users)?;
+    let quorum = above.probe.quorum.as_ref().or(below.probe.quorum.as_ref());
+    let uplinks = uplink::check(uplinks, inside_prefix, quorum, &mut users)?;
     let (nat, nat_ports) = nat::check(below.nat)?;
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
     let groups = group::check(below.groups, &uplinks)?;
@@ -86,11 +87,10 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
 
 fn merge_probe(below: ProbeLayer, above: ProbeLayer) -> ProbeConfig {
     let default = ProbeConfig::default();
+    let interval = above.interval.or(below.interval);
+    let rate = above.rate.or(below.rate);
     ProbeConfig {
-        interval: above
-            .interval
-            .or(below.interval)
-            .map_or(default.interval, |value| value.0),
+        interval: interval.map_or(default.interval, |value| value.0),
         timeout: above.timeout.or(below.timeout).map(|value| value.0),
         fall: above
             .fall
@@ -108,6 +108,16 @@ fn merge_probe(below: ProbeLayer, above: ProbeLayer) -> ProbeConfig {
             .burst
             .or(below.burst)
             .map_or(default.burst, |value| value.0),
+        quorum: above
+            .quorum
+            .or(below.quorum)
+            .map_or(default.quorum, |quorum| quorum.value.0),
+        // Whoever gives an interval means it, and is not slowed down without being asked.
+        rate: match (rate, interval) {
+            (Some(rate), _) => rate.0,
+            (None, Some(_)) => None,
+            (None, None) => default.rate,
+        },
     }
 }
 

@@ -57,6 +57,15 @@ struct PrintedProbe {
     rise: u32,
     suspicion: String,
     burst: String,
+    quorum: u32,
+    rate: PrintedRate,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PrintedRate {
+    Packets(u32),
+    Off(&'static str),
 }
 
 #[derive(Serialize)]
@@ -79,8 +88,10 @@ struct PrintedUplink<'c> {
     prefix: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gateway: Vec<IpAddr>,
-    #[serde(skip_serializing_if = "<[IpAddr]>::is_empty")]
-    probe: &'c [IpAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quorum: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    probe: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +128,11 @@ pub fn to_toml(config: &Config) -> String {
             rise: config.probe.rise,
             suspicion: or_off(config.probe.suspicion),
             burst: or_off(config.probe.burst),
+            quorum: config.probe.quorum,
+            rate: config
+                .probe
+                .rate
+                .map_or(PrintedRate::Off("off"), PrintedRate::Packets),
         },
         damping: PrintedDamping {
             hold: TextDuration(config.damping.hold).to_string(),
@@ -156,6 +172,7 @@ fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
             .into_iter()
             .chain(uplink.gateway6.map(IpAddr::from))
             .collect(),
-        probe: &uplink.probe,
+        quorum: uplink.quorum,
+        probe: uplink.probe.iter().map(ToString::to_string).collect(),
     }
 }

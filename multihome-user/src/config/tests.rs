@@ -30,6 +30,8 @@ fall = 5
 rise = 2
 suspicion = "off"
 burst = "50ms"
+quorum = 1
+rate = 20
 
 [nat]
 flows = 1048576
@@ -60,7 +62,13 @@ gateway = ["192.0.2.1", "fe80::1"]
 mode = ["nat44", "nptv6"]
 outside = ["192.0.2.5", "192.0.2.6"]
 prefix = "2001:db8:1::/56"
-probe = ["9.9.9.9", "2620:fe::fe"]
+quorum = 2
+probe = [
+  "9.9.9.9",
+  "2620:fe::fe",
+  { url = "https://example.net/health", address = "203.0.113.7", status = 204, verify = false },
+  { url = "dns://9.9.9.9/example.net", type = "AAAA" },
+]
 
 [[uplink]]
 name = "lte"
@@ -205,6 +213,8 @@ fn reads_every_key() {
             rise: 2,
             suspicion: None,
             burst: Some(Duration::from_millis(50)),
+            quorum: 1,
+            rate: Some(20),
         }
     );
     assert_eq!(
@@ -248,9 +258,16 @@ fn reads_every_key() {
                 prefix: Some(UplinkPrefix::Fixed(
                     "2001:db8:1::/56".parse().expect("a prefix")
                 )),
+                quorum: Some(2),
                 probe: vec![
-                    "9.9.9.9".parse().expect("an address"),
-                    "2620:fe::fe".parse().expect("an address"),
+                    "9.9.9.9".parse().expect("a target"),
+                    "2620:fe::fe".parse().expect("a target"),
+                    "https://example.net/health address=203.0.113.7 status=204 verify=false"
+                        .parse()
+                        .expect("a target"),
+                    "dns://9.9.9.9/example.net?type=AAAA"
+                        .parse()
+                        .expect("a target"),
                 ],
             },
             UplinkConfig {
@@ -263,7 +280,8 @@ fn reads_every_key() {
                 mode: Mode::Nat44,
                 outside: vec![Ipv4Addr::new(198, 51, 100, 2)],
                 prefix: None,
-                probe: vec!["149.112.112.112".parse().expect("an address")],
+                quorum: None,
+                probe: vec!["149.112.112.112".parse().expect("a target")],
             },
         ]
     );
@@ -284,7 +302,7 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:56:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:64:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -297,6 +315,16 @@ fn fills_in_the_defaults() {
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert!(config.manage_routes);
     assert_eq!(config.probe, ProbeConfig::default());
+    // Whoever gives an interval is not slowed down.
+    for (given, rate) in [
+        ("interval = \"100ms\"", None),
+        ("interval = \"100ms\"\nrate = 5", Some(5)),
+        ("rate = \"off\"", None),
+        ("fall = 2", Some(5)),
+    ] {
+        let config = read(&format!("{LEAST}[probe]\n{given}\n")).expect("the file is right");
+        assert_eq!(config.probe.rate, rate, "{given}");
+    }
     assert_eq!(config.group, GroupConfig::default());
     assert_eq!(config.nat, NatConfig::default());
     assert_eq!(config.forwards, []);
@@ -324,7 +352,9 @@ fn flags_stand_over_the_file() {
     let flags = Flags {
         lan: vec![device("br0")],
         uplinks: vec![
-            uplink("fibre,weight=9,probe=1.1.1.1,prefix=2001:db8:2::/48,outside=192.0.2.7"),
+            uplink(
+                "fibre,weight=9,quorum=1,probe=1.1.1.1,prefix=2001:db8:2::/48,outside=192.0.2.7",
+            ),
             uplink("lte=wwan1,tier=3,mode=auto"),
             uplink("dsl=ppp0"),
         ],
@@ -332,6 +362,8 @@ fn flags_stand_over_the_file() {
         failback: Some(Failback::Immediate),
         failback_after: Some("0s".parse().expect("a duration")),
         fall: Some("4".parse().expect("a number")),
+        probe_quorum: Some("1".parse().expect("a number")),
+        probe_rate: Some("off".parse().expect("off is allowed")),
         metrics_listen: Some("off".parse().expect("off is allowed")),
         ..Flags::default()
     };
@@ -359,7 +391,7 @@ fn flags_stand_over_the_file() {
     // Keys that are given are replaced, the others stay.
     assert_eq!((fibre.weight, fibre.device.as_str()), (9, "eth1"));
     assert_eq!(fibre.gateway4, Some(Ipv4Addr::new(192, 0, 2, 1)));
-    assert_eq!(fibre.probe, [IpAddr::from([1, 1, 1, 1])]);
+    assert_eq!(fibre.probe, [Target::ping(IpAddr::from([1, 1, 1, 1]))]);
     assert_eq!(fibre.mode, Mode::Nat44Nptv6);
     assert_eq!(
         fibre.prefix,
@@ -372,6 +404,8 @@ fn flags_stand_over_the_file() {
     assert_eq!((dsl.weight, dsl.device.as_str()), (1, "ppp0"));
     assert_eq!(config.probe.interval, Duration::from_secs(1));
     assert_eq!((config.probe.fall, config.probe.rise), (4, 2));
+    assert_eq!((config.probe.quorum, config.probe.rate), (1, None));
+    assert_eq!(fibre.quorum, Some(1));
     assert_eq!(
         config.device_origin("wwan1").to_string(),
         "--uplink lte=wwan1,tier=3,mode=auto"

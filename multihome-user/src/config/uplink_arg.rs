@@ -6,12 +6,13 @@ use thiserror::Error;
 
 use super::{
     Mode, suggest,
-    value::{Device, Gateway, Outside, Target, Tier, UplinkName, UplinkPrefix, ValueError, Weight},
+    target::Target,
+    value::{Device, Gateway, Outside, Quorum, Tier, UplinkName, UplinkPrefix, ValueError, Weight},
 };
 
 /// The keys that may follow name and device.
-const KEYS: [&str; 7] = [
-    "weight", "tier", "gateway", "mode", "outside", "prefix", "probe",
+const KEYS: [&str; 8] = [
+    "weight", "tier", "gateway", "mode", "outside", "prefix", "quorum", "probe",
 ];
 
 /// Why the value of `--uplink` cannot be used.
@@ -52,6 +53,7 @@ pub struct UplinkArg {
     pub(super) outsides: Vec<Outside>,
     pub(super) prefix: Option<UplinkPrefix>,
     pub(super) gateways: Vec<Gateway>,
+    pub(super) quorum: Option<Quorum>,
     pub(super) probes: Vec<Target>,
 }
 
@@ -77,6 +79,7 @@ impl FromStr for UplinkArg {
             outsides: Vec::new(),
             prefix: None,
             gateways: Vec::new(),
+            quorum: None,
             probes: Vec::new(),
         };
         for part in tail.into_iter().flat_map(|tail| tail.split(',')) {
@@ -87,6 +90,7 @@ impl FromStr for UplinkArg {
                 "weight" => set(&mut arg.weight, "weight", value)?,
                 "tier" => set(&mut arg.tier, "tier", value)?,
                 "prefix" => set(&mut arg.prefix, "prefix", value)?,
+                "quorum" => set(&mut arg.quorum, "quorum", value)?,
                 "mode" => arg.modes.push(value.parse()?),
                 "outside" => arg.outsides.push(value.parse()?),
                 "gateway" => arg.gateways.push(value.parse()?),
@@ -124,7 +128,7 @@ mod tests {
     fn reads_all_keys() {
         let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
                     mode=nptv6,outside=198.51.100.1,outside=198.51.100.2,prefix=2001:db8:1::/48,\
-                    probe=9.9.9.9,probe=2620:fe::fe";
+                    quorum=2,probe=9.9.9.9,probe=2620:fe::fe";
         let arg: UplinkArg = text.parse().expect("all keys are valid");
         assert_eq!(
             arg,
@@ -144,9 +148,10 @@ mod tests {
                     Gateway("192.0.2.1".parse().expect("an address")),
                     Gateway("fe80::1".parse().expect("an address")),
                 ],
+                quorum: Some(Quorum(2)),
                 probes: vec![
-                    Target("9.9.9.9".parse().expect("an address")),
-                    Target("2620:fe::fe".parse().expect("an address")),
+                    "9.9.9.9".parse().expect("a target"),
+                    "2620:fe::fe".parse().expect("a target"),
                 ],
             }
         );
@@ -160,7 +165,7 @@ mod tests {
 
     #[test]
     fn explains_each_mistake() {
-        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, probe";
+        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, quorum, probe";
         for (text, message) in [
             (
                 "",

@@ -23,18 +23,20 @@ mod number;
 mod optional;
 mod port;
 mod prefix;
+mod rate;
 mod uplink_prefix;
 mod word;
 
-pub use address::{Gateway, Inside, Listen, Outside, Target};
+pub use address::{Gateway, Inside, Listen, Outside, host_address};
 pub use hook::{CommandWord, EventName, HookName, HookUrl};
 pub use number::{
     FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout, ProbeCount,
-    SeedValue, TcpEstablished, Tier, Timeout, Weight,
+    Quorum, SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
 pub use optional::{Burst, Suspicion};
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
+pub use rate::ProbeRate;
 pub use uplink_prefix::UplinkPrefix;
 
 /// Why a value cannot be used.
@@ -110,6 +112,19 @@ pub enum ValueError {
         /// What speaks against it.
         reason: &'static str,
     },
+    /// Neither an address nor a URL that can be probed.
+    #[error("{given:?} cannot be a probe target: {reason}")]
+    Target {
+        /// What was given.
+        given: String,
+        /// What speaks against it.
+        reason: String,
+    },
+    /// Neither a number of packets nor the word that may stand in its place.
+    #[error(
+        "the probe rate is {0:?}; it must be a whole number of packets a second from 1 to 10000, or \"off\""
+    )]
+    ProbeRate(String),
     /// Not an IPv6 prefix.
     #[error(
         "{0:?} is not an IPv6 prefix of a network, such as \"2001:db8:1::/48\"; its length is 1 to 64"

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use crate::{
     config::UplinkConfig,
     health::{HealthEvent, HealthSettings, PathHealth},
     netlink::{Link, NeighbourState, NetState},
-    probe::{ProbeEvent, ProbeTarget, TargetId, TargetKind},
+    probe::{Method, ProbeEvent, ProbeTarget, TargetId, service::Service},
 };
 
 mod doubt;
@@ -47,7 +48,7 @@ pub struct Path {
     uplink: u8,
     family: usize,
     configured: Option<IpAddr>,
-    remote: Vec<IpAddr>,
+    remote: Vec<Remote>,
     health: PathHealth,
     next_hop: Option<IpAddr>,
     mac: Option<[u8; 6]>,
@@ -88,6 +89,14 @@ struct Sources {
     remote: Option<IpAddr>,
 }
 
+/// A remote target.
+#[derive(Debug)]
+struct Remote {
+    id: TargetId,
+    /// What it is asked; `None` is a ping.
+    service: Option<Arc<Service>>,
+}
+
 impl Path {
     /// A path that is not usable yet; `initially_up` is what is believed of it once it is.
     pub fn new(
@@ -107,13 +116,22 @@ impl Path {
             uplink,
             family,
             configured,
-            remote: config
-                .probe
-                .iter()
-                .copied()
-                .filter(|a| a.is_ipv4() == (family == IPV4))
+            remote: (0..)
+                .zip(&config.probe)
+                .filter(|(_, target)| target.address().is_ipv4() == (family == IPV4))
+                .map(|(number, target)| Remote {
+                    id: target.id(uplink, number),
+                    service: target.service().cloned(),
+                })
                 .collect(),
-            health: PathHealth::new(settings, false, now),
+            health: PathHealth::new(
+                HealthSettings {
+                    quorum: config.quorum.unwrap_or(settings.quorum),
+                    ..settings
+                },
+                false,
+                now,
+            ),
             next_hop: None,
             mac: None,
             sources: Sources::default(),
@@ -213,30 +231,32 @@ impl Path {
         if self.mac.is_none() || self.next_hop.is_none() {
             return Vec::new();
         }
-        let target = |target, kind, source: Option<IpAddr>| {
+        let target = |id, service: Option<&Arc<Service>>, source: Option<IpAddr>| {
             Some(ProbeTarget {
-                id: TargetId {
-                    kind,
-                    ..TargetId::echo(self.uplink, target)
-                },
+                id,
+                service: service.cloned(),
                 source: source?,
                 next_hop_mac: self.mac,
             })
         };
-        let next_hop = self
-            .next_hop
-            .and_then(|address| target(address, TargetKind::NextHop, self.sources.next_hop));
-        let remote = self
-            .remote
-            .iter()
-            .filter(|&&address| Some(address) != self.next_hop)
-            .filter_map(|&address| target(address, TargetKind::Remote, self.sources.remote));
+        let next_hop = self.next_hop.and_then(|address| {
+            let id = TargetId::next_hop(self.uplink, address);
+            target(id, None, self.sources.next_hop)
+        });
+        // The next hop is pinged anyway, and says nothing of what lies behind it; that one of its
+        // services is to judge was meant so.
+        let pinged =
+            |remote: &&Remote| remote.service.is_some() || Some(remote.id.target) != self.next_hop;
+        let remote = self.remote.iter().filter(pinged);
+        let remote = remote
+            .filter_map(|remote| target(remote.id, remote.service.as_ref(), self.sources.remote));
         next_hop.into_iter().chain(remote).collect()
     }
 
     /// Takes a probe's outcome; `true` when the probes' verdict changed.
     pub fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> bool {
-        if Some(event.id.target) == self.next_hop && event.outcome.is_reply() {
+        let of_next_hop = Some(event.id.target) == self.next_hop && event.id.method == Method::Echo;
+        if of_next_hop && event.outcome.is_reply() {
             self.answered = true;
         }
         match self.health.handle(HealthEvent::Probe(event), now) {
@@ -375,7 +395,7 @@ impl Path {
             remote: self
                 .remote
                 .first()
-                .and_then(|&remote| source(net, link, remote)),
+                .and_then(|remote| source(net, link, remote.id.target)),
         };
         self.note_address(now);
         let neighbour = net.neighbour(link.ifindex, next_hop);

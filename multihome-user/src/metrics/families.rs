@@ -265,7 +265,7 @@ impl Families {
         self.flows.with_label_values(&[name]);
         self.nat_ports.with_label_values(&[name]);
         for target in &uplink.probe {
-            let labels = [name, &target.to_string()];
+            let labels = [name, &target.label()];
             self.probe_sent.with_label_values(&labels);
             self.probe_lost.with_label_values(&labels);
             self.probe_rtt.with_label_values(&labels);

@@ -21,6 +21,7 @@ pub(crate) const LOAD_HALF_INDEXED: u16 = (libc::BPF_LD | libc::BPF_H | libc::BP
 const LOAD_HEADER_LEN: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const JUMP_ALWAYS: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// One step: load something, then go on only if it passes.
@@ -95,6 +96,55 @@ pub(crate) fn to_us() -> Step {
     }
 }
 
+/// The most ports that one filter lets through (BPF_MAXINSNS in linux/bpf_common.h is 4096).
+const MAX_PORTS: usize = 2000;
+
+/// Accepts unfragmented TCP and UDP packets of `family` to these ports that were sent to this host
+/// itself; of more than 2000 ports only the last ones count.
+pub fn to_ports(family: Family, tcp: &[u16], udp: &[u16]) -> Vec<SockFilter> {
+    let load = |kind, at| SockFilter::new(kind, 0, 0, at);
+    let refuse = || SockFilter::new(RETURN, 0, 0, 0);
+    let latest = |ports: &[u16]| ports[ports.len().saturating_sub(MAX_PORTS / 2)..].to_vec();
+    let mut program = vec![
+        load(LOAD_WORD, PACKET_TYPE),
+        SockFilter::new(JUMP_EQUAL, 1, 0, libc::PACKET_HOST.into()),
+        refuse(),
+    ];
+    let (protocol_at, load_port) = match family {
+        Family::Ipv4 => {
+            program.extend([
+                load(LOAD_HALF, 6),
+                SockFilter::new(JUMP_ANY_BIT, 0, 1, 0x3fff),
+                refuse(),
+                load(LOAD_HEADER_LEN, 0),
+            ]);
+            (9, (LOAD_HALF_INDEXED, 2))
+        }
+        Family::Ipv6 => (6, (LOAD_HALF, 42)),
+    };
+    let of_protocol = |ports: &[u16]| {
+        let mut part = vec![load(load_port.0, load_port.1)];
+        for port in latest(ports) {
+            part.push(SockFilter::new(JUMP_EQUAL, 0, 1, port.into()));
+            part.push(SockFilter::new(RETURN, 0, 0, ACCEPT));
+        }
+        part.push(refuse());
+        part
+    };
+    let tcp = of_protocol(tcp);
+    program.extend([
+        load(LOAD_BYTE, protocol_at),
+        SockFilter::new(JUMP_EQUAL, 0, 1, libc::IPPROTO_UDP as u32),
+        // Past the next two instructions and the part of TCP.
+        load(JUMP_ALWAYS, 2 + tcp.len() as u32),
+        SockFilter::new(JUMP_EQUAL, 1, 0, libc::IPPROTO_TCP as u32),
+        refuse(),
+    ]);
+    program.extend(tcp);
+    program.extend(of_protocol(udp));
+    program
+}
+
 /// Turns steps into instructions: any step that fails jumps to the last one, which refuses.
 pub(crate) fn assemble(steps: &[Step]) -> Vec<SockFilter> {
     let len: usize = steps
@@ -140,13 +190,17 @@ mod tests {
 
     const IDENT: u16 = 0x1234;
 
-    /// Lets the kernel itself run the filter: a UNIX datagram's payload stands for the packet.
     fn accepts(family: Family, packet: &[u8]) -> bool {
+        passes(&echo_replies(family, IDENT), packet)
+    }
+
+    /// Lets the kernel itself run the filter: a UNIX datagram's payload stands for the packet.
+    fn passes(filter: &[SockFilter], packet: &[u8]) -> bool {
         let (sender, receiver) = UnixDatagram::pair().expect("a socket pair");
         receiver.set_nonblocking(true).expect("nonblocking");
         let mut receiver = Socket::from(OwnedFd::from(receiver));
         receiver
-            .attach_filter(&echo_replies(family, IDENT))
+            .attach_filter(filter)
             .expect("the kernel takes the filter");
         let mut sender = Socket::from(OwnedFd::from(sender));
         // The sender is told of a refused datagram by EPERM or not at all, depending on the kernel.
@@ -250,5 +304,52 @@ mod tests {
                 assert!(!accepts(family, &good[..len]), "{family} cut to {len}");
             }
         }
+    }
+
+    #[test]
+    fn packets_to_open_ports_pass_and_no_others() {
+        let packet = |six: bool, tcp: bool, port: u16| {
+            let builder = if six {
+                let (from, to) = (Ipv6Addr::LOCALHOST.octets(), Ipv6Addr::LOCALHOST.octets());
+                etherparse::PacketBuilder::ipv6(from, to, 64)
+            } else {
+                etherparse::PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+            };
+            let mut bytes = Vec::new();
+            if tcp {
+                let segment = builder.tcp(443, port, 1, 1000);
+                segment.write(&mut bytes, b"x").expect("written");
+            } else {
+                builder
+                    .udp(53, port)
+                    .write(&mut bytes, b"x")
+                    .expect("written");
+            }
+            bytes
+        };
+        let many: Vec<u16> = (10_000..14_000).collect();
+        for (family, six) in [(Family::Ipv4, false), (Family::Ipv6, true)] {
+            let filter = to_ports(family, &[40_000, 40_001], &[50_000]);
+            for (tcp, port, pass) in [
+                (true, 40_000, true),
+                (true, 40_001, true),
+                (true, 40_002, false),
+                (true, 50_000, false),
+                (false, 50_000, true),
+                (false, 40_000, false),
+            ] {
+                let bytes = packet(six, tcp, port);
+                assert_eq!(passes(&filter, &bytes), pass, "{family} {tcp} {port}");
+                assert!(!passes(&to_ports(family, &[], &[]), &bytes));
+            }
+            assert!(!passes(&filter, &packet(!six, true, 40_000)), "{family}");
+            let filter = to_ports(family, &many, &many);
+            assert!(passes(&filter, &packet(six, false, 13_999)));
+            assert!(passes(&filter, &packet(six, true, 13_999)));
+            assert!(!passes(&filter, &packet(six, true, 10_000)), "too many");
+        }
+        let mut fragment = packet(false, true, 40_000);
+        fragment[7] = 1;
+        assert!(!passes(&to_ports(Family::Ipv4, &[40_000], &[]), &fragment));
     }
 }

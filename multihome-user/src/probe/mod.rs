@@ -13,12 +13,15 @@ use std::{
 };
 
 pub mod echo;
+pub mod exchange;
 mod failure;
 pub mod filter;
 mod id;
 pub mod prober;
 pub mod rtt;
 pub mod schedule;
+pub mod service;
+mod services;
 pub mod socket;
 
 pub use failure::Failure;

@@ -5,15 +5,21 @@ use std::{
     collections::BTreeMap,
     future::{pending, poll_fn},
     net::IpAddr,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
 
-use rand::{TryRng, rngs::SysRng};
+use rand::{
+    RngExt, SeedableRng, TryRng,
+    rngs::{StdRng, SysRng},
+};
 use tokio::sync::mpsc;
 
 use super::{
     Family, ProbeAction, ProbeError, ProbeEvent, ProbeSchedule, ProbeSettings, TargetId,
+    service::Service,
+    services::{Ended, Probe, Road, Services},
     socket::{EchoReply, EchoRequest, EchoSocket},
 };
 
@@ -37,10 +43,12 @@ pub struct ProbePlan {
 }
 
 /// One target of an uplink and how to reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeTarget {
     /// The target; its `uplink` is that of the plan.
     pub id: TargetId,
+    /// What it is asked; `None` is a ping.
+    pub service: Option<Arc<Service>>,
     /// Our address on the device, of the target's family.
     pub source: IpAddr,
     /// The next hop's MAC address; `None` on devices without MAC addresses.
@@ -104,6 +112,8 @@ impl Prober {
         let mut seed = [0; 32];
         let random = |error: rand::rngs::SysError| ProbeError::Random(error.to_string());
         SysRng.try_fill_bytes(&mut seed).map_err(random)?;
+        let mut of_services = [0; 32];
+        SysRng.try_fill_bytes(&mut of_services).map_err(random)?;
         let ident = SysRng.try_next_u32().map_err(random)? as u16;
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (report_queue, reports) = mpsc::channel(MAX_REPORTS);
@@ -111,6 +121,8 @@ impl Prober {
             schedule: ProbeSchedule::new(settings, seed),
             ident,
             sockets: BTreeMap::new(),
+            services: Services::default(),
+            random: StdRng::from_seed(of_services),
             targets: BTreeMap::new(),
             reports: Vec::new(),
         };
@@ -147,9 +159,9 @@ impl Prober {
 
 /// What is needed to send to a target.
 struct Way {
-    ifindex: u32,
-    source: IpAddr,
-    next_hop_mac: Option<[u8; 6]>,
+    road: Road,
+    /// `None` is a ping.
+    service: Option<Arc<Service>>,
 }
 
 struct Task {
@@ -157,6 +169,9 @@ struct Task {
     ident: u16,
     /// By device and family; the uplink is that of the device's plan.
     sockets: BTreeMap<(u32, Family), (u8, EchoSocket)>,
+    services: Services,
+    /// For ports, sequence numbers and identifiers of exchanges.
+    random: StdRng,
     targets: BTreeMap<TargetId, Way>,
     /// What to report at the end of this round.
     reports: Vec<ProbeReport>,
@@ -169,7 +184,9 @@ impl Task {
         reports: mpsc::Sender<ProbeReport>,
     ) {
         loop {
-            let deadline = self.schedule.next_deadline();
+            let exchanges = self.services.next_deadline(Instant::now());
+            let deadline = [self.schedule.next_deadline(), exchanges];
+            let deadline = deadline.into_iter().flatten().min();
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Plans(plans)) => self.set_plans(plans),
@@ -183,7 +200,9 @@ impl Task {
             }
             let now = Instant::now();
             // Before a probe is called lost, the kernel itself is asked for replies.
-            self.drain(self.schedule.would_lose(now));
+            let would_lose = self.schedule.would_lose(now);
+            self.drain(would_lose);
+            self.go_on(now, would_lose);
             self.carry_out(now);
             for report in self.reports.drain(..) {
                 if reports.send(report).await.is_err() {
@@ -194,7 +213,7 @@ impl Task {
     }
 
     fn set_plans(&mut self, plans: Vec<ProbePlan>) {
-        let mut devices = BTreeMap::new();
+        let (mut pinged, mut asked) = (BTreeMap::new(), BTreeMap::new());
         self.targets.clear();
         for ProbePlan {
             uplink,
@@ -204,40 +223,44 @@ impl Task {
         {
             for ProbeTarget {
                 id,
+                service,
                 source,
                 next_hop_mac,
             } in targets
             {
-                devices.insert((ifindex, Family::of(id.target)), uplink);
-                self.targets.insert(
-                    id,
-                    Way {
-                        ifindex,
-                        source,
-                        next_hop_mac,
-                    },
-                );
+                let key = (ifindex, Family::of(id.target));
+                match &service {
+                    None => pinged.insert(key, uplink),
+                    Some(_) => asked.insert(key, uplink),
+                };
+                let road = Road {
+                    ifindex,
+                    source,
+                    next_hop_mac,
+                };
+                self.targets.insert(id, Way { road, service });
             }
         }
         self.sockets
-            .retain(|key, (uplink, _)| devices.get(key) == Some(uplink));
+            .retain(|key, (uplink, _)| pinged.get(key) == Some(uplink));
         self.schedule
             .set_targets(self.targets.keys().copied(), Instant::now());
-        for ((ifindex, family), uplink) in devices {
-            self.open(uplink, ifindex, family);
+        for ((ifindex, family), uplink) in pinged {
+            if let Err(error) = self.open(uplink, ifindex, family) {
+                self.report(ProbeReport::Error { uplink, error });
+            }
+        }
+        for (uplink, error) in self.services.set_devices(&asked) {
+            self.report(ProbeReport::Error { uplink, error });
         }
     }
 
-    fn open(&mut self, uplink: u8, ifindex: u32, family: Family) {
-        if self.sockets.contains_key(&(ifindex, family)) {
-            return;
+    fn open(&mut self, uplink: u8, ifindex: u32, family: Family) -> Result<(), ProbeError> {
+        if !self.sockets.contains_key(&(ifindex, family)) {
+            let socket = EchoSocket::open(ifindex, family, self.ident)?;
+            self.sockets.insert((ifindex, family), (uplink, socket));
         }
-        match EchoSocket::open(ifindex, family, self.ident) {
-            Ok(socket) => {
-                self.sockets.insert((ifindex, family), (uplink, socket));
-            }
-            Err(error) => self.report(ProbeReport::Error { uplink, error }),
-        }
+        Ok(())
     }
 
     /// Waits until a socket has something to read.
@@ -249,7 +272,8 @@ impl Task {
                 .values()
                 .filter(|(_, socket)| socket.poll_readable(context).is_ready())
                 .count();
-            if ready > 0 {
+            let answered = self.services.poll_readable(context);
+            if ready > 0 || answered {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -292,6 +316,27 @@ impl Task {
         }
     }
 
+    /// Goes on with all exchanges, and tells the schedule of those that are over.
+    fn go_on(&mut self, now: Instant, ask_kernel: bool) {
+        let mut errors = Vec::new();
+        for Ended {
+            probe: Probe { id, seq, cookie },
+            result,
+            received,
+        } in self.services.go_on(now, ask_kernel, &mut errors)
+        {
+            match result {
+                Ok(rtt) => {
+                    self.schedule.answered(id, seq, cookie, received, rtt);
+                }
+                Err(failure) => self.schedule.failed(id, seq, failure, received),
+            }
+        }
+        for (uplink, error) in errors {
+            self.report(ProbeReport::Error { uplink, error });
+        }
+    }
+
     fn carry_out(&mut self, now: Instant) {
         for action in self.schedule.poll(now) {
             match action {
@@ -302,25 +347,20 @@ impl Task {
     }
 
     fn send(&mut self, id: TargetId, seq: u16, cookie: u64) {
-        let Some(way) = self.targets.get(&id) else {
+        let Some(Way { road, service }) = self.targets.get(&id) else {
             return;
         };
-        let key = (way.ifindex, Family::of(id.target));
-        let (request, next_hop_mac) = (
-            EchoRequest {
-                source: way.source,
-                target: id.target,
-                seq,
-                cookie,
-            },
-            way.next_hop_mac,
-        );
-        self.open(id.uplink, key.0, key.1);
-        let Some((_, socket)) = self.sockets.get(&key) else {
-            return;
-        };
+        let (road, service) = (*road, service.clone());
         let before = Instant::now();
-        match socket.send(&request, next_hop_mac) {
+        let sent = match service {
+            None => self.ping(id, seq, cookie, road),
+            Some(service) => {
+                let probe = Probe { id, seq, cookie };
+                let random = self.random.random();
+                self.services.begin(probe, &service, road, random, before)
+            }
+        };
+        match sent {
             Ok(()) => {
                 // Whatever held up this thread since the poll is no delay of the network's. The
                 // reply of a near target may come in before the call returns.
@@ -335,7 +375,8 @@ impl Task {
                     self.schedule.unsent(id, seq);
                 }
                 if error.is_device_gone() {
-                    self.sockets.remove(&key);
+                    self.sockets.remove(&(road.ifindex, Family::of(id.target)));
+                    self.services.forget(road.ifindex, Family::of(id.target));
                 }
                 self.report(ProbeReport::Error {
                     uplink: id.uplink,
@@ -343,6 +384,22 @@ impl Task {
                 });
             }
         }
+    }
+
+    /// Sends an echo request.
+    fn ping(&mut self, id: TargetId, seq: u16, cookie: u64, road: Road) -> Result<(), ProbeError> {
+        let key = (road.ifindex, Family::of(id.target));
+        self.open(id.uplink, key.0, key.1)?;
+        let Some((_, socket)) = self.sockets.get(&key) else {
+            return Ok(());
+        };
+        let request = EchoRequest {
+            source: road.source,
+            target: id.target,
+            seq,
+            cookie,
+        };
+        socket.send(&request, road.next_hop_mac)
     }
 
     fn report(&mut self, report: ProbeReport) {

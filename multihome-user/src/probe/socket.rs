@@ -5,25 +5,24 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind},
     net::IpAddr,
-    os::fd::AsRawFd,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
-
 use super::{
     Family,
     echo::{Echo, IcmpChecksum, MixedFamilies},
+    exchange::AuthoritiesError,
     filter,
 };
 
+mod packet_socket;
 pub(crate) mod receive;
 
-/// Probes go before what else waits in the device's queue (TC_PRIO_CONTROL in
-/// linux/pkt_sched.h): they measure the path, not the gateway's own downloads.
-pub(crate) const PRIORITY: u32 = 7;
+pub use packet_socket::PacketSocket;
+pub(crate) use packet_socket::{PRIORITY, packet_address, set_option};
+pub use receive::Arrival;
+
 /// A receive timestamp older than this is a clock that was set, not a packet that waited.
 pub(crate) const MAX_LATENESS: Duration = Duration::from_secs(60);
 
@@ -63,20 +62,35 @@ pub enum ProbeError {
         /// Why.
         source: io::Error,
     },
+    /// No port of this machine can be had for a probe.
+    #[error("cannot reserve a port of {address} for a probe: {what} failed")]
+    Port {
+        /// Our address.
+        address: IpAddr,
+        /// Which step failed.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificates cannot be verified.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The operating system has no random numbers.
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(String),
 }
 
 impl ProbeError {
-    /// Whether sending failed because of a full queue on this machine, which says nothing about
-    /// the path.
+    /// Whether sending failed because of something that this machine lacks, such as room in a queue,
+    /// which says nothing about the path.
     pub fn is_local_congestion(&self) -> bool {
         match self {
             Self::Send { source, .. } => {
                 source.kind() == ErrorKind::WouldBlock
                     || matches!(source.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
             }
+            // It is ours alone to give.
+            Self::Port { .. } | Self::Authorities(_) => true,
             Self::Open { .. } | Self::Mixed(_) | Self::Receive { .. } | Self::Random(_) => false,
         }
     }
@@ -89,7 +103,7 @@ impl ProbeError {
             | Self::Receive { source, .. } => {
                 matches!(source.raw_os_error(), Some(libc::ENXIO | libc::ENODEV))
             }
-            Self::Mixed(_) | Self::Random(_) => false,
+            Self::Port { .. } | Self::Authorities(_) | Self::Mixed(_) | Self::Random(_) => false,
         }
     }
 }
@@ -125,9 +139,7 @@ pub struct EchoReply {
 /// A packet socket for the echo requests and replies of one device and family.
 #[derive(Debug)]
 pub struct EchoSocket {
-    socket: AsyncFd<Socket>,
-    ifindex: u32,
-    family: Family,
+    socket: PacketSocket,
     ident: u16,
 }
 
@@ -138,42 +150,9 @@ impl EchoSocket {
     /// # Errors
     /// Without CAP_NET_RAW, or when the device does not exist.
     pub fn open(ifindex: u32, family: Family, ident: u16) -> Result<Self, ProbeError> {
-        let error = |what| {
-            move |source| ProbeError::Open {
-                ifindex,
-                family,
-                what,
-                source,
-            }
-        };
-        // Protocol 0 receives nothing, so nothing gets in ahead of the filter.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))
-            .map_err(error("socket(AF_PACKET)"))?;
-        socket.set_nonblocking(true).map_err(error("O_NONBLOCK"))?;
-        socket
-            .attach_filter(&filter::echo_replies(family, ident))
-            .map_err(error("SO_ATTACH_FILTER"))?;
-        set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
-            .map_err(error("SO_TIMESTAMPNS"))?;
-        set_option(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY)
-            .map_err(error("SO_PRIORITY"))?;
-        set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)
-            .map_err(error("PACKET_AUXDATA"))?;
-        // The filter refuses outgoing packets too; this spares running it on them.
-        set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)
-            .map_err(error("PACKET_IGNORE_OUTGOING"))?;
-        socket
-            .bind(&packet_address(ifindex, family, None))
-            .map_err(error("bind"))?;
-        // SAFETY: the socket owns its descriptor, and is neither replaced nor closed inside.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
-            .map_err(|cause| error("registering with tokio")(cause.into()))?;
-        Ok(Self {
-            socket,
-            ifindex,
-            family,
-            ident,
-        })
+        let filter = filter::echo_replies(family, ident);
+        let socket = PacketSocket::open(ifindex, family, &filter)?;
+        Ok(Self { socket, ident })
     }
 
     /// Sends a request to the next hop's MAC address, or without one on a device that has none
@@ -200,17 +179,15 @@ impl EchoSocket {
             cookie,
         };
         let packet = echo.request()?;
-        let address = packet_address(self.ifindex, Family::of(to), next_hop_mac);
-        match self.socket.get_ref().send_to(&packet, &address) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(ProbeError::Send { from, to, source }),
-        }
+        self.socket
+            .send(&packet, next_hop_mac)
+            .map_err(|source| ProbeError::Send { from, to, source })
     }
 
     /// Ready when [`Self::try_recv`] may have something, or an error to tell; else the task is
     /// woken when it has. Only the last task to ask is woken.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_read_ready(context).map(|_| ())
+        self.socket.poll_readable(context)
     }
 
     /// The next reply in the queue, if tokio knows of one; otherwise this costs no system call.
@@ -219,7 +196,7 @@ impl EchoSocket {
     /// # Errors
     /// When the device is gone, so nothing will ever come.
     pub fn try_recv(&self) -> Result<Option<EchoReply>, ProbeError> {
-        self.next_reply(|| self.socket.try_io(Interest::READABLE, receive::packet))
+        self.next_reply(false)
     }
 
     /// The next reply in the queue, asking the kernel itself: after this thread was held up, tokio
@@ -228,40 +205,36 @@ impl EchoSocket {
     /// # Errors
     /// As [`Self::try_recv`].
     pub fn try_recv_now(&self) -> Result<Option<EchoReply>, ProbeError> {
-        self.next_reply(|| receive::packet(self.socket.get_ref()))
+        self.next_reply(true)
     }
 
-    fn next_reply(
-        &self,
-        receive: impl Fn() -> io::Result<receive::Packet>,
-    ) -> Result<Option<EchoReply>, ProbeError> {
+    fn next_reply(&self, ask_kernel: bool) -> Result<Option<EchoReply>, ProbeError> {
+        // A reply has at most 60 bytes of header, and 16 more.
+        let mut buffer = [0; receive::PACKET_LEN];
         loop {
-            let packet = match receive() {
-                Ok(packet) => packet,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                // Said once when the device goes down; the socket lives on with the device.
-                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.receive_error(error)),
+            let Some(arrival) = self.socket.receive(ask_kernel, &mut buffer)? else {
+                return Ok(None);
             };
-            let checksum = if packet.checksum_not_ready {
+            let checksum = if arrival.checksum_not_ready {
                 IcmpChecksum::NotComputed
             } else {
                 IcmpChecksum::Verify
             };
-            match Echo::parse_reply(self.family, packet.bytes(), checksum) {
+            let packet = &buffer[..arrival.len];
+            match Echo::parse_reply(self.socket.family(), packet, checksum) {
                 Ok(echo) if echo.ident == self.ident => {
                     return Ok(Some(EchoReply {
                         from: echo.source,
                         to: echo.destination,
                         seq: echo.seq,
                         cookie: echo.cookie,
-                        received: packet.received(MAX_LATENESS),
+                        received: arrival.received(MAX_LATENESS),
                     }));
                 }
                 Ok(_) => {}
                 Err(reason) => {
-                    tracing::debug!(ifindex = self.ifindex, %reason, "probe reply ignored");
+                    let ifindex = self.socket.ifindex();
+                    tracing::debug!(ifindex, %reason, "probe reply ignored");
                 }
             }
         }
@@ -282,67 +255,6 @@ impl EchoSocket {
 
     /// The device's index.
     pub const fn ifindex(&self) -> u32 {
-        self.ifindex
+        self.socket.ifindex()
     }
-
-    fn receive_error(&self, source: io::Error) -> ProbeError {
-        ProbeError::Receive {
-            ifindex: self.ifindex,
-            source,
-        }
-    }
-}
-
-pub(crate) fn set_option(socket: &Socket, level: i32, name: i32, value: u32) -> io::Result<()> {
-    let len = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: `value` lives through the call and has the length that is passed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            len,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// A `sockaddr_ll` for a device, with the destination's MAC address when sending.
-pub(crate) fn packet_address(ifindex: u32, family: Family, mac: Option<[u8; 6]>) -> SockAddr {
-    let ethertype = match family {
-        Family::Ipv4 => libc::ETH_P_IP,
-        Family::Ipv6 => libc::ETH_P_IPV6,
-    };
-    let mut address = [0; 8];
-    let mac_len = mac.map_or(0, |mac| {
-        address[..mac.len()].copy_from_slice(&mac);
-        mac.len()
-    });
-    let link_layer = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (ethertype as u16).to_be(),
-        sll_ifindex: ifindex as i32,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: mac_len as u8,
-        sll_addr: address,
-    };
-    let (_, address) = {
-        // SAFETY: the storage is large enough and aligned for a `sockaddr_ll`, all of which is
-        // written, and its length is set.
-        unsafe {
-            SockAddr::try_init(|storage, len| {
-                storage.cast::<libc::sockaddr_ll>().write(link_layer);
-                *len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-                Ok(())
-            })
-        }
-    }
-    .unwrap_or_else(|_: io::Error| unreachable!("the initializer returns Ok"));
-    address
 }

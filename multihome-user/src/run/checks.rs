@@ -9,6 +9,7 @@ use crate::{
     dataplane::{Dataplane, Sizes},
     kernel_ports,
     netlink::NetState,
+    probe::exchange::authorities,
 };
 
 /// The ports that translated flows may get.
@@ -65,16 +66,24 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
             Some(_) => {}
         }
     }
-    for uplink in config
-        .uplinks
-        .iter()
-        .filter(|uplink| uplink.probe.is_empty())
-    {
-        tracing::warn!(
-            "uplink {}: no probe= target given, so only its next hop is watched: a failure beyond \
-             that is not seen",
-            uplink.name
-        );
+    for sentence in config.advice() {
+        tracing::warn!("{sentence}");
     }
-    Ok(())
+    check_authorities(config)
+}
+
+/// Fails when certificates are to be verified and there is nobody whose word counts: all such targets
+/// would look dead.
+fn check_authorities(config: &Config) -> Result<(), RunError> {
+    let targets = config.uplinks.iter().flat_map(|uplink| &uplink.probe);
+    let Some(target) = targets.into_iter().find(|target| target.verifies()) else {
+        return Ok(());
+    };
+    match authorities() {
+        Ok(_) => Ok(()),
+        Err(source) => Err(RunError::NoAuthorities {
+            target: target.label(),
+            source,
+        }),
+    }
 }

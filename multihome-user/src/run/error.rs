@@ -13,7 +13,7 @@ use crate::{
     kernel_ports::KernelPortsError,
     netlink::NetlinkError,
     privilege::MissingPrivilege,
-    probe::ProbeError,
+    probe::{ProbeError, exchange::AuthoritiesError},
     run_dir::RunDirError,
     segments::TooManySegments,
 };
@@ -45,6 +45,17 @@ pub enum RunError {
     /// Probes cannot be sent.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// Certificates of probe targets cannot be verified.
+    #[error(
+        "the certificate of the probe target {target} cannot be verified: {source}; install the package \
+         ca-certificates, or give the target verify = false"
+    )]
+    NoAuthorities {
+        /// The first such target.
+        target: String,
+        /// Why.
+        source: AuthoritiesError,
+    },
     /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
@@ -129,6 +140,7 @@ impl Classify for RunError {
             | Self::NotEthernet { .. }
             | Self::Segments(_)
             | Self::NoPorts
+            | Self::NoAuthorities { .. }
             | Self::NoPool { .. } => ExitClass::Input,
             Self::Netlink(_)
             | Self::Metrics(_)
@@ -153,6 +165,7 @@ impl Classify for RunError {
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NoPorts
+            | Self::NoAuthorities { .. }
             | Self::NoPool { .. }
             | Self::Netlink(_)
             | Self::Metrics(_)

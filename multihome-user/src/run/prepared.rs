@@ -1,7 +1,7 @@
 //! What is settled before the controller exists: slots, parts of the port table, the seed, the rank
 //! rows, and the words that do not change while the controller runs.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use multihome_common::{
     hash::{FlowHash, Seed},
@@ -23,7 +23,7 @@ use crate::{
     delegation::file::Prefixes,
     health::HealthSettings,
     kernel_ports,
-    probe::ProbeError,
+    probe::{ProbeError, ProbeSettings},
     ranking::Member,
     suspicion::SuspicionSettings,
 };
@@ -144,7 +144,7 @@ impl Prepared {
             health: HealthSettings {
                 fall: probe.fall,
                 rise: probe.rise,
-                ..HealthSettings::default()
+                quorum: probe.quorum,
             },
             suspicion: SuspicionSettings {
                 silence: probe.suspicion,
@@ -152,7 +152,7 @@ impl Prepared {
             },
             // Twice what it takes to notice: two uplinks that fail of one cause are noticed within
             // that of each other.
-            settle: (probe.interval * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
+            settle: (slowest(config) * probe.fall + probe.timeout.unwrap_or(probe.interval)) * 2,
             adopted: self.adopted.then_some(self.words),
             entries: self.entries.clone(),
             damping: config.damping,
@@ -176,6 +176,26 @@ impl Prepared {
                 unasked: config.nat.unasked,
             },
         }
+    }
+}
+
+/// The longest time between two probes of any target.
+fn slowest(config: &Config) -> Duration {
+    let settings = probe_settings(config);
+    let intervals = config.uplinks.iter().flat_map(|uplink| {
+        let targets = uplink.probe.len() as u32;
+        let numbered = (0..).zip(&uplink.probe);
+        numbered.map(move |(number, target)| settings.interval_of(target.id(0, number), targets))
+    });
+    intervals.fold(config.probe.interval, Duration::max)
+}
+
+/// How uplinks are probed.
+pub fn probe_settings(config: &Config) -> ProbeSettings {
+    ProbeSettings {
+        interval: config.probe.interval,
+        timeout: config.probe.timeout,
+        rate: config.probe.rate,
     }
 }
 

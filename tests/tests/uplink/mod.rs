@@ -89,6 +89,7 @@ pub fn id(target: IpAddr) -> TargetId {
 pub fn plan(ifindex: u32, targets: &[IpAddr]) -> Vec<ProbePlan> {
     let targets = targets.iter().map(|&target| ProbeTarget {
         id: id(target),
+        service: None,
         source: if target.is_ipv4() { OURS4 } else { OURS6 },
         next_hop_mac: Some(PEER_MAC),
     });

@@ -13,10 +13,12 @@ use super::{
         error::ConfigError,
         layer::UplinkLayer,
         origin::{Located, Origin},
-        value::{Gateway, Ipv6Prefix, Outside, Target, UplinkName, UplinkPrefix},
+        target::Target,
+        value::{Gateway, Ipv6Prefix, Outside, Quorum, UplinkName, UplinkPrefix},
     },
     DeviceUsers,
 };
+use crate::probe::Family;
 
 /// An uplink above with the name of one below replaces the keys it gives; a new name is added.
 pub fn merge(
@@ -39,6 +41,7 @@ pub fn merge(
                 replace_list(&mut known.modes, uplink.modes);
                 replace_list(&mut known.outsides, uplink.outsides);
                 replace_list(&mut known.gateways, uplink.gateways);
+                known.quorum = uplink.quorum.or(known.quorum.take());
                 replace_list(&mut known.probes, uplink.probes);
             }
             None => merged.push(uplink),
@@ -73,6 +76,7 @@ fn distinct_names(uplinks: &[UplinkLayer]) -> Result<(), ConfigError> {
 pub fn check(
     uplinks: Vec<UplinkLayer>,
     inside_prefix: Option<Ipv6Prefix>,
+    quorum: Option<&Located<Quorum>>,
     users: &mut DeviceUsers,
 ) -> Result<Vec<UplinkConfig>, ConfigError> {
     if uplinks.is_empty() {
@@ -87,7 +91,7 @@ pub fn check(
     let mut outside_users = OutsideUsers::default();
     uplinks
         .into_iter()
-        .map(|uplink| check_one(uplink, inside_prefix, users, &mut outside_users))
+        .map(|uplink| check_one(uplink, inside_prefix, quorum, users, &mut outside_users))
         .collect()
 }
 
@@ -137,9 +141,11 @@ type OutsideUsers = BTreeMap<Ipv4Addr, (String, Origin)>;
 fn check_one(
     uplink: UplinkLayer,
     inside_prefix: Option<Ipv6Prefix>,
+    quorum: Option<&Located<Quorum>>,
     users: &mut DeviceUsers,
     outside_users: &mut OutsideUsers,
 ) -> Result<UplinkConfig, ConfigError> {
+    check_quorum(&uplink, quorum)?;
     let mode = check_mode(&uplink.modes, &uplink.name.value)?;
     let prefix = check_prefix(&uplink, inside_prefix)?;
     let Located {
@@ -161,6 +167,7 @@ fn check_one(
         mode,
         outside: check_outsides(uplink.outsides, &name, outside_users)?,
         prefix,
+        quorum: uplink.quorum.map(|quorum| quorum.value.0),
         probe: check_targets(uplink.probes, &name)?,
         name,
     })
@@ -268,19 +275,44 @@ fn check_outsides(
         .collect()
 }
 
+/// Fails when more targets must answer than an uplink has of either family; `common` is the quorum of
+/// uplinks without one of their own.
+fn check_quorum(uplink: &UplinkLayer, common: Option<&Located<Quorum>>) -> Result<(), ConfigError> {
+    let of = |family| {
+        let targets = uplink.probes.iter();
+        targets
+            .filter(|target| target.value.family() == family)
+            .count()
+    };
+    let targets = of(Family::Ipv4).max(of(Family::Ipv6));
+    match uplink.quorum.as_ref().or(common) {
+        // Without any, the next hop judges alone.
+        Some(quorum) if targets > 0 && quorum.value.0 as usize > targets => {
+            Err(ConfigError::Quorum {
+                origin: quorum.origin.clone(),
+                quorum: quorum.value.0,
+                name: uplink.name.value.0.clone(),
+                targets,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The remote targets, each once.
-fn check_targets(targets: Vec<Located<Target>>, name: &str) -> Result<Vec<IpAddr>, ConfigError> {
-    let mut checked = Vec::new();
+fn check_targets(targets: Vec<Located<Target>>, name: &str) -> Result<Vec<Target>, ConfigError> {
+    let mut checked: Vec<Target> = Vec::new();
     for Located {
         value: target,
         origin,
     } in targets
     {
-        if checked.contains(&target.0) {
+        let label = target.label();
+        if checked.iter().any(|known| known.label() == label) {
             return Err(ConfigError::SameTarget {
                 origin,
                 name: name.into(),
-                target: target.0,
+                target: label,
             });
         }
         if checked.len() == MAX_PROBES {
@@ -289,7 +321,7 @@ fn check_targets(targets: Vec<Located<Target>>, name: &str) -> Result<Vec<IpAddr
                 name: name.into(),
             });
         }
-        checked.push(target.0);
+        checked.push(target);
     }
     Ok(checked)
 }

@@ -157,6 +157,31 @@ fn any_damping() -> impl Strategy<Value = DampingConfig> {
     })
 }
 
+/// Targets of each kind, and a quorum that they can meet.
+fn any_targets() -> impl Strategy<Value = (Option<u32>, Vec<Target>)> {
+    let targets = proptest::collection::btree_map(1..=100_u8, 0..7_u8, 0..=MAX_PROBES);
+    targets.prop_map(|drawn| {
+        let targets: Vec<Target> = drawn
+            .into_iter()
+            .map(|(last, kind)| {
+                let text = match kind {
+                    0 => format!("9.9.9.{last}"),
+                    1 => format!("tcp://9.9.9.{last}:{last}"),
+                    2 => format!("dns://9.9.9.{last}/example.net?type=MX"),
+                    3 => format!("dns://9.9.9.{last}:5353"),
+                    4 => format!("http://9.9.9.{last}/x?y status=20{}", last % 10),
+                    5 => format!("https://example.net:8443 address=9.9.9.{last} verify=false"),
+                    _ => format!("https://a.example/ address=9.9.9.{last} status=200-299"),
+                };
+                text.parse().expect("a target")
+            })
+            .collect();
+        // The quorum of all uplinks may be too much for one that has none of its own.
+        let quorum = (!targets.is_empty()).then_some(targets.len() as u32);
+        (quorum, targets)
+    })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -165,15 +190,19 @@ fn any_config() -> impl Strategy<Value = Config> {
         1..=100_u32,
         proptest::option::of(50..=10_000_u64),
         proptest::option::of(10..=1_000_u64),
+        1..=8_u32,
+        proptest::option::of(1..=10_000_u32),
     )
         .prop_map(
-            |(interval, timeout, fall, rise, suspicion, burst)| ProbeConfig {
+            |(interval, timeout, fall, rise, suspicion, burst, quorum, rate)| ProbeConfig {
                 suspicion: suspicion.map(Duration::from_millis),
                 burst: burst.map(Duration::from_millis),
                 interval: Duration::from_nanos(interval),
                 timeout: timeout.map(|ms| Duration::from_millis(10 + u64::from(ms) % 59_990)),
                 fall,
                 rise,
+                quorum,
+                rate,
             },
         );
     let uplink = (
@@ -182,7 +211,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         1..=16_u8,
         proptest::option::of((1..=223_u8).prop_filter("loopback", |first| *first != 127)),
         any::<Option<[u8; 8]>>(),
-        proptest::collection::btree_set(1..=100_u8, 0..=MAX_PROBES),
+        any_targets(),
         any_mode(),
         any_prefix(),
         0..=2_u8,
@@ -209,10 +238,8 @@ fn any_config() -> impl Strategy<Value = Config> {
                         1 => Some(UplinkPrefix::Delegated),
                         _ => Some(UplinkPrefix::Fixed(prefix)),
                     },
-                    probe: probes
-                        .into_iter()
-                        .map(|last| IpAddr::from([9, 9, 9, last]))
-                        .collect(),
+                    quorum: probes.0,
+                    probe: probes.1,
                 }
             },
         );

@@ -1,4 +1,4 @@
-//! Addresses of the configuration: next hops, probe targets, and where metrics are served.
+//! Addresses of the configuration: next hops, outside addresses, and where metrics are served.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -16,30 +16,6 @@ impl FromStr for Gateway {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         host_address("a gateway", text).map(Self)
-    }
-}
-
-/// An address beyond the next hop that is asked whether it can still be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target(pub IpAddr);
-
-impl FromStr for Target {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = host_address("a probe target", text)?;
-        let link_local = match address {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        if link_local {
-            return Err(ValueError::UnusableAddress {
-                what: "a probe target",
-                address,
-                reason: "link-local, which no router passes on (the next hop is probed anyway)",
-            });
-        }
-        Ok(Self(address))
     }
 }
 
@@ -83,7 +59,7 @@ fn host_address4(what: &'static str, text: &str) -> Result<Ipv4Addr, ValueError>
 }
 
 /// An address that one host can have and that can be asked over an uplink.
-fn host_address(what: &'static str, text: &str) -> Result<IpAddr, ValueError> {
+pub fn host_address(what: &'static str, text: &str) -> Result<IpAddr, ValueError> {
     let address: IpAddr = text.parse().map_err(|_| ValueError::Address(text.into()))?;
     let reason = match address {
         _ if address.is_unspecified() => Some("the unspecified address"),
@@ -177,13 +153,6 @@ mod tests {
         }
         for bad in ["", "192.0.2", "192.0.2.0/24", "gw.example", "fe80::1%eth0"] {
             assert_eq!(bad.parse::<Gateway>(), Err(ValueError::Address(bad.into())));
-        }
-    }
-
-    #[test]
-    fn a_link_local_target_lies_behind_no_router() {
-        for bad in ["fe80::1", "169.254.1.1"] {
-            assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
     }
 

@@ -18,6 +18,10 @@ pub struct Tier(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeCount(pub u32);
 
+/// A number of targets that must answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorum(pub u32);
+
 /// A number of translated flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowCount(pub u32);
@@ -101,6 +105,12 @@ macro_rules! ranged {
 ranged!(Weight(u32), "the weight", 1, 1_000_000);
 ranged!(Tier(u8), "the tier", 1, 16);
 ranged!(ProbeCount(u32), "the number of probes", 1, 100);
+ranged!(
+    Quorum(u32),
+    "the quorum",
+    1,
+    super::super::MAX_PROBES as u64
+);
 ranged!(FlowCount(u32), "the number of flows", 1024, 16_777_216);
 ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
 

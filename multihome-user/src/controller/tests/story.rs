@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, UplinkConfig},
+    config::{DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, Target, UplinkConfig},
     controller::{
         Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
     },
@@ -92,7 +92,8 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
         mode: Mode::Routed,
         outside: Vec::new(),
         prefix: None,
-        probe: vec![remote(FIBER).target],
+        quorum: None,
+        probe: vec![Target::ping(remote(FIBER).target)],
     }
 }
 

@@ -11,6 +11,7 @@ use self::world::{Network, World};
 use super::story::remote;
 use super::*;
 use crate::{
+    config::Target,
     events::Kind,
     probe::Outcome,
     suspicion::{Sample, Sign, SuspicionSettings},
@@ -330,7 +331,7 @@ fn a_target_that_never_answers_has_no_bursts() {
         target: IpAddr::from([203, 0, 113, 9]),
         ..remote(FIBER)
     };
-    config.probe.push(dead.target);
+    config.probe.push(Target::ping(dead.target));
     let mut story = watching(vec![config]);
     for _ in 0..100 {
         story.now += ms(500);

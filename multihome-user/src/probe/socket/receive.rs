@@ -10,27 +10,21 @@ use std::{
 
 use socket2::Socket;
 
-/// A reply to a probe has at most 60 bytes of header, and 16 more; longer packets are foreign and
-/// may be cut, which makes them invalid.
-const PACKET_LEN: usize = 192;
 /// Room for the two control messages asked for.
 const CONTROL_LEN: usize = 128;
 
-/// A received packet from the IP header on.
-pub(crate) struct Packet {
-    buffer: [u8; PACKET_LEN],
-    len: usize,
+/// What is known of a received packet besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// How many bytes of it are in the buffer, from the IP header on.
+    pub len: usize,
     /// The kernel's clock when the packet came in.
     timestamp: Option<SystemTime>,
     /// The sender left the checksum to a card that the packet never passed.
     pub checksum_not_ready: bool,
 }
 
-impl Packet {
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
-    }
-
+impl Arrival {
     /// When the kernel received it, in terms of the monotonic clock. Differences of zero up to
     /// `max` are believed; any other means that the wall clock was set meanwhile.
     pub fn received(&self, max: Duration) -> Instant {
@@ -43,22 +37,55 @@ impl Packet {
     }
 }
 
+/// Bytes of the longest packet that is received as a whole; longer ones are foreign to whoever uses
+/// this, and cut, which makes them invalid.
+pub(crate) const PACKET_LEN: usize = 192;
+
+/// A short packet from the IP header on.
+pub(crate) struct Packet {
+    buffer: [u8; PACKET_LEN],
+    arrival: Arrival,
+    /// See [`Arrival::checksum_not_ready`].
+    pub checksum_not_ready: bool,
+}
+
+impl Packet {
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.arrival.len]
+    }
+
+    /// See [`Arrival::received`].
+    pub fn received(&self, max: Duration) -> Instant {
+        self.arrival.received(max)
+    }
+}
+
+/// Receives one short packet without blocking.
+pub(crate) fn packet(socket: &Socket) -> io::Result<Packet> {
+    let mut buffer = [0; PACKET_LEN];
+    let arrival = into(socket, &mut buffer)?;
+    Ok(Packet {
+        buffer,
+        arrival,
+        checksum_not_ready: arrival.checksum_not_ready,
+    })
+}
+
 /// Aligned as control messages must be.
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_LEN]);
 
-/// Receives one packet without blocking.
-pub(crate) fn packet(socket: &Socket) -> io::Result<Packet> {
-    let mut packet = Packet {
-        buffer: [0; PACKET_LEN],
+/// Receives one packet without blocking; what the buffer has no room for is cut off.
+pub(crate) fn into(socket: &Socket, buffer: &mut [u8]) -> io::Result<Arrival> {
+    let mut packet = Arrival {
         len: 0,
         timestamp: None,
         checksum_not_ready: false,
     };
     let mut control = Control([0; CONTROL_LEN]);
     let mut data = libc::iovec {
-        iov_base: packet.buffer.as_mut_ptr().cast(),
-        iov_len: PACKET_LEN,
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
     };
     // SAFETY: all-zero is a valid `msghdr`: no address, no data, no control buffer.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -72,7 +99,7 @@ pub(crate) fn packet(socket: &Socket) -> io::Result<Packet> {
     let Ok(len) = usize::try_from(received) else {
         return Err(io::Error::last_os_error());
     };
-    packet.len = len.min(PACKET_LEN);
+    packet.len = len.min(buffer.len());
 
     // SAFETY: the kernel filled `message`, whose control buffer is alive and aligned.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
@@ -126,9 +153,8 @@ fn system_time(time: libc::timespec) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
-    fn packet(timestamp: Option<SystemTime>) -> Packet {
-        Packet {
-            buffer: [0; PACKET_LEN],
+    fn packet(timestamp: Option<SystemTime>) -> Arrival {
+        Arrival {
             len: 0,
             timestamp,
             checksum_not_ready: false,

@@ -14,6 +14,7 @@ use super::super::{
     *,
 };
 use crate::{
+    config::Target,
     events::Kind,
     probe::{BurstPlan, ProbeAction, ProbeSchedule, ProbeSettings, TargetKind},
     suspicion::{Sample, SuspicionSettings},
@@ -293,7 +294,7 @@ fn controller(targets: u8, suspicion: SuspicionSettings, now: Instant) -> Contro
     let uplinks = [("fiber", "fiber0"), ("lte", "lte0")].map(|(name, device)| {
         let mut config = uplink_config(name, device, 1);
         config.probe = (1..=targets)
-            .map(|last| IpAddr::from([203, 0, 113, last]))
+            .map(|last| Target::ping(IpAddr::from([203, 0, 113, last])))
             .collect();
         config
     });
