@@ -199,7 +199,8 @@ impl Streak {
 #[derive(Clone, Copy, Debug)]
 struct TargetHealth {
     streak: Streak,
-    /// When the first outcome of the streak was known.
+    /// When the first sign of the streak was there: the sending of its first probe that was lost, or
+    /// the answer to its first that was not.
     began: Option<Instant>,
     rtt: Option<SmoothedRtt>,
     /// It has answered since the path was last doubted.
@@ -257,7 +258,7 @@ impl PathHealth {
 
     /// Takes one piece of evidence. The state changes only by outcomes of judging targets.
     pub fn handle(&mut self, event: HealthEvent, now: Instant) -> Option<Transition> {
-        let ProbeEvent { id, outcome } = match event {
+        let ProbeEvent { id, outcome, sent } = match event {
             HealthEvent::Probe(event) => event,
             HealthEvent::NextHopConfirmed => {
                 self.next_hop_confirmed = true;
@@ -283,7 +284,11 @@ impl PathHealth {
             self.next_hop_confirmed = false;
         }
         if target.streak.is_broken_by(answered) {
-            target.began = Some(now);
+            // What was lost was lost from its sending on, or on its way back.
+            target.began = Some(match outcome {
+                Outcome::Reply { rtt } => sent + rtt,
+                Outcome::Lost | Outcome::Failed(_) => sent,
+            });
         }
         target.streak.add(answered);
         target.heard |= answered;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     time::{MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
@@ -157,33 +158,19 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     ));
     gateway.start_own_traffic();
 
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (end, asked_by) = loop {
-        // Whoever is ready has its turn by chance, and each turn is short: neither a flood of
-        // routes nor one of requests keeps the others waiting.
-        let tables_at = gateway.tables_at();
-        let sample_at = gateway.controller.next_sample();
-        tokio::select! {
-            events = watcher.next(CHANGES_AT_ONCE) => gateway.follow(events?)?,
-            Some(report) = gateway.prober.next() => gateway.handle_report(report)?,
-            () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
-                if tables_at.is_some() => gateway.compare_tables()?,
-            () = sleep_until(gateway.upkeep.due().into()) => gateway.keep_up()?,
-            () = sleep_until(sample_at.unwrap_or_else(Instant::now).into()),
-                if sample_at.is_some() => gateway.sample()?,
-            _ = tick.tick() => gateway.tick()?,
-            exchange = control.next() => {
-                if let Some(reply) = gateway.answer(exchange, &run_dir)? {
-                    break (End::Detach, Some(reply));
-                }
-            }
-            () = signals.next() => {
-                break (if config.detach_on_exit { End::Detach } else { End::Stop }, None);
-            }
+    let looped = gateway.go_round(&config, &run_dir, &mut watcher, &mut control, &mut signals);
+    let (end, asked_by) = match looped.await {
+        Ok(ended) => ended,
+        Err(error) => {
+            let cause = format!("{error}; the dataplane goes on as last decided");
+            gateway.end(&cause).leave();
+            return Err(error);
         }
     };
-    let own = gateway.end(end);
+    let own = gateway.end(match end {
+        End::Stop => "the dataplane goes on as last decided",
+        End::Detach => "everything is being taken off the devices",
+    });
     if end == End::Detach {
         let freed = own.remove();
         let detached = dataplane::detach(&config.run_dir)
@@ -297,6 +284,44 @@ impl Gateway {
         }
     }
 
+    /// Takes what comes, until a signal or a request ends it: then how, and who has asked for it.
+    async fn go_round(
+        &mut self,
+        config: &Config,
+        run_dir: &RunDir,
+        watcher: &mut Watcher,
+        control: &mut ControlServer,
+        signals: &mut Signals,
+    ) -> Result<(End, Option<oneshot::Sender<Response>>), RunError> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Whoever is ready has its turn by chance, and each turn is short: neither a flood of
+            // routes nor one of requests keeps the others waiting.
+            let tables_at = self.tables_at();
+            let sample_at = self.controller.next_sample();
+            tokio::select! {
+                events = watcher.next(CHANGES_AT_ONCE) => self.follow(events?)?,
+                Some(report) = self.prober.next() => self.handle_report(report)?,
+                () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
+                    if tables_at.is_some() => self.compare_tables()?,
+                () = sleep_until(self.upkeep.due().into()) => self.keep_up()?,
+                () = sleep_until(sample_at.unwrap_or_else(Instant::now).into()),
+                    if sample_at.is_some() => self.sample()?,
+                _ = tick.tick() => self.tick()?,
+                exchange = control.next() => {
+                    if let Some(reply) = self.answer(exchange, run_dir)? {
+                        return Ok((End::Detach, Some(reply)));
+                    }
+                }
+                () = signals.next() => {
+                    let end = if config.detach_on_exit { End::Detach } else { End::Stop };
+                    return Ok((end, None));
+                }
+            }
+        }
+    }
+
     /// The start has succeeded: tells so, and what it has found.
     fn started(&mut self, gateway: String) {
         let started = Occurrence::new(EventKind::ControllerStarted, gateway);
@@ -309,17 +334,13 @@ impl Gateway {
 
     /// Ends what runs beside the loop, after the last word to those who follow events; the gateway's own
     /// traffic is led on.
-    fn end(self, end: End) -> OwnTraffic {
+    fn end(self, cause: &str) -> OwnTraffic {
         let Self {
             telemetry,
             names,
             own,
             ..
         } = self;
-        let cause = match end {
-            End::Stop => "the dataplane goes on as last decided",
-            End::Detach => "everything is taken off the devices",
-        };
         telemetry.end(cause, &names);
         own
     }

@@ -4,7 +4,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
@@ -167,6 +169,34 @@ fn the_reference_has_every_event() -> Result<()> {
     Ok(())
 }
 
+/// The command that the guide begins with, with a `mail` that only writes down what it gets.
+#[test]
+fn the_example_hook_sends_a_mail() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mail = dir.path().join("mail");
+    fs::write(
+        &mail,
+        "#!/bin/sh\n{ printf '%s\\n' \"$@\"; cat; } > \"$0.sent\"\n",
+    )?;
+    fs::set_permissions(&mail, fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:/usr/bin:/bin", dir.path().display());
+    let mut child = Command::new(root().join("deploy/hooks/notify"))
+        .arg("ops@example.net")
+        .env_clear()
+        .env("PATH", path)
+        .env("MULTIHOME_KIND", "uplink_down")
+        .env("MULTIHOME_UPLINK", "fibre")
+        .env("MULTIHOME_CAUSE", "no carrier")
+        .stdin(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(b"{}\n")?;
+    ensure!(child.wait()?.success());
+    let sent = fs::read_to_string(dir.path().join("mail.sent"))?;
+    let expected = "-s\nmultihome: fibre: uplink_down\n--\nops@example.net\nno carrier\n\n{}\n";
+    ensure!(sent == expected, "{sent}");
+    Ok(())
+}
+
 #[test]
 fn the_reference_has_every_verdict() -> Result<()> {
     let reference = read("docs/reference/metrics.md")?;
@@ -279,7 +309,9 @@ fn alerts_and_dashboard_use_metrics_that_exist() -> Result<()> {
         .into_iter()
         .map(|(name, _)| name)
         .collect();
-    shown.insert("multihome_failover_duration_seconds_bucket".into());
+    for histogram in ["duration", "noticed"] {
+        shown.insert(format!("multihome_failover_{histogram}_seconds_bucket"));
+    }
     let verdicts: BTreeSet<&str> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
     for path in [
         "deploy/prometheus/multihome.rules.yml",

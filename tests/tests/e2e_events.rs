@@ -85,7 +85,8 @@ fn cuts_are_told_with_causes_and_timings_and_outlive_the_controller() -> Result<
     lab.cut(1, Cut::Blackhole)?;
     let down = wait_for(&mut all, Kind::UplinkDown, "cable", up.seq)?;
     ensure!(down.cause.contains("lost"), "{down:?}");
-    // Three probes that are sent every 100 ms, each up to a tenth earlier, have to be lost.
+    // Three probes that are sent every 100 ms, each up to a tenth earlier, have to be lost, and the last one
+    // is waited for.
     let noticed = down.noticed_ms.context("its first sign is known")?;
     ensure!((150.0..30e3).contains(&noticed), "{down:?}");
     let of_path = records(&all.stdout())

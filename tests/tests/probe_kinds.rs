@@ -144,7 +144,7 @@ fn every_kind_of_service_answers_whatever_the_routing_table_says() -> Result<()>
             let next = tokio::time::timeout(PATIENCE, prober.next()).await?;
             match next.context("the prober has ended")? {
                 ProbeReport::Sent(id) => *asked.entry(names[&id].clone()).or_insert(0_u64) += 1,
-                ProbeReport::Event(ProbeEvent { id, outcome }) => {
+                ProbeReport::Event(ProbeEvent { id, outcome, .. }) => {
                     let Outcome::Reply { rtt } = outcome else {
                         bail!("{}: {outcome:?}", names[&id])
                     };
@@ -205,7 +205,7 @@ fn wrong_answers_are_failures_that_say_what_is_wrong() -> Result<()> {
             prober.set_plans(plans);
             let mut found: BTreeMap<String, Failure> = BTreeMap::new();
             while found.len() < names.len() {
-                let ProbeEvent { id, outcome } = outcome(&mut prober).await?;
+                let ProbeEvent { id, outcome, .. } = outcome(&mut prober).await?;
                 let Outcome::Failed(failure) = outcome else {
                     bail!("{}: {outcome:?}", names[&id])
                 };
@@ -252,7 +252,7 @@ fn silence_is_a_loss() -> Result<()> {
         prober.set_plans(plans);
         let mut lost: BTreeMap<TargetId, u32> = BTreeMap::new();
         while lost.len() < names.len() || lost.values().any(|&count| count < 3) {
-            let ProbeEvent { id, outcome } = outcome(&mut prober).await?;
+            let ProbeEvent { id, outcome, .. } = outcome(&mut prober).await?;
             ensure!(outcome == Outcome::Lost, "{}: {outcome:?}", names[&id]);
             *lost.entry(id).or_default() += 1;
         }
@@ -396,7 +396,7 @@ fn hostile_servers_hold_nobody_up() -> Result<()> {
                 seen.len() == 4 && seen.values().all(|outcomes| outcomes.len() >= 5)
             };
             while !enough(&seen) {
-                let ProbeEvent { id, outcome } = outcome(&mut prober).await?;
+                let ProbeEvent { id, outcome, .. } = outcome(&mut prober).await?;
                 seen.entry(names[&id].clone()).or_default().push(outcome);
             }
             for (target, expected) in targets.iter().zip([

@@ -41,10 +41,8 @@ fn feed(path: &mut PathHealth, id: TargetId, outcomes: &str) -> Option<Transitio
         } else {
             Outcome::Lost
         };
-        last = path.handle(
-            HealthEvent::Probe(ProbeEvent { id, outcome }),
-            Instant::now(),
-        );
+        let sent = Instant::now();
+        last = path.handle(HealthEvent::Probe(ProbeEvent { id, outcome, sent }), sent);
     }
     last
 }
@@ -242,10 +240,8 @@ fn the_round_trip_time_is_that_of_the_nearest_target_that_answers() {
     let mut path = path(true, &[remote(1), remote(2), next_hop()]);
     let mut reply = |id, rtt| {
         let outcome = Outcome::Reply { rtt: ms(rtt) };
-        path.handle(
-            HealthEvent::Probe(ProbeEvent { id, outcome }),
-            Instant::now(),
-        );
+        let sent = Instant::now();
+        path.handle(HealthEvent::Probe(ProbeEvent { id, outcome, sent }), sent);
         path.rtt()
     };
     assert_eq!(
@@ -323,7 +319,7 @@ proptest! {
                         (false, true) => -1,
                         (false, false) => *streak - 1,
                     };
-                    path.handle(HealthEvent::Probe(ProbeEvent { id, outcome }), now)
+                    path.handle(HealthEvent::Probe(ProbeEvent { id, outcome, sent: now }), now)
                 }
             };
             let remotes = || (0..3).map(|last| streaks.get(&remote(last)).copied().unwrap_or(0));
@@ -348,4 +344,42 @@ proptest! {
             prop_assert!((0.0..=1.0).contains(&path.loss()));
         }
     }
+}
+
+/// An operator asks for how long a line had been dead when that was noticed.
+#[test]
+fn a_transition_has_its_first_sign() {
+    let mut path = path(true, &[remote(1), remote(2)]);
+    let start = Instant::now();
+    let mut told = Vec::new();
+    // Target 2 has been dead for a minute; that alone was no sign of a dead line.
+    let losses = [
+        (2, 0),
+        (2, 500),
+        (2, 1000),
+        (1, 60_000),
+        (1, 60_500),
+        (1, 61_000),
+    ];
+    let answers = [(1, 90_000), (1, 90_500), (1, 91_000)];
+    for (last, at) in losses {
+        let (id, outcome, sent) = (remote(last), Outcome::Lost, start + ms(at));
+        let event = HealthEvent::Probe(ProbeEvent { id, outcome, sent });
+        told.extend(path.handle(event, sent + ms(500)));
+    }
+    for (last, at) in answers {
+        let (id, sent) = (remote(last), start + ms(at));
+        let outcome = Outcome::Reply { rtt: ms(20) };
+        let event = HealthEvent::Probe(ProbeEvent { id, outcome, sent });
+        told.extend(path.handle(event, sent + ms(20)));
+    }
+    let signs: Vec<_> = told
+        .iter()
+        .map(|told| (told.to, told.sign - start))
+        .collect();
+    assert_eq!(
+        signs,
+        [(PathState::Down, ms(60_000)), (PathState::Up, ms(90_020))]
+    );
+    assert_eq!(told[0].at - start, ms(61_500));
 }

@@ -38,13 +38,15 @@ fn check_program(program: &Path) -> Result<(), String> {
     }
     // Whoever can write to it could have it run what he likes, with this process's privileges.
     let real = fs::canonicalize(program).map_err(|error| format!("cannot be run: {error}"))?;
-    for place in real.ancestors() {
-        let metadata = fs::metadata(place)
+    // Both the place itself and the links that lead there.
+    for place in program.ancestors().chain(real.ancestors()) {
+        let metadata = fs::symlink_metadata(place)
             .map_err(|error| format!("cannot be looked at: {}: {error}", place.display()))?;
         let ours = metadata.uid() == 0 || metadata.uid() == Uid::effective().as_raw();
-        // In a sticky directory only a file's owner can replace it.
+        // In a sticky directory only a file's owner can replace it. The mode of a link means nothing.
         let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
-        if !ours || (metadata.mode() & 0o022 != 0 && !sticky) {
+        let writable = metadata.mode() & 0o022 != 0 && !sticky && !metadata.is_symlink();
+        if !ours || writable {
             return Err(format!(
                 "could be changed by other users: {} has mode {:03o} and owner {}",
                 place.display(),
@@ -98,5 +100,16 @@ mod tests {
         );
         set_mode(folder.path(), 0o1777);
         assert_eq!(told(&program), Ok(()));
+        // A link in a folder that others can change leads where they like.
+        let open = folder.path().join("open");
+        fs::create_dir(&open).expect("it can be made");
+        std::os::unix::fs::symlink(&program, open.join("link")).expect("it can be made");
+        set_mode(&open, 0o755);
+        assert_eq!(told(&open.join("link")), Ok(()));
+        set_mode(&open, 0o757);
+        assert_eq!(
+            told(&open.join("link")),
+            Err("could be changed by other users".into())
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::Failure;
@@ -165,6 +165,8 @@ pub struct ProbeEvent {
     pub id: TargetId,
     /// What became of it.
     pub outcome: Outcome,
+    /// When the probe was sent.
+    pub sent: Instant,
 }
 
 #[cfg(test)]

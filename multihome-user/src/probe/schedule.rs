@@ -274,8 +274,8 @@ impl ProbeSchedule {
             let step = random.random_range(SHORTEST_STEP..=1.0);
             let cookie = random.random();
             self.change(id, |target| {
-                while let Some(outcome) = target.next_outcome(now) {
-                    actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome }));
+                while let Some((outcome, sent)) = target.next_outcome(now) {
+                    actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome, sent }));
                 }
                 if let Some(seq) = target.next_probe(
                     now,

@@ -146,6 +146,7 @@ impl Rig {
             let event = Event::Probe(ProbeEvent {
                 id: target,
                 outcome,
+                sent: noticed,
             });
             let actions = self.controller.handle(event, noticed);
             let done = self.executor.carry_out(actions, noticed)?;

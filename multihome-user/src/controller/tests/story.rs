@@ -264,6 +264,7 @@ impl Story {
         self.tell(Event::Probe(ProbeEvent {
             id: remote(id),
             outcome,
+            sent: self.now,
         }))
     }
 

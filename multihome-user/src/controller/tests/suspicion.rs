@@ -339,6 +339,7 @@ fn a_target_that_never_answers_has_no_bursts() {
         let lost = ProbeEvent {
             id: dead,
             outcome: Outcome::Lost,
+            sent: story.now,
         };
         assert_eq!(story.tell(Event::Probe(lost)), []);
     }

@@ -208,8 +208,9 @@ impl Target {
             .is_some_and(|front| front.state == State::Waiting && front.deadline <= now)
     }
 
-    /// The outcome of the oldest probe if it is known by now. Call until there is none.
-    pub fn next_outcome(&mut self, now: Instant) -> Option<Outcome> {
+    /// The outcome of the oldest probe if it is known by now, and when that was sent. Call until there
+    /// is none.
+    pub fn next_outcome(&mut self, now: Instant) -> Option<(Outcome, Instant)> {
         loop {
             let front = self.in_flight.front()?;
             if front.state == State::Waiting && front.deadline > now {
@@ -220,11 +221,13 @@ impl Target {
             match probe.state {
                 State::Waiting => {
                     self.remember_lost(&probe, now);
-                    return Some(Outcome::Lost);
+                    return Some((Outcome::Lost, probe.sent));
                 }
-                State::Late { .. } => return Some(Outcome::Lost),
-                State::Answered { rtt, .. } => return Some(Outcome::Reply { rtt }),
-                State::Failed { failure, .. } => return Some(Outcome::Failed(failure)),
+                State::Late { .. } => return Some((Outcome::Lost, probe.sent)),
+                State::Answered { rtt, .. } => return Some((Outcome::Reply { rtt }, probe.sent)),
+                State::Failed { failure, .. } => {
+                    return Some((Outcome::Failed(failure), probe.sent));
+                }
                 State::Unsent => {}
             }
         }

@@ -192,6 +192,7 @@ fn forged_and_repeated_replies_change_nothing() {
     let expected = ProbeEvent {
         id,
         outcome: Outcome::Reply { rtt: ms(1) },
+        sent: at - ms(1),
     };
     assert_eq!(outcomes, [ProbeAction::Outcome(expected)]);
 }

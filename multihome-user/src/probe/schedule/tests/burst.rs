@@ -232,7 +232,11 @@ fn a_probe_that_left_late_has_its_whole_time_from_then() {
         .filter(|action| matches!(action, ProbeAction::Outcome(_)))
         .collect();
     let outcome = Outcome::Reply { rtt: ms(900) };
-    assert_eq!(outcomes, [ProbeAction::Outcome(ProbeEvent { id, outcome })]);
+    let sent = left;
+    assert_eq!(
+        outcomes,
+        [ProbeAction::Outcome(ProbeEvent { id, outcome, sent })]
+    );
 }
 
 proptest! {
