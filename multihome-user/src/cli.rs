@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{
-        Burst, DEFAULT_RUN_DIR, Device, EventName, Failback, FailbackAfter, Flags, HashPolicy,
-        Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount, ProbeRate, Quorum,
-        SeedValue, Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
+        Burst, DEFAULT_RUN_DIR, Device, DrainTime, EventName, Failback, FailbackAfter, Flags,
+        HashPolicy, Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount,
+        ProbeRate, Quorum, SeedValue, Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
     },
     delegation::Delegation,
     events::{EventQuery, Since},
@@ -45,6 +45,10 @@ pub enum Command {
     Events(EventsArgs),
     /// Tell the IPv6 prefix that a provider delegates now, or show those in force
     Prefix(PrefixArgs),
+    /// Have new flows take other uplinks, and let those of one end, before work on it
+    Drain(DrainArgs),
+    /// Give an uplink new flows again
+    Undrain(UndrainArgs),
     /// Take everything off the devices and end the controller, if one runs
     Detach(DetachArgs),
 }
@@ -370,6 +374,41 @@ pub struct PrefixArgs {
     /// The prefix that is delegated now, or "none"; without it, the one in force is shown
     #[arg(requires = "uplink")]
     pub prefix: Option<Delegation>,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// `multihome drain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Flows that are on the uplink stay there until they end; `multihome flows --uplink NAME` lists the
+translated ones that are left. While no better uplink is up, it takes new flows as before. Drained
+once more, it has the new end. A drain goes on over restarts of the controller, until `multihome
+detach`; while no controller runs, it is kept for the next one.
+
+Examples:
+  multihome drain fibre
+  multihome drain fibre --for 30m")]
+pub struct DrainArgs {
+    /// The uplink's name
+    pub uplink: UplinkName,
+
+    /// End it by itself after this time, 1s to 366d [default: when `multihome undrain` says so]
+    #[arg(long = "for", value_name = "TIME")]
+    pub time: Option<DrainTime>,
+
+    /// The run directory that was given to `multihome run`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// `multihome undrain`.
+#[derive(Debug, Args)]
+pub struct UndrainArgs {
+    /// The uplink's name
+    pub uplink: UplinkName,
 
     /// The run directory that was given to `multihome run`
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]

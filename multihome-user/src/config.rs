@@ -26,7 +26,7 @@ mod nat;
 mod origin;
 mod ports;
 mod print;
-mod suggest;
+pub(crate) mod suggest;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -47,9 +47,9 @@ pub use ports::check_ports;
 pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Burst, Device, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval, Ipv6Prefix,
-    Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion, Timeout,
-    UplinkName, UplinkPrefix, ValueError,
+    Burst, Device, DrainTime, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval,
+    Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion,
+    Timeout, UplinkName, UplinkPrefix, ValueError,
 };
 
 /// Where a gateway keeps its state unless told otherwise.

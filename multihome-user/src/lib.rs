@@ -8,6 +8,7 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod delegation;
+pub mod drain;
 pub mod events;
 pub mod exit;
 pub mod flows;

@@ -10,14 +10,17 @@ use std::{
 
 use clap::Parser as _;
 use multihome::{
-    cli::{Cli, Command, DetachArgs, EventsArgs, FlowsArgs, PrefixArgs, RunArgs, StatusArgs},
+    cli::{
+        Cli, Command, DetachArgs, DrainArgs, EventsArgs, FlowsArgs, PrefixArgs, RunArgs,
+        StatusArgs, UndrainArgs,
+    },
     config::{Config, check_ports},
     control::{
         client::{self, ControlError},
         protocol::{Request, Response},
         socket_path,
     },
-    dataplane, delegation,
+    dataplane, delegation, drain as drains,
     events::{
         command::{self as events, Shown},
         journal,
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         Command::Flows(args) => list_flows(&args),
         Command::Events(args) => show_events(&args),
         Command::Prefix(args) => prefix(&args),
+        Command::Drain(args) => drain(&args),
+        Command::Undrain(args) => undrain(&args),
         Command::Detach(args) => detach(&args),
     };
     match done {
@@ -144,6 +149,15 @@ fn prefix(args: &PrefixArgs) -> Result<(), Failure> {
     print(&said)
 }
 
+fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let time = args.time.map(|time| time.0);
+    print(&drains::command::drain(&args.run_dir, &args.uplink, time)?)
+}
+
+fn undrain(args: &UndrainArgs) -> Result<(), Failure> {
+    print(&drains::command::undrain(&args.run_dir, &args.uplink)?)
+}
+
 /// Has a running controller detach; without one, does it here.
 fn detach(args: &DetachArgs) -> Result<(), Failure> {
     match client::request(&args.run_dir, &Request::Detach {}) {
@@ -171,6 +185,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     let freed = routes::remove_all().map_err(CommandError::Routes)?;
     delegation::file::remove(&run_dir)?;
     journal::remove(run_dir.path()).map_err(CommandError::Journal)?;
+    drains::file::remove(&run_dir)?;
     if let Err(error) = run_dir.remove() {
         // Harmless: the next controller uses it as it is.
         print(&format!(

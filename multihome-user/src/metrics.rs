@@ -24,10 +24,12 @@ mod counters;
 mod encode;
 mod event;
 mod families;
+mod impeded;
 mod process;
 
 pub use counters::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic};
 use families::{ENDED, EXPIRED, Families};
+pub use impeded::DampingMeasure;
 
 /// The form of [`Metrics::render`]'s text, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

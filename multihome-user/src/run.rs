@@ -1,7 +1,7 @@
 //! The loop around the controller: starts everything in order, feeds it events, carries out its
 //! actions, and ends as it was asked to.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
@@ -17,7 +17,7 @@ use crate::{
     dataplane::{
         self, CounterReader, Dataplane, DataplaneError, Passed, PortPlan, SignalReader, Sizes,
     },
-    delegation,
+    delegation, drain,
     events::{Kind as EventKind, Occurrence, journal},
     exit,
     heartbeat::Heartbeat,
@@ -26,11 +26,13 @@ use crate::{
     privilege,
     probe::{ProbeReport, Prober},
     run_dir::RunDir,
+    status::timestamp,
     suspicion::Sample,
 };
 
 mod answer;
 mod checks;
+mod drains;
 mod error;
 pub mod executor;
 mod groups;
@@ -46,6 +48,7 @@ mod telemetry;
 pub mod upkeep;
 
 use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
+use drains::Drains;
 pub use error::RunError;
 use executor::{Executor, Outcome};
 use own::OwnTraffic;
@@ -110,7 +113,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
     telemetry.flow_table(dataplane.flows.capacity());
     let prefixes = DelegatedPrefixes::read(&run_dir, &config);
-    let settings = prepared.settings(&config, prefixes.told());
+    let drains = Drains::read(&run_dir, &prepared.names, timestamp(SystemTime::now()));
+    let mut settings = prepared.settings(&config, prefixes.told());
+    settings.draining = drains.told(&prepared.names);
     let mut controller = Controller::new(settings, net, Instant::now());
     let mut executor = Executor::new(dataplane)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
@@ -130,6 +135,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         upkeep,
         prefixes,
         own,
+        drains,
         started,
         heartbeat,
         ticks: 0,
@@ -188,6 +194,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tracing::info!("everything is taken off the devices");
         delegation::file::remove(&run_dir)?;
         journal::remove(run_dir.path()).map_err(RunError::Journal)?;
+        drain::file::remove(&run_dir)?;
         // Not ours alone when something else was put there.
         let _ = run_dir.remove();
     } else {
@@ -217,6 +224,7 @@ struct Gateway {
     upkeep: Upkeep,
     prefixes: DelegatedPrefixes,
     own: OwnTraffic,
+    drains: Drains,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -308,7 +316,7 @@ impl Gateway {
                 () = sleep_until(self.upkeep.due().into()) => self.keep_up()?,
                 () = sleep_until(sample_at.unwrap_or_else(Instant::now).into()),
                     if sample_at.is_some() => self.sample()?,
-                _ = tick.tick() => self.tick()?,
+                _ = tick.tick() => self.tick(run_dir)?,
                 exchange = control.next() => {
                     if let Some(reply) = self.answer(exchange, run_dir)? {
                         return Ok((End::Detach, Some(reply)));
@@ -401,7 +409,8 @@ impl Gateway {
         }
     }
 
-    fn tick(&mut self) -> Result<(), RunError> {
+    fn tick(&mut self, run_dir: &RunDir) -> Result<(), RunError> {
+        self.end_drains(run_dir)?;
         self.handle(Event::Tick, Instant::now())?;
         self.executor.retry();
         self.executor

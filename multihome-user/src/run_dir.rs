@@ -13,6 +13,8 @@ use thiserror::Error;
 
 use crate::exit::{Classify, ExitClass};
 
+pub mod kept;
+
 /// The file in the run directory that a controller keeps locked while it runs.
 const LOCK: &str = "lock";
 

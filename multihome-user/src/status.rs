@@ -9,6 +9,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::drain::Drain;
+
 mod group;
 mod table;
 
@@ -109,6 +111,9 @@ pub struct UplinkStatus {
     pub since: Timestamp,
     /// What made it change.
     pub cause: String,
+    /// Since when it is drained, and until when; `None` when it is not.
+    #[serde(default)]
+    pub draining: Option<Drain>,
     /// The smoothed round-trip time in milliseconds; `None` before the first answer.
     pub rtt_ms: Option<f64>,
     /// The share of the last probes that were lost, 0 to 1.
@@ -171,6 +176,12 @@ pub struct PathStatus {
     pub rtt_ms: Option<f64>,
     /// The share of the last probes that were lost, 0 to 1.
     pub loss: f64,
+    /// Until when it is held back from new flows, because it failed lately; `None` when it is not.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
+    /// Its failures that are not forgotten: the more there are, the longer it is held after the next one.
+    #[serde(default)]
+    pub failures: u32,
 }
 
 /// What a controller does that does not say.

@@ -17,7 +17,7 @@ use multihome::{
     config::Config,
     events::{Kind, Occurrence, Record, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
-    metrics::{CounterSnapshot, Metrics, PathMeasure, Traffic, UplinkTraffic},
+    metrics::{CounterSnapshot, DampingMeasure, Metrics, PathMeasure, Traffic, UplinkTraffic},
     probe::{Family, Outcome, TargetId},
 };
 use multihome_common::verdict::Verdict;
@@ -62,7 +62,9 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
-    for subcommand in ["run", "status", "flows", "events", "prefix", "detach"] {
+    for subcommand in [
+        "run", "status", "flows", "events", "prefix", "drain", "undrain", "detach",
+    ] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         let block = format!(
@@ -255,6 +257,11 @@ fn scrape() -> Result<String> {
             }),
         );
         metrics.eligible_uplinks("default", family, 1);
+        let damping = DampingMeasure {
+            held_until: Some(SystemTime::now()),
+            failures: 1,
+        };
+        metrics.damping("u", family, Some(damping));
         metrics.lan_hosts(family, 1);
     }
     let verdicts: std::collections::BTreeMap<_, _> = Verdict::ALL

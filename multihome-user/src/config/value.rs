@@ -30,8 +30,8 @@ mod word;
 pub use address::{Gateway, Inside, Listen, Outside, host_address};
 pub use hook::{CommandWord, EventName, HookName, HookUrl};
 pub use number::{
-    FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout, ProbeCount,
-    Quorum, SeedValue, TcpEstablished, Tier, Timeout, Weight,
+    DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout,
+    ProbeCount, Quorum, SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
 pub use optional::{Burst, Suspicion};
 pub use port::PortRange;

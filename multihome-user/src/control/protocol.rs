@@ -1,9 +1,11 @@
 //! What goes over the control socket: requests and responses, each one line of JSON.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     delegation::Delegation,
+    drain::Drain,
     events::{EventQuery, Record},
     status::Status,
 };
@@ -38,6 +40,19 @@ pub enum Request {
     },
     /// What happened, and on demand what happens: many responses, the last one [`Response::End`].
     Events(EventQuery),
+    /// Drain an uplink from now on.
+    Drain {
+        /// The uplink's name.
+        uplink: String,
+        /// Until when; left out, until it is told to end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Drain an uplink no longer.
+    Undrain {
+        /// The uplink's name.
+        uplink: String,
+    },
     /// Take everything off the devices and end.
     Detach {},
 }
@@ -56,6 +71,8 @@ pub enum Response {
     Skipped(u64),
     /// There are no more events.
     End,
+    /// How an uplink is drained now.
+    Drain(DrainAnswer),
     /// Everything was taken off the devices; the controller ends now.
     Detached,
     /// What was asked cannot be done as it was asked; nothing was changed.
@@ -73,6 +90,20 @@ pub struct PrefixInForce {
     pub prefix: Option<String>,
     /// It is told, and not configured.
     pub delegated: bool,
+    /// What may surprise about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+}
+
+/// How an uplink is drained now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainAnswer {
+    /// The uplink's name.
+    pub uplink: String,
+    /// Since when it is drained, and until when; none when it is not.
+    pub drain: Option<Drain>,
+    /// The same before the request.
+    pub before: Option<Drain>,
     /// What may surprise about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
@@ -105,6 +136,26 @@ mod tests {
             (
                 Request::Prefixes { uplink: None },
                 "{\"command\":\"prefixes\"}\n",
+            ),
+            (
+                Request::Drain {
+                    uplink: "fibre".into(),
+                    until: None,
+                },
+                "{\"command\":\"drain\",\"uplink\":\"fibre\"}\n",
+            ),
+            (
+                Request::Drain {
+                    uplink: "fibre".into(),
+                    until: "2026-01-02T03:04:05Z".parse().ok(),
+                },
+                "{\"command\":\"drain\",\"uplink\":\"fibre\",\"until\":\"2026-01-02T03:04:05Z\"}\n",
+            ),
+            (
+                Request::Undrain {
+                    uplink: "fibre".into(),
+                },
+                "{\"command\":\"undrain\",\"uplink\":\"fibre\"}\n",
             ),
             (
                 Request::SetPrefix {
@@ -141,6 +192,9 @@ mod tests {
             "{\"command\":\"status\",\"since\":5}",
             "{\"command\":\"events\",\"folow\":true}",
             "{\"command\":\"events\",\"kinds\":[\"no_such_kind\"]}",
+            "{\"command\":\"drain\"}",
+            "{\"command\":\"drain\",\"uplink\":\"fibre\",\"until\":\"30m\"}",
+            "{\"command\":\"undrain\",\"uplink\":\"fibre\",\"until\":\"2026-01-02T03:04:05Z\"}",
             // What is left out must not be taken for none.
             "{\"command\":\"set_prefix\",\"uplink\":\"fibre\"}",
             "{\"command\":\"set_prefix\",\"uplink\":\"fibre\",\"prefix\":null}",

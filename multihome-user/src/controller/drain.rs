@@ -47,12 +47,16 @@ impl Controller {
         actions
     }
 
-    /// Whether an uplink takes new flows of any group and family.
-    pub fn takes_new_flows(&self, id: u8) -> bool {
-        let mut words = FAMILIES
+    /// Where an uplink takes new flows: the group's name, and the family.
+    pub fn takes_new_flows(&self, id: u8) -> Vec<(&str, usize)> {
+        let places = self
+            .groups
             .iter()
-            .flat_map(|&family| self.groups.iter().map(move |group| group.eligible(family)));
-        words.any(|word| word >> id & 1 == 1)
+            .flat_map(|group| FAMILIES.map(|family| (group, family)));
+        places
+            .filter(|(group, family)| group.eligible(*family) >> id & 1 == 1)
+            .map(|(group, family)| (group.name.as_str(), family))
+            .collect()
     }
 
     /// Notes what is to be told of paths that are held back, or no longer.

@@ -115,6 +115,7 @@ fn ask(run_dir: &Path, request: &Request) -> Result<Vec<PrefixInForce>, ControlE
         | Response::Event(_)
         | Response::Skipped(_)
         | Response::End
+        | Response::Drain(_)
         | Response::Detached
         | Response::Refused(_)
         | Response::Error(_) => Err(ControlError::NoAnswer(socket_path(run_dir))),

@@ -136,6 +136,7 @@ fn follow(
             }
             Response::Status(_)
             | Response::Prefixes(_)
+            | Response::Drain(_)
             | Response::Detached
             | Response::Refused(_)
             | Response::Error(_) => return Err(ControlError::NoAnswer(path).into()),

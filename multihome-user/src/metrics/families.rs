@@ -48,6 +48,9 @@ pub struct Families {
     pub probe_sent: IntCounterVec,
     pub probe_lost: IntCounterVec,
     pub probe_rtt: HistogramVec,
+    pub draining: IntGaugeVec,
+    pub held_until: GaugeVec,
+    pub failures: IntGaugeVec,
     pub eligible: GaugeVec,
     pub lan_hosts: GaugeVec,
     pub flows: GaugeVec,
@@ -169,6 +172,21 @@ impl Families {
                 &["uplink", "target"],
                 &RTT_BUCKETS,
             )?,
+            draining: add.int_gauges(
+                "uplink_draining",
+                "Whether the uplink is being drained.",
+                &["uplink"],
+            )?,
+            held_until: add.gauges(
+                "uplink_held_until_timestamp_seconds",
+                "Unix time until which the uplink is held back from new flows.",
+                &["uplink", "family"],
+            )?,
+            failures: add.int_gauges(
+                "uplink_recent_failures",
+                "Failures of the uplink that damping has not forgotten yet.",
+                &["uplink", "family"],
+            )?,
             eligible: add.gauges(
                 "eligible_uplinks",
                 "Uplinks of the group that may take new flows.",
@@ -250,6 +268,7 @@ impl Families {
         for sign in Sign::ALL {
             self.suspicions.with_label_values(&[name, sign.name()]);
         }
+        self.draining.with_label_values(&[name]).set(0);
         self.failover.with_label_values(&[name]);
         self.failover_noticed.with_label_values(&[name]);
         for kind in Kind::ALL {

@@ -103,6 +103,17 @@ fn a_story_is_shown() {
         metrics.probe_outcome("fibre", remote, outcome);
     }
     metrics.probe_sent("lte", target(TargetKind::NextHop, "fe80::1"));
+    metrics.draining("lte", true);
+    metrics.damping(
+        "fibre",
+        Family::Ipv4,
+        Some(DampingMeasure {
+            held_until: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
+            failures: 2,
+        }),
+    );
+    metrics.damping("fibre", Family::Ipv6, Some(DampingMeasure::default()));
+    metrics.damping("lte", Family::Ipv4, None);
     metrics.eligible_uplinks("default", Family::Ipv4, 1);
     metrics.eligible_uplinks("default", Family::Ipv6, 0);
     metrics.lan_hosts(Family::Ipv4, 25);

@@ -1,22 +1,25 @@
 //! Answers what clients ask over the control socket.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    Gateway, RunError,
+    Gateway, RunError, drains,
     report::{self, Sources},
 };
 use crate::{
     control::{
-        protocol::{Request, Response},
+        protocol::{DrainAnswer, Request, Response},
         server::Exchange,
     },
     controller::Event,
     delegation::Delegation,
+    drain::Drain,
     exit,
     run_dir::RunDir,
+    status::timestamp,
 };
 
 impl Gateway {
@@ -32,6 +35,8 @@ impl Gateway {
             Request::SetPrefix { uplink, prefix } => self.set_prefix(&uplink, prefix, run_dir)?,
             // Their readers were let in elsewhere.
             Request::Events(_) => Response::Error("events are told elsewhere".into()),
+            Request::Drain { uplink, until } => self.drain(&uplink, until, run_dir)?,
+            Request::Undrain { uplink } => self.undrain(&uplink, run_dir)?,
             Request::Detach {} => return Ok(Some(reply)),
         };
         // A client that left takes no answer.
@@ -48,10 +53,97 @@ impl Gateway {
             reader: &self.reader,
             shares: &self.shares,
             own: &self.own,
+            drains: &self.drains,
             started: self.started,
             heartbeat_age: self.heartbeat.age(now),
         };
         Response::Status(Box::new(report::status(&sources, now)))
+    }
+
+    /// Begins the drain of an uplink, or changes its end.
+    fn drain(
+        &mut self,
+        uplink: &str,
+        until: Option<Timestamp>,
+        run_dir: &RunDir,
+    ) -> Result<Response, RunError> {
+        let id = match drains::find(&self.names, uplink) {
+            Ok(id) => id,
+            Err(refusal) => return Ok(Response::Refused(refusal.to_string())),
+        };
+        let now = timestamp(SystemTime::now());
+        if let Some(until) = until.filter(|until| *until <= now) {
+            return Ok(Response::Refused(format!("{until} is over")));
+        }
+        let before = self.drains.begin(uplink, until, now);
+        let drain = self.drains.of(uplink);
+        // Only another end is news.
+        if before.map(|before| before.until) != Some(until) {
+            let cause = drain.map(|drain| drain.to_string()).unwrap_or_default();
+            self.handle(Event::Drain(id, true, cause), Instant::now())?;
+        }
+        Ok(self.kept_drain(
+            uplink,
+            before,
+            drains::remark(&self.controller, id),
+            run_dir,
+        ))
+    }
+
+    /// Ends the drain of an uplink.
+    fn undrain(&mut self, uplink: &str, run_dir: &RunDir) -> Result<Response, RunError> {
+        let id = match drains::find(&self.names, uplink) {
+            Ok(id) => id,
+            Err(refusal) => return Ok(Response::Refused(refusal.to_string())),
+        };
+        let before = self.drains.end(uplink);
+        if before.is_some() {
+            let cause = "as told".to_owned();
+            self.handle(Event::Drain(id, false, cause), Instant::now())?;
+        }
+        Ok(self.kept_drain(uplink, before, None, run_dir))
+    }
+
+    /// Keeps the drains, and says how one of them is now.
+    fn kept_drain(
+        &self,
+        uplink: &str,
+        before: Option<Drain>,
+        remark: Option<String>,
+        run_dir: &RunDir,
+    ) -> Response {
+        if let Err(error) = self.drains.keep(run_dir) {
+            let error = exit::message(&error);
+            tracing::error!("uplink {uplink}: the drain is not kept for a restart: {error}");
+            return Response::Error(format!(
+                "it is in force, but not kept for a restart: {error}"
+            ));
+        }
+        Response::Drain(DrainAnswer {
+            uplink: uplink.to_owned(),
+            drain: self.drains.of(uplink),
+            before,
+            remark,
+        })
+    }
+
+    /// Ends the drains whose time is up.
+    pub(super) fn end_drains(&mut self, run_dir: &RunDir) -> Result<(), RunError> {
+        let over = self.drains.over(timestamp(SystemTime::now()));
+        for uplink in &over {
+            self.drains.end(uplink);
+            if let Ok(id) = drains::find(&self.names, uplink) {
+                let cause = "its time is up".to_owned();
+                self.handle(Event::Drain(id, false, cause), Instant::now())?;
+            }
+        }
+        if !over.is_empty()
+            && let Err(error) = self.drains.keep(run_dir)
+        {
+            // What is kept has its end in it.
+            tracing::warn!("{}", exit::message(&error));
+        }
+        Ok(())
     }
 
     fn prefixes(&self, uplink: Option<&str>) -> Response {

@@ -7,6 +7,7 @@ use crate::{
     control::server::BindError,
     dataplane::DataplaneError,
     delegation::file::PrefixFileError,
+    drain::file::DrainFileError,
     events::HubError,
     exit::{Classify, ExitClass},
     http::HttpError,
@@ -68,6 +69,9 @@ pub enum RunError {
     /// Told prefixes cannot be forgotten.
     #[error(transparent)]
     Prefixes(#[from] PrefixFileError),
+    /// Drains cannot be forgotten.
+    #[error(transparent)]
+    Drains(#[from] DrainFileError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
@@ -136,6 +140,7 @@ impl Classify for RunError {
             Self::KernelPorts(error) => error.exit_class(),
             Self::Prefixes(error) => error.exit_class(),
             Self::Events(error) => error.exit_class(),
+            Self::Drains(error) => error.exit_class(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::Segments(_)
@@ -162,6 +167,7 @@ impl Classify for RunError {
             Self::KernelPorts(error) => error.help(),
             Self::Prefixes(error) => error.help(),
             Self::Events(error) => error.help(),
+            Self::Drains(error) => error.help(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NoPorts

@@ -13,7 +13,7 @@ use multihome_common::{
     verdict::{Disposition, Verdict},
 };
 
-use super::own::OwnTraffic;
+use super::{drains::Drains, own::OwnTraffic};
 use crate::{
     controller::{Controller, Treatment, Uplink, path::Path},
     dataplane::CounterReader,
@@ -157,6 +157,8 @@ pub struct Sources<'a> {
     pub shares: &'a Shares,
     /// The gateway's own traffic.
     pub own: &'a OwnTraffic,
+    /// Which uplinks are drained.
+    pub drains: &'a Drains,
     /// When the controller began.
     pub started: Instant,
     /// How long ago the loop last went round.
@@ -199,14 +201,25 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         tally(&received);
         let rx = total(received.iter().map(|(_, count)| count));
         let tx = sources.names.sent(sources.reader, uplink.id);
-        uplinks.push(uplink_status(
+        let mut status = uplink_status(
             uplink,
             sources.own.table_of(uplink.id),
             sources.shares.share(uplink.id),
             (tx.packets, tx.bytes),
             rx,
             moment(uplink.since),
-        ));
+        );
+        status.draining = sources.drains.of(&status.name);
+        let Families { ipv4, ipv6 } = &mut status.families;
+        for (family, path) in [(IPV4, ipv4), (IPV6, ipv6)] {
+            let Some(path) = path else { continue };
+            let damping = sources.controller.damping(family);
+            let until = damping.held_until(uplink.id);
+            path.held_until =
+                until.map(|until| timestamp(wall + until.saturating_duration_since(now)));
+            path.failures = damping.failures(uplink.id, now);
+        }
+        uplinks.push(status);
     }
     Status {
         schema_version: SCHEMA_VERSION,
@@ -252,6 +265,7 @@ fn uplink_status(
         state: State::from(uplink.up),
         since,
         cause: uplink.story(),
+        draining: None,
         rtt_ms: shown.and_then(|path| path.rtt_ms),
         loss: shown.map_or(0.0, |path| path.loss),
         share,
@@ -280,5 +294,7 @@ fn path_status(path: &Path, treatment: &Treatment) -> Option<PathStatus> {
             .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         rtt_ms: path.health().rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
         loss: path.health().loss(),
+        held_until: None,
+        failures: 0,
     })
 }

@@ -27,7 +27,7 @@ use crate::{
     heartbeat::Heartbeat,
     hooks::Hooks,
     http::{self, BoundHttp, HttpServer},
-    metrics::{Metrics, PathMeasure},
+    metrics::{DampingMeasure, Metrics, PathMeasure},
     probe::{Family, ProbeError, ProbeReport},
     run_dir::RunDir,
 };
@@ -244,10 +244,13 @@ impl Telemetry {
 
     /// Brings the gauges up to date.
     pub fn tick(&self, controller: &Controller, shares: &Shares) {
+        let now = Instant::now();
         for uplink in controller.uplinks() {
             let name = &uplink.config.name;
             self.metrics.uplink_up(name, uplink.up);
             self.metrics.uplink_share(name, shares.share(uplink.id));
+            let draining = controller.common(IPV4).draining >> uplink.id & 1 == 1;
+            self.metrics.draining(name, draining);
             for family in FAMILIES {
                 let path = &uplink.paths[family];
                 let measure = path.exists().then(|| PathMeasure {
@@ -256,6 +259,13 @@ impl Telemetry {
                     loss: path.health().loss(),
                 });
                 self.metrics.path(name, family_of(family), measure);
+                let damping = controller.damping(family);
+                let damping = path.exists().then(|| DampingMeasure {
+                    held_until: (damping.held_until(uplink.id))
+                        .map(|until| SystemTime::now() + until.saturating_duration_since(now)),
+                    failures: damping.failures(uplink.id, now),
+                });
+                self.metrics.damping(name, family_of(family), damping);
             }
         }
         let hosts = controller.hosts();

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
-use super::{Families, SettingStatus, Status, UplinkStatus};
+use super::{Families, PathStatus, SettingStatus, State, Status, UplinkStatus};
 use crate::human::{bytes, grouped, seconds};
 
 /// A control loop that has been silent for longer is worth a warning, in milliseconds.
@@ -58,6 +58,12 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
         .collect();
     table(text, &rows);
     text.push('\n');
+    list(text, "Draining", &status.uplinks, |uplink| {
+        drain(uplink, now)
+    })?;
+    list(text, "Held back", &status.uplinks, |uplink| {
+        hold(uplink, now)
+    })?;
     for uplink in &status.uplinks {
         let to = translations(uplink);
         if !to.is_empty() {
@@ -115,17 +121,6 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
     Ok(())
 }
 
-/// Up or down, and whether that is in doubt.
-fn state(uplink: &UplinkStatus) -> String {
-    let Families { ipv4, ipv6 } = &uplink.families;
-    let suspected = [ipv4, ipv6]
-        .into_iter()
-        .flatten()
-        .any(|path| path.suspected);
-    let mark = if suspected { ", suspected" } else { "" };
-    format!("{}{mark}", uplink.state.name())
-}
-
 fn row(uplink: &UplinkStatus, now: Timestamp) -> [String; COLUMNS.len()] {
     let none = || "-".to_owned();
     [
@@ -147,6 +142,83 @@ fn row(uplink: &UplinkStatus, now: Timestamp) -> [String; COLUMNS.len()] {
             .map_or_else(none, |next_hop| next_hop.to_string()),
         uplink.cause.clone(),
     ]
+}
+
+/// Up or down, and whether that is in doubt.
+fn state(uplink: &UplinkStatus) -> String {
+    let suspected = families(uplink).any(|(_, path)| path.suspected);
+    let mark = if suspected { ", suspected" } else { "" };
+    format!("{}{mark}", state_word(uplink))
+}
+
+/// The state of an uplink in one word: one that is up may be kept from new flows.
+fn state_word(uplink: &UplinkStatus) -> &'static str {
+    let mut up = families(uplink)
+        .filter(|(_, path)| path.state == State::Up)
+        .peekable();
+    match uplink.state {
+        State::Down => State::Down.name(),
+        State::Up if uplink.draining.is_some() => "draining",
+        State::Up if up.peek().is_some() && up.all(|(_, path)| path.held_until.is_some()) => "held",
+        State::Up => State::Up.name(),
+    }
+}
+
+/// The families that an uplink carries, by their names.
+fn families(uplink: &UplinkStatus) -> impl Iterator<Item = (&'static str, &PathStatus)> {
+    let Families { ipv4, ipv6 } = &uplink.families;
+    let named = [("IPv4", ipv4), ("IPv6", ipv6)];
+    named
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path.as_ref()?)))
+}
+
+/// A line of the uplinks that there is something to tell of, if there are any.
+fn list(
+    text: &mut String,
+    what: &str,
+    uplinks: &[UplinkStatus],
+    tell: impl Fn(&UplinkStatus) -> Option<String>,
+) -> fmt::Result {
+    let told: Vec<String> = uplinks
+        .iter()
+        .filter_map(|uplink| Some(format!("{} ({})", uplink.name, tell(uplink)?)))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "{what}: {}", told.join(", "))
+}
+
+/// How long an uplink has been draining, and how long it is to go on.
+fn drain(uplink: &UplinkStatus, now: Timestamp) -> Option<String> {
+    let drain = uplink.draining.as_ref()?;
+    let rest = match drain.until {
+        Some(until) => format!("{} to go", left(until, now)),
+        None => drain.to_string(),
+    };
+    Some(format!("for {}, {rest}", age(drain.since, now)))
+}
+
+/// How long the families of an uplink are still held back, and after how many failures.
+fn hold(uplink: &UplinkStatus, now: Timestamp) -> Option<String> {
+    let held: Vec<String> = families(uplink)
+        .filter_map(|(name, path)| {
+            let left = left(path.held_until?, now);
+            let plural = if path.failures == 1 { "" } else { "s" };
+            let failures = path.failures;
+            Some(format!(
+                "{name} for {left}, after {failures} failure{plural}"
+            ))
+        })
+        .collect();
+    (!held.is_empty()).then(|| held.join("; "))
+}
+
+/// How long it is until then, in the two units that matter, a part of a second counting as one.
+fn left(until: Timestamp, now: Timestamp) -> String {
+    let left = until.duration_since(now).as_secs_f64().ceil().max(0.0);
+    seconds(left as u64)
 }
 
 /// What an uplink does with addresses, in the families that it carries.

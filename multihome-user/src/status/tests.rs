@@ -16,6 +16,7 @@ fn example() -> Status {
         state: State::Up,
         since: moment("2026-01-02T03:04:05.678Z"),
         cause: "started".into(),
+        draining: None,
         rtt_ms: Some(12.34),
         loss: 0.0,
         share: 1.0,
@@ -38,6 +39,8 @@ fn example() -> Status {
                 next_hop_mac: Some("02:00:00:00:00:01".into()),
                 rtt_ms: Some(12.34),
                 loss: 0.0,
+                held_until: None,
+                failures: 0,
             }),
             ipv6: Some(PathStatus {
                 state: State::Down,
@@ -49,6 +52,8 @@ fn example() -> Status {
                 next_hop_mac: None,
                 rtt_ms: None,
                 loss: 1.0,
+                held_until: None,
+                failures: 3,
             }),
         },
     };
@@ -158,6 +163,44 @@ fn a_family_of_an_earlier_version_is_routed() {
 #[test]
 fn the_table_lines_up() {
     insta::assert_snapshot!(render(&example(), moment("2026-01-02T04:00:09Z")));
+}
+
+#[test]
+fn uplinks_that_are_up_and_yet_take_no_new_flows_are_told_with_the_end_of_that() {
+    let now = moment("2026-01-02T04:00:09Z");
+    let mut status = example();
+    let mut cable = UplinkStatus {
+        name: "cable".into(),
+        ..status.uplinks[0].clone()
+    };
+    let ipv4 = status.uplinks[0].families.ipv4.as_mut();
+    let ipv4 = ipv4.expect("it is there");
+    ipv4.held_until = Some(moment("2026-01-02T04:00:29.5Z"));
+    ipv4.failures = 2;
+    let text = render(&status, now);
+    assert!(text.contains("  held   "), "{text}");
+    assert!(
+        text.contains("Held back: fibre (IPv4 for 21s, after 2 failures)\n"),
+        "{text}"
+    );
+    cable.draining = Some(Drain {
+        since: moment("2026-01-02T03:50:09Z"),
+        until: Some(moment("2026-01-02T04:30:09Z")),
+    });
+    status.uplinks.push(cable);
+    status.uplinks[1].draining = Some(Drain {
+        since: moment("2026-01-02T04:00:00Z"),
+        until: None,
+    });
+    let text = render(&status, now);
+    assert!(text.contains("  draining "), "{text}");
+    assert!(
+        text.contains(
+            "Draining: mobile-backup (for 9s, until it is told to end), cable (for 10m 0s, 30m 0s to \
+             go)\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

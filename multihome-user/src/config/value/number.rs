@@ -150,6 +150,10 @@ pub struct Forget(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookTimeout(pub Duration);
 
+/// For how long an uplink is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainTime(pub Duration);
+
 macro_rules! ranged_duration {
     ($type:ident, $what:literal, $min:expr, $max:expr) => {
         impl TryFrom<TextDuration> for $type {
@@ -196,6 +200,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TEN_MINUTES: Duration = Duration::from_secs(10 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 ranged_duration!(Interval, "the probe interval", TEN_MS, MINUTE);
 ranged_duration!(Timeout, "the probe timeout", TEN_MS, MINUTE);
@@ -203,6 +208,7 @@ ranged_duration!(TcpEstablished, "the timeout", MINUTE, DAY);
 ranged_duration!(NatTimeout, "the timeout", SECOND, DAY);
 ranged_duration!(FailbackAfter, "failback_after", Duration::ZERO, HOUR);
 ranged_duration!(Hold, "the hold", Duration::ZERO, HOUR);
+ranged_duration!(DrainTime, "the time to drain", SECOND, YEAR);
 ranged_duration!(MaxHold, "the longest hold", Duration::ZERO, DAY);
 ranged_duration!(
     Forget,

@@ -41,6 +41,9 @@ fn run<T: Send + 'static>(setup: &Setup, clients: impl FnOnce(&Path) -> T + Send
             let (response, last) = match request {
                 Request::Status {} => (Response::Error("not now".into()), false),
                 Request::Prefixes { .. } => (Response::Prefixes(Vec::new()), false),
+                Request::Drain { .. } | Request::Undrain { .. } => {
+                    (Response::Refused("not this one".into()), false)
+                }
                 Request::SetPrefix { .. } => (Response::Refused("not this one".into()), false),
                 Request::Events(_) => unreachable!("their readers are let in elsewhere"),
                 Request::Detach {} => (Response::Detached, true),

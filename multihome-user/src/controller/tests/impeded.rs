@@ -150,7 +150,7 @@ fn new_flows_avoid_a_draining_uplink_and_old_ones_are_not_told() {
     assert_eq!((story.eligible, story.alive), (0b10, 0b11));
     assert_eq!(story.settled, 0b10, "nothing goes back to it");
     assert_eq!(told(&actions, Kind::Draining)[0].cause, "work on the line");
-    assert!(!story.controller.takes_new_flows(FIBER));
+    assert_eq!(story.controller.takes_new_flows(FIBER), []);
     story.wait(FAILBACK_AFTER * 2);
     assert_eq!((story.eligible, story.settled), (0b10, 0b10));
     let actions = drain(&mut story, FIBER, false);
@@ -164,7 +164,7 @@ fn a_draining_uplink_serves_while_nothing_else_is_up_and_no_longer() {
     drain(&mut story, FIBER, true);
     story.probes(LTE, false);
     assert_eq!(story.eligible, 0b01);
-    assert!(story.controller.takes_new_flows(FIBER));
+    assert_eq!(story.controller.takes_new_flows(FIBER), [("default", IPV4)]);
     story.probes(LTE, true);
     assert_eq!(story.eligible, 0b10);
     // Both: then it is as if none was.
