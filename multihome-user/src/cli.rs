@@ -15,6 +15,10 @@ use crate::{
     flows::Query,
 };
 
+mod fault;
+
+pub use fault::FaultArgs;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,6 +53,8 @@ pub enum Command {
     Drain(DrainArgs),
     /// Give an uplink new flows again
     Undrain(UndrainArgs),
+    /// Put a fault into an uplink's line for a drill: lose all or some packets for a time
+    Fault(FaultArgs),
     /// Take everything off the devices and end the controller, if one runs
     Detach(DetachArgs),
 }

@@ -11,7 +11,7 @@ use std::{
 use clap::Parser as _;
 use multihome::{
     cli::{
-        Cli, Command, DetachArgs, DrainArgs, EventsArgs, FlowsArgs, PrefixArgs, RunArgs,
+        Cli, Command, DetachArgs, DrainArgs, EventsArgs, FaultArgs, FlowsArgs, PrefixArgs, RunArgs,
         StatusArgs, UndrainArgs,
     },
     config::{Config, check_ports},
@@ -26,7 +26,7 @@ use multihome::{
         journal,
     },
     exit::{self, Classify, ExitClass},
-    flows, hooks, kernel_ports, logging,
+    fault, flows, hooks, kernel_ports, logging,
     netlink::NetlinkError,
     routes, run,
     run_dir::RunDir,
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Prefix(args) => prefix(&args),
         Command::Drain(args) => drain(&args),
         Command::Undrain(args) => undrain(&args),
+        Command::Fault(args) => inject_fault(&args),
         Command::Detach(args) => detach(&args),
     };
     match done {
@@ -75,11 +76,18 @@ enum CommandError {
     Routes(#[source] NetlinkError),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    #[error("--for needs a fault: --blackhole, or --loss PERCENT")]
+    NoFault,
 }
 
 impl Classify for CommandError {
     fn exit_class(&self) -> ExitClass {
-        ExitClass::Runtime
+        match self {
+            Self::Runtime(_) | Self::Output(_) | Self::Journal(_) | Self::Routes(_) => {
+                ExitClass::Runtime
+            }
+            Self::NoFault => ExitClass::Input,
+        }
     }
 }
 
@@ -156,6 +164,11 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
 
 fn undrain(args: &UndrainArgs) -> Result<(), Failure> {
     print(&drains::command::undrain(&args.run_dir, &args.uplink)?)
+}
+
+fn inject_fault(args: &FaultArgs) -> Result<(), Failure> {
+    let asked = args.asked().ok_or(CommandError::NoFault)?;
+    print(&fault::run(&args.run_dir, asked)?)
 }
 
 /// Has a running controller detach; without one, does it here.

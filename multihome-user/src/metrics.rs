@@ -106,6 +106,16 @@ impl Metrics {
         }
     }
 
+    /// How much a fault in an uplink's line loses in each direction, 0 to 1.
+    pub fn uplink_fault(&self, uplink: &str, loss: f64) {
+        if self.knows(uplink) {
+            self.families
+                .uplink_fault
+                .with_label_values(&[uplink])
+                .set(loss);
+        }
+    }
+
     /// How one family of an uplink stands; `None` when the uplink does not carry it.
     pub fn path(&self, uplink: &str, family: Family, path: Option<PathMeasure>) {
         if !self.knows(uplink) {

@@ -20,7 +20,7 @@ use crate::{
     delegation, drain,
     events::{Kind as EventKind, Occurrence, journal},
     exit,
-    heartbeat::Heartbeat,
+    heartbeat::{Heartbeat, monotonic_nanoseconds},
     hooks,
     netlink::{NetEvent, Noticed, Watcher},
     privilege,
@@ -35,6 +35,7 @@ mod checks;
 mod drains;
 mod error;
 pub mod executor;
+mod faults;
 mod groups;
 mod own;
 mod pace;
@@ -51,6 +52,7 @@ use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 use drains::Drains;
 pub use error::RunError;
 use executor::{Executor, Outcome};
+use faults::FaultWatch;
 use own::OwnTraffic;
 use pace::Pace;
 use prefixes::DelegatedPrefixes;
@@ -136,6 +138,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         prefixes,
         own,
         drains,
+        faults: FaultWatch::default(),
         started,
         heartbeat,
         ticks: 0,
@@ -225,6 +228,7 @@ struct Gateway {
     prefixes: DelegatedPrefixes,
     own: OwnTraffic,
     drains: Drains,
+    faults: FaultWatch,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -409,6 +413,15 @@ impl Gateway {
         }
     }
 
+    /// Tells of faults that were set or are over.
+    fn look_for_faults(&mut self) {
+        let faults = &self.executor.dataplane.faults;
+        for occurrence in self.faults.look(faults, monotonic_nanoseconds()) {
+            self.telemetry.happened(occurrence, &self.names);
+        }
+        self.telemetry.faults(&self.faults, &self.names);
+    }
+
     fn tick(&mut self, run_dir: &RunDir) -> Result<(), RunError> {
         self.end_drains(run_dir)?;
         self.handle(Event::Tick, Instant::now())?;
@@ -418,6 +431,7 @@ impl Gateway {
             .set_heartbeat(monotonic_nanoseconds());
         let now = Instant::now();
         self.heartbeat.beat(now);
+        self.look_for_faults();
         self.telemetry.tick(&self.controller, &self.shares);
         self.lead_own_traffic();
         if let Some(restored) = self.own.restored() {
@@ -456,17 +470,6 @@ impl Signals {
             _ = self.hang_up.recv() => {}
         }
     }
-}
-
-/// CLOCK_MONOTONIC, which is what the programs see too.
-fn monotonic_nanoseconds() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the structure outlives the call, and this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// IPv4 and IPv6 by their names in metrics and logs.

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::drain::Drain;
 
+mod fault;
 mod group;
 mod table;
 
+pub use fault::FaultStatus;
 pub use group::{GroupFamilyStatus, GroupStatus};
 pub use table::render;
 
@@ -120,6 +122,9 @@ pub struct UplinkStatus {
     pub loss: f64,
     /// Its share of the packets that LAN ports sent to uplinks in the last ten seconds, 0 to 1.
     pub share: f64,
+    /// A fault that was put into its line, while it lasts.
+    #[serde(default)]
+    pub fault: Option<FaultStatus>,
     /// Packets sent out and received.
     pub packets: u64,
     /// Bytes of these, from the Ethernet header on.

@@ -19,7 +19,7 @@ use multihome_common::{
 };
 
 use super::{
-    CounterReader, DataplaneError, FlowTables, Sizes, Undo,
+    CounterReader, DataplaneError, Faults, FlowTables, Sizes, Undo,
     attach::{self, Attached},
     counters,
     grace::Grace,
@@ -55,6 +55,8 @@ pub struct Dataplane {
     pub(super) outsides: HashMap<MapData, u32, u64>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
+    /// The faults in the uplinks' lines.
+    pub faults: Faults,
     /// The flow and port tables.
     pub flows: FlowTables,
     /// For copies that were in force until a moment ago, which a program may still be reading.
@@ -100,8 +102,10 @@ impl Dataplane {
         let mut grace = Grace::new()?;
         // An earlier controller may have changed something just now.
         grace.begin_all();
+        let state = take(&mut ebpf, abi::STATE)?;
         Ok(Self {
-            state: SharedArray::map(&take(&mut ebpf, abi::STATE)?, abi::STATE)?,
+            faults: Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?,
+            state: SharedArray::map(&state, abi::STATE)?,
             rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
             ports: typed(&mut ebpf, abi::PORTS)?,
             addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,

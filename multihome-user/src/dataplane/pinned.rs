@@ -98,8 +98,8 @@ impl PinnedFlows {
     /// # Errors
     /// When nothing is pinned there, or it may not be read.
     pub fn open(run_dir: &Path) -> Result<Self, PinnedError> {
-        let pins = directory(run_dir)?;
-        let open = |name| open(run_dir, &pins, name);
+        let pins = Pins::find(run_dir)?;
+        let open = |name| pins.open(name);
         let (tags, flows) = (open(abi::FLOW_TAGS)?, open(abi::FLOWS)?);
         let bytes = TableBytes {
             flows: size(&tags, abi::FLOW_TAGS)? + size(&flows, abi::FLOWS)?,
@@ -109,16 +109,11 @@ impl PinnedFlows {
         let state: Array<MapData, SharedState> = Map::Array(open(abi::STATE)?)
             .try_into()
             .map_err(refused(abi::STATE))?;
-        let names: Array<MapData, SlotName> = Map::Array(open(abi::NAMES)?)
-            .try_into()
-            .map_err(refused(abi::NAMES))?;
-        let mut uplinks = names::read(&names)?;
-        uplinks.truncate(MAX_UPLINKS);
         Ok(Self {
             tags: ReadOnlyArray::map(&tags, abi::FLOW_TAGS)?,
             flows: ReadOnlyArray::map(&flows, abi::FLOWS)?,
             timeouts: state.get(&0, 0).map_err(refused(abi::STATE))?.timeouts,
-            uplinks,
+            uplinks: pins.uplinks()?,
             bytes,
         })
     }
@@ -136,6 +131,35 @@ impl FlowMemory for PinnedFlows {
 
     fn flow(&self, index: u32) -> Option<&FlowSlot> {
         self.flows.get(index)
+    }
+}
+
+/// What a gateway has pinned below its run directory.
+pub(super) struct Pins<'a> {
+    run_dir: &'a Path,
+    folder: PathBuf,
+}
+
+impl<'a> Pins<'a> {
+    /// The pins of this network namespace's gateway, or of another one's if there is only one.
+    pub fn find(run_dir: &'a Path) -> Result<Self, PinnedError> {
+        let folder = directory(run_dir)?;
+        Ok(Self { run_dir, folder })
+    }
+
+    /// Opens the map of this name.
+    pub fn open(&self, name: &'static str) -> Result<MapData, PinnedError> {
+        open(self.run_dir, &self.folder, name)
+    }
+
+    /// The uplinks' names by id; `None` where there is no such uplink.
+    pub fn uplinks(&self) -> Result<Vec<Option<String>>, PinnedError> {
+        let names: Array<MapData, SlotName> = Map::Array(self.open(abi::NAMES)?)
+            .try_into()
+            .map_err(refused(abi::NAMES))?;
+        let mut uplinks = names::read(&names)?;
+        uplinks.truncate(MAX_UPLINKS);
+        Ok(uplinks)
     }
 }
 

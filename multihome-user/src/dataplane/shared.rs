@@ -141,6 +141,11 @@ impl SharedArray<SharedState> {
         word!(self, uplink_copies)
     }
 
+    /// Whose lines have, or had, a fault.
+    pub fn faulty(&self) -> &AtomicU64 {
+        word!(self, faulty)
+    }
+
     /// The alive word of a family.
     pub fn alive(&self, family: usize) -> &AtomicU64 {
         word!(self, alive[family])

@@ -15,6 +15,22 @@ pub struct UnknownUplink {
     known: Vec<String>,
 }
 
+impl UnknownUplink {
+    /// The id of the uplink of this name; `names` has the uplinks' names by id.
+    ///
+    /// # Errors
+    /// When no uplink has the name.
+    pub fn find(name: &str, names: &[Option<String>]) -> Result<u8, Self> {
+        let place = names
+            .iter()
+            .position(|known| known.as_deref() == Some(name));
+        place.map(|id| id as u8).ok_or_else(|| Self {
+            name: name.to_owned(),
+            known: names.iter().flatten().cloned().collect(),
+        })
+    }
+}
+
 impl Classify for UnknownUplink {
     fn exit_class(&self) -> ExitClass {
         ExitClass::Input
@@ -47,15 +63,7 @@ impl Filter {
         host: Option<Ipv4Addr>,
         names: &[Option<String>],
     ) -> Result<Self, UnknownUplink> {
-        let id = |name: &str| {
-            let place = names
-                .iter()
-                .position(|known| known.as_deref() == Some(name));
-            place.map(|id| id as u8).ok_or_else(|| UnknownUplink {
-                name: name.to_owned(),
-                known: names.iter().flatten().cloned().collect(),
-            })
-        };
+        let id = |name| UnknownUplink::find(name, names);
         Ok(Self {
             uplink: uplink.map(id).transpose()?,
             host,

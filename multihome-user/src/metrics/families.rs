@@ -34,6 +34,7 @@ pub struct Families {
     pub uplink_tier: IntGaugeVec,
     pub uplink_up: IntGaugeVec,
     pub uplink_share: GaugeVec,
+    pub uplink_fault: GaugeVec,
     pub path_up: IntGaugeVec,
     pub path_rtt: GaugeVec,
     pub path_loss: GaugeVec,
@@ -97,6 +98,11 @@ impl Families {
             uplink_share: add.gauges(
                 "uplink_share_ratio",
                 "Share of the steered packets of the last seconds that the uplink carried, 0 to 1.",
+                &["uplink"],
+            )?,
+            uplink_fault: add.gauges(
+                "uplink_fault",
+                "Share of packets that a fault put into the uplink's line loses in each direction, 0 to 1; 0 = no fault.",
                 &["uplink"],
             )?,
             path_up: add.int_gauges(
@@ -264,6 +270,7 @@ impl Families {
         for state in [State::Up, State::Down] {
             self.transitions.with_label_values(&[name, state.name()]);
         }
+        self.uplink_fault.with_label_values(&[name]);
         self.prefix_changes.with_label_values(&[name]);
         for sign in Sign::ALL {
             self.suspicions.with_label_values(&[name, sign.name()]);

@@ -54,6 +54,7 @@ impl Gateway {
             shares: &self.shares,
             own: &self.own,
             drains: &self.drains,
+            faults: &self.executor.dataplane.faults,
             started: self.started,
             heartbeat_age: self.heartbeat.age(now),
         };

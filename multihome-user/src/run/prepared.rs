@@ -115,6 +115,8 @@ impl Prepared {
             let slot = slot as u32;
             let new = names.of(slot).unwrap_or_default();
             if old.as_deref().unwrap_or_default() != new {
+                // A fault is of the uplink that had the place.
+                dataplane.faults.clear(slot as u8);
                 dataplane.set_name(slot, new)?;
             }
         }

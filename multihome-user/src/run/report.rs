@@ -16,10 +16,12 @@ use multihome_common::{
 use super::{drains::Drains, own::OwnTraffic};
 use crate::{
     controller::{Controller, Treatment, Uplink, path::Path},
-    dataplane::CounterReader,
+    dataplane::{CounterReader, Faults},
+    heartbeat::monotonic_nanoseconds,
     metrics::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic},
     status::{
-        Families, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus, timestamp,
+        Families, FaultStatus, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus,
+        timestamp,
     },
 };
 
@@ -159,6 +161,8 @@ pub struct Sources<'a> {
     pub own: &'a OwnTraffic,
     /// Which uplinks are drained.
     pub drains: &'a Drains,
+    /// The faults in the uplinks' lines.
+    pub faults: &'a Faults,
     /// When the controller began.
     pub started: Instant,
     /// How long ago the loop last went round.
@@ -195,15 +199,26 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
             bytes,
         });
     }
+    let now_ns = monotonic_nanoseconds();
+    let faults = sources.faults.in_force(now_ns);
     let mut uplinks = Vec::new();
     for uplink in sources.controller.uplinks() {
         let received = sources.reader.port(u32::from(uplink.id), []).verdicts;
         tally(&received);
-        let rx = total(received.iter().map(|(_, count)| count));
+        // What a line has lost was sent, and is counted as such already.
+        let came = |verdict: &Verdict| *verdict != Verdict::DropFaultOut;
+        let rx = total(
+            received
+                .iter()
+                .filter(|(v, _)| came(v))
+                .map(|(_, count)| count),
+        );
         let tx = sources.names.sent(sources.reader, uplink.id);
+        let fault = faults.iter().find(|fault| fault.id == uplink.id);
         let mut status = uplink_status(
             uplink,
             sources.own.table_of(uplink.id),
+            fault.map(|fault| FaultStatus::of(fault, now_ns)),
             sources.shares.share(uplink.id),
             (tx.packets, tx.bytes),
             rx,
@@ -245,6 +260,7 @@ fn total<'c>(counts: impl Iterator<Item = &'c Count>) -> (u64, u64) {
 fn uplink_status(
     uplink: &Uplink,
     table: Option<u32>,
+    fault: Option<FaultStatus>,
     share: f64,
     tx: (u64, u64),
     rx: (u64, u64),
@@ -269,6 +285,7 @@ fn uplink_status(
         rtt_ms: shown.and_then(|path| path.rtt_ms),
         loss: shown.map_or(0.0, |path| path.loss),
         share,
+        fault,
         packets: tx.0 + rx.0,
         bytes: tx.1 + rx.1,
         tx_packets: tx.0,

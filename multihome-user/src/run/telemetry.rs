@@ -15,6 +15,7 @@ use super::{
     RunError,
     executor::Outcome,
     family_name,
+    faults::FaultWatch,
     own::OwnTraffic,
     report::{Names, Shares},
     upkeep::Upkeep,
@@ -239,6 +240,13 @@ impl Telemetry {
                 let goes_by = own.goes_by(*id, family);
                 self.metrics.own_traffic(name, family_of(family), goes_by);
             }
+        }
+    }
+
+    /// Shows how much the uplinks' lines lose by faults.
+    pub fn faults(&self, faults: &FaultWatch, names: &Names) {
+        for (id, name) in &names.uplinks {
+            self.metrics.uplink_fault(name, faults.loss(*id));
         }
     }
 

@@ -70,6 +70,16 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
             writeln!(text, "Translated by {}: to {}", uplink.name, to.join(", "))?;
         }
     }
+    for uplink in &status.uplinks {
+        if let Some(fault) = &uplink.fault {
+            writeln!(
+                text,
+                "FAULT in the line of {}: {}",
+                uplink.name,
+                fault.line()
+            )?;
+        }
+    }
     for lan in &status.lan {
         let missing = if lan.ifindex.is_none() {
             " (no such device now)"
