@@ -4,15 +4,30 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use nix::unistd::{AccessFlags, Uid, access};
 
-use crate::config::{Config, ConfigError, HookError, Origin};
+use crate::{
+    config::{Config, ConfigError, HookError, HookUrl, Origin},
+    probe::exchange::authorities,
+};
 
 /// Checks the commands of all hooks.
 ///
 /// # Errors
-/// Names the first command that is not there, cannot be executed, or could be changed by other users.
+/// Names the first command that is not there, cannot be executed, or could be changed by other users; and the
+/// first server that could not be told from another, since this system trusts no certificate authority.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     let origins = config.origins.hooks.iter();
     for (hook, origin) in config.hooks.iter().zip(origins) {
+        if hook.url.as_ref().is_some_and(HookUrl::is_tls)
+            && let Err(source) = authorities()
+        {
+            let (origin, name) = (origin.clone(), hook.name.as_str().into());
+            return Err(HookError::NoAuthorities {
+                origin,
+                name,
+                source,
+            }
+            .into());
+        }
         let Some(program) = hook.command.first() else {
             continue;
         };

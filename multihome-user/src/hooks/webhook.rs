@@ -16,7 +16,11 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::{config::HookUrl, events::Record, tls};
+use crate::{
+    config::HookUrl,
+    events::Record,
+    tls::{self, TlsError},
+};
 
 /// How long to wait before each further attempt: right after a failure, the way to the server may be
 /// one that is just being left.
@@ -34,9 +38,7 @@ enum PostError {
     #[error("cannot connect")]
     Connect(#[source] io::Error),
     #[error("no TLS connection")]
-    Tls(#[source] io::Error),
-    #[error("TLS cannot be used: {0}")]
-    NoTls(String),
+    Tls(#[from] TlsError),
     #[error("no answer")]
     Http(#[from] hyper::Error),
     #[error("the server answered with status {0}")]
@@ -54,11 +56,11 @@ impl PostError {
                     || *status == StatusCode::TOO_MANY_REQUESTS
                     || *status == StatusCode::REQUEST_TIMEOUT
             }
-            Self::NoTls(_) => false,
+            Self::Tls(TlsError::Authorities(_) | TlsError::Name(_)) => false,
             Self::Lookup(..)
             | Self::NoAddress(_)
             | Self::Connect(_)
-            | Self::Tls(_)
+            | Self::Tls(TlsError::Handshake(_))
             | Self::Http(_)
             | Self::Timeout => true,
         }
@@ -104,12 +106,7 @@ fn in_words(error: &PostError) -> String {
 async fn attempt(url: &HookUrl, limit: Duration, json: String) -> Result<(), PostError> {
     let stream = connect(url, limit).await?;
     let status = if url.is_tls() {
-        let stream = tls::connect(stream, url.host())
-            .await
-            .map_err(|error| match error {
-                tls::TlsError::Unusable(reason) => PostError::NoTls(reason),
-                tls::TlsError::Handshake(source) => PostError::Tls(source),
-            })?;
+        let stream = tls::connect(stream, url.host()).await?;
         exchange(stream, url, json).await?
     } else {
         exchange(stream, url, json).await?

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::super::{MAX_HOOKS, origin::Origin};
-use crate::events::Kind;
+use crate::{events::Kind, probe::exchange::AuthoritiesError};
 
 /// Why a hook cannot be used.
 #[derive(Debug, Error)]
@@ -50,6 +50,16 @@ pub enum HookError {
         origin: Origin,
         /// The kind.
         kind: Kind,
+    },
+    /// A server that could not be told from another.
+    #[error("{origin}: the https server of hook {name:?} could not be told from another")]
+    NoAuthorities {
+        /// Where the hook's command stands, or its name if it has none.
+        origin: Origin,
+        /// Its name.
+        name: Box<str>,
+        /// Why.
+        source: AuthoritiesError,
     },
     /// A program that cannot be run, or not with trust.
     #[error("{origin}: the program {program:?} of a hook {reason}")]
