@@ -187,6 +187,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Gateway")]
     pub run_dir: Option<PathBuf>,
 
+    /// Keep here what must outlive a reboot, such as what uplinks have used of their quotas [default:
+    /// /var/lib/multihome]
+    #[arg(long, value_name = "DIR", help_heading = "Gateway")]
+    pub state_dir: Option<PathBuf>,
+
     /// Take the programs off the devices when stopped; without it they go on as last told
     #[arg(long, help_heading = "Gateway")]
     pub detach_on_exit: bool,
@@ -236,6 +241,7 @@ impl RunArgs {
             burst: self.burst,
             metrics_listen: self.metrics_listen,
             run_dir: self.run_dir.clone(),
+            state_dir: self.state_dir.clone(),
             xdp_mode: self.xdp_mode,
             seed: self.seed,
             hash: self.hash,
@@ -473,6 +479,7 @@ mod tests {
             "[default: 500ms]".to_owned(),
             "[default: 3]".to_owned(),
             format!("[default: {DEFAULT_RUN_DIR}]"),
+            format!("[default: {}]", crate::config::DEFAULT_STATE_DIR),
             format!("[default: {}]", crate::config::DEFAULT_METRICS_LISTEN),
             format!("[default: {}]", XdpMode::default().name()),
             format!("[default: {}]", OnUplinkLoss::default().name()),

@@ -26,6 +26,7 @@ mod nat;
 mod origin;
 mod ports;
 mod print;
+mod quality;
 pub(crate) mod suggest;
 mod target;
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod value;
 
 pub use damping::DampingConfig;
 pub use duration::TextDuration;
-pub use error::{ConfigError, ForwardError, GroupError, HookError};
+pub use error::{ConfigError, ForwardError, GroupError, HookError, QualityError};
 pub use forward::{ForwardConfig, Protocol};
 pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
 pub use hook::{DEFAULT_HOOK_TIMEOUT, HookConfig};
@@ -44,16 +45,19 @@ pub use mode::{Mode, Mode4, Mode6};
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
 pub use ports::check_ports;
+pub use quality::{CapacityConfig, Every, Limit, QualityConfig, QuotaConfig, SlaConfig};
 pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
     Burst, Device, DrainTime, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval,
-    Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion,
-    Timeout, UplinkName, UplinkPrefix, ValueError,
+    Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, Rate, Ratio, SeedValue,
+    Suspicion, Timeout, UplinkName, UplinkPrefix, ValueError, Volume,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/multihome";
+/// Where a gateway keeps what must outlive a reboot unless told otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/multihome";
 /// Where metrics are served unless told otherwise.
 pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:9750";
 /// The longest path of a run directory, in bytes: with the socket's name it must fit into the
@@ -85,6 +89,10 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// The directory of the control socket and of what is pinned: absolute.
     pub run_dir: PathBuf,
+    /// The directory of what must outlive a reboot: absolute. It is used only when an uplink has a quota.
+    pub state_dir: PathBuf,
+    /// How uplinks are measured.
+    pub quality: QualityConfig,
     /// How the programs are attached.
     pub xdp_mode: XdpMode,
     /// The seed of the flow hash; `None` takes a random one, kept with the pinned state.
@@ -137,6 +145,10 @@ pub struct UplinkConfig {
     pub quorum: Option<u32>,
     /// Remote probe targets, of either family: at most 8, distinct.
     pub probe: Vec<Target>,
+    /// What it can carry; `None` is not watched.
+    pub capacity: Option<CapacityConfig>,
+    /// What it may carry in a period; `None` is as much as it can.
+    pub quota: Option<QuotaConfig>,
 }
 
 /// How uplinks are probed.

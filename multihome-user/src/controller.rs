@@ -32,6 +32,7 @@ mod hosts;
 mod neighbours;
 mod own;
 pub mod path;
+pub mod quality;
 mod refresh;
 mod settings;
 pub mod settled;
@@ -47,6 +48,7 @@ use eligible::Common;
 use forwards::Forwards;
 use group::Group;
 use path::Path;
+pub use quality::{Quality, Readings};
 pub use settings::{Adopted, GroupSettings, LeftWords, Settings, Translation};
 pub use suspicions::Samples;
 use suspicions::Suspicions;
@@ -74,6 +76,8 @@ pub enum Event {
     Probe(ProbeEvent),
     /// What has passed by the uplinks so far. See [`Controller::next_sample`].
     Sampled(Samples),
+    /// The dataplane has counted so much for the uplinks of [`Quality::counted`].
+    Carried(Readings),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
     /// The provider of an uplink delegates this prefix to it now, or none any more.
@@ -161,6 +165,7 @@ pub struct Controller {
     lan_is_private: bool,
     forwards: Forwards,
     suspicions: Suspicions,
+    quality: Quality,
 }
 
 /// What changed in the kernel's tables and was not acted on yet.
@@ -194,6 +199,7 @@ impl Controller {
     /// A controller that knows the kernel's tables, and has done nothing yet.
     pub fn new(settings: Settings, net: NetState, now: Instant) -> Self {
         let adopted = settings.adopted;
+        let quality = Quality::new(&settings);
         let initially = |id: u8, family: usize| {
             adopted.is_none_or(|a| (a.alive[family] | !a.known) >> id & 1 == 1)
         };
@@ -258,6 +264,7 @@ impl Controller {
             lan_is_private: false,
             forwards: Forwards::new(settings.forwards),
             suspicions: Suspicions::new(settings.suspicion, now),
+            quality,
             net,
         }
     }
@@ -324,7 +331,8 @@ impl Controller {
 
     /// Everything that must be told to a kernel side that knows nothing yet.
     pub fn begin(&mut self, now: Instant) -> Vec<Action> {
-        let mut actions = self.refresh(true, now);
+        let mut actions = self.impede(now);
+        actions.extend(self.refresh(true, now));
         actions.extend(self.refresh_segments());
         self.behind.tables = false;
         actions.extend(self.refresh_hosts());
@@ -365,14 +373,18 @@ impl Controller {
             Event::Probe(event) => {
                 let mut actions = self.handle_probe(event, now);
                 actions.extend(self.weigh(event, now));
+                // What it wants to know takes more probes, which find out the other as well.
+                actions.extend(self.judge_probe(event, now));
                 actions
             }
             Event::Sampled(samples) => self.sampled(&samples, now),
+            Event::Carried(readings) => self.carried(&readings, now),
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
+                actions.extend(self.judge_paths(now));
                 actions.extend(self.resolve_next_hops(false));
                 actions.extend(self.check_stale_hosts());
                 actions.extend(self.find_forward_hosts(now));

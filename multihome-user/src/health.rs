@@ -358,6 +358,11 @@ impl PathHealth {
             .min_by_key(SmoothedRtt::smoothed)
     }
 
+    /// Whether this is one of the targets that judge the path.
+    pub fn is_judged_by(&self, id: TargetId) -> bool {
+        self.targets.contains_key(&id) && id.kind == self.judging_kind()
+    }
+
     /// Remote targets judge if there are any.
     fn judging_kind(&self) -> TargetKind {
         let remote = self.targets.keys().any(|id| id.kind == TargetKind::Remote);

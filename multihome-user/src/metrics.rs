@@ -6,8 +6,9 @@
 //! is not counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Mutex,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,10 +27,12 @@ mod event;
 mod families;
 mod impeded;
 mod process;
+mod quality;
 
 pub use counters::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic};
 use families::{ENDED, EXPIRED, Families};
 pub use impeded::DampingMeasure;
+pub use quality::Impeded;
 
 /// The form of [`Metrics::render`]'s text, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -42,6 +45,8 @@ pub struct Metrics {
     heartbeat: Heartbeat,
     /// The configured uplinks with their remote targets, and the label of each: nothing else becomes one.
     known: BTreeMap<String, BTreeMap<(IpAddr, Method), String>>,
+    /// What keeps uplinks from new flows, as it is shown.
+    impeded: Mutex<BTreeSet<Impeded>>,
 }
 
 /// How one family of an uplink stands.
@@ -51,8 +56,12 @@ pub struct PathMeasure {
     pub up: bool,
     /// The smoothed round-trip time; `None` before the first answer.
     pub rtt: Option<Duration>,
-    /// The share of the last probes that were lost, 0 to 1.
+    /// The share of the probes of the last seconds that were lost, 0 to 1.
     pub loss: f64,
+    /// The median round-trip time of the last seconds.
+    pub latency: Option<Duration>,
+    /// The mean difference between successive round-trip times of the last seconds.
+    pub jitter: Option<Duration>,
 }
 
 impl Metrics {
@@ -82,6 +91,7 @@ impl Metrics {
             families,
             counters,
             heartbeat,
+            impeded: Mutex::default(),
             known,
         })
     }
@@ -126,6 +136,8 @@ impl Metrics {
             path_up,
             path_loss,
             path_rtt,
+            path_latency,
+            path_jitter,
             ..
         } = &self.families;
         match path {
@@ -139,10 +151,16 @@ impl Metrics {
                 let _ = path_loss.remove_label_values(&labels);
             }
         }
-        match path.and_then(|path| path.rtt) {
-            Some(rtt) => path_rtt.with_label_values(&labels).set(rtt.as_secs_f64()),
-            None => {
-                let _ = path_rtt.remove_label_values(&labels);
+        for (gauge, time) in [
+            (path_rtt, path.and_then(|path| path.rtt)),
+            (path_latency, path.and_then(|path| path.latency)),
+            (path_jitter, path.and_then(|path| path.jitter)),
+        ] {
+            match time {
+                Some(time) => gauge.with_label_values(&labels).set(time.as_secs_f64()),
+                None => {
+                    let _ = gauge.remove_label_values(&labels);
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ use crate::{
 
 mod answer;
 mod checks;
+mod counting;
 mod drains;
 mod error;
 pub mod executor;
@@ -49,6 +50,7 @@ mod telemetry;
 pub mod upkeep;
 
 use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
+use counting::{Counting, Opened};
 use drains::Drains;
 pub use error::RunError;
 use executor::{Executor, Outcome};
@@ -95,6 +97,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let (mut watcher, net) = Watcher::start().await?;
     check_devices(&config, &net)?;
+    let quotas = Opened::new(&config)?;
     favour_this_process();
 
     let sizes = Sizes {
@@ -116,7 +119,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     telemetry.flow_table(dataplane.flows.capacity());
     let prefixes = DelegatedPrefixes::read(&run_dir, &config);
     let drains = Drains::read(&run_dir, &prepared.names, timestamp(SystemTime::now()));
-    let mut settings = prepared.settings(&config, prefixes.told());
+    let ids = &prepared.slots.uplinks;
+    let ledger = quotas.ledger(&config, ids, &reader, !prepared.adopted);
+    let mut settings = prepared.settings(&config, prefixes.told(), ledger);
     settings.draining = drains.told(&prepared.names);
     let mut controller = Controller::new(settings, net, Instant::now());
     let mut executor = Executor::new(dataplane)?;
@@ -139,12 +144,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         own,
         drains,
         faults: FaultWatch::default(),
+        counting: Counting::new(quotas, Instant::now())?,
         started,
         heartbeat,
         ticks: 0,
         untold: Some(Vec::new()),
     };
     gateway.tell(outcome);
+    // What is used up must not get a flow at all.
+    gateway.count()?;
 
     let patience = tokio::time::Instant::now() + RESOLVE_PATIENCE;
     while !gateway.controller.resolved() {
@@ -176,6 +184,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             return Err(error);
         }
     };
+    gateway.count()?;
+    gateway.keep_quotas();
+    // Also waits until they are on the disk.
     let own = gateway.end(match end {
         End::Stop => "the dataplane goes on as last decided",
         End::Detach => "everything is being taken off the devices",
@@ -229,6 +240,7 @@ struct Gateway {
     own: OwnTraffic,
     drains: Drains,
     faults: FaultWatch,
+    counting: Counting,
     started: Instant,
     heartbeat: Heartbeat,
     ticks: u32,
@@ -254,6 +266,28 @@ impl Gateway {
         };
         self.telemetry.swept(&swept, &self.upkeep, &self.names);
         self.handle(Event::Swept(swept.all()), Instant::now())
+    }
+
+    /// Reads what uplinks with a capacity or a quota carry.
+    fn count(&mut self) -> Result<(), RunError> {
+        let now = Instant::now();
+        let quality = self.controller.quality();
+        let readings = self.counting.read(quality, &self.names, &self.reader, now);
+        let spent = quality.ledger().spent();
+        self.handle(Event::Carried(readings), now)?;
+        let ledger = self.controller.quality().ledger();
+        if ledger.spent() == spent {
+            self.counting.keep(ledger, now);
+        } else {
+            self.counting.keep_now(ledger, now);
+        }
+        Ok(())
+    }
+
+    /// Keeps what was used of quotas.
+    fn keep_quotas(&mut self) {
+        let ledger = self.controller.quality().ledger();
+        self.counting.keep_now(ledger, Instant::now());
     }
 
     /// Takes an event that was noticed at this time.
@@ -290,6 +324,9 @@ impl Gateway {
         for (_, burst) in &outcome.bursts {
             self.prober.burst(burst.clone());
         }
+        for ask in &outcome.asks {
+            self.prober.burst(ask.clone());
+        }
         match &mut self.untold {
             Some(untold) => untold.push(outcome),
             None => self.telemetry.take(outcome, &self.names, false),
@@ -311,6 +348,7 @@ impl Gateway {
             // Whoever is ready has its turn by chance, and each turn is short: neither a flood of
             // routes nor one of requests keeps the others waiting.
             let tables_at = self.tables_at();
+            let count_at = self.counting.due(self.controller.quality());
             let sample_at = self.controller.next_sample();
             tokio::select! {
                 events = watcher.next(CHANGES_AT_ONCE) => self.follow(events?)?,
@@ -320,6 +358,8 @@ impl Gateway {
                 () = sleep_until(self.upkeep.due().into()) => self.keep_up()?,
                 () = sleep_until(sample_at.unwrap_or_else(Instant::now).into()),
                     if sample_at.is_some() => self.sample()?,
+                () = sleep_until(count_at.unwrap_or_else(Instant::now).into()),
+                    if count_at.is_some() => self.count()?,
                 _ = tick.tick() => self.tick(run_dir)?,
                 exchange = control.next() => {
                     if let Some(reply) = self.answer(exchange, run_dir)? {

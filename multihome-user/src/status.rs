@@ -13,10 +13,12 @@ use crate::drain::Drain;
 
 mod fault;
 mod group;
+mod load;
 mod table;
 
 pub use fault::FaultStatus;
 pub use group::{GroupFamilyStatus, GroupStatus};
+pub use load::{DirectionStatus, LoadStatus, QuotaStatus};
 pub use table::render;
 
 /// The version of [`Status`]: it changes when a field changes its meaning or goes away, not when
@@ -143,6 +145,12 @@ pub struct UplinkStatus {
     /// is left alone.
     #[serde(default)]
     pub table: Option<u32>,
+    /// What it carries, if it has a capacity.
+    #[serde(default)]
+    pub load: Option<LoadStatus>,
+    /// What it has used of its quota, if it has one.
+    #[serde(default)]
+    pub quota: Option<QuotaStatus>,
     /// The families that it carries.
     pub families: Families,
 }
@@ -179,7 +187,7 @@ pub struct PathStatus {
     pub next_hop_mac: Option<String>,
     /// The smoothed round-trip time in milliseconds; `None` before the first answer.
     pub rtt_ms: Option<f64>,
-    /// The share of the last probes that were lost, 0 to 1.
+    /// The share of the probes within the window of `[quality]` that the path lost, 0 to 1.
     pub loss: f64,
     /// Until when it is held back from new flows, because it failed lately; `None` when it is not.
     #[serde(default)]
@@ -187,6 +195,12 @@ pub struct PathStatus {
     /// Its failures that are not forgotten: the more there are, the longer it is held after the next one.
     #[serde(default)]
     pub failures: u32,
+    /// The median round-trip time within that window in milliseconds; `None` before there are enough.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
+    /// The mean difference between successive round-trip times within it in milliseconds.
+    #[serde(default)]
+    pub jitter_ms: Option<f64>,
 }
 
 /// What a controller does that does not say.

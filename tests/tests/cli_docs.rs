@@ -98,6 +98,8 @@ fn the_reference_has_every_key() -> Result<()> {
     let tables = [
         "[probe]",
         "[damping]",
+        "[quality]",
+        "[sla]",
         "[nat]",
         "[nat.timeout]",
         "[[uplink]]",
@@ -114,6 +116,8 @@ fn the_reference_has_every_key() -> Result<()> {
     for table in tables {
         known.extend(keys(&format!("{table}\nnothing_like_it = 1"))?);
     }
+    let within = "[[uplink]]\nname = \"u\"\n[uplink.capacity]\nnothing_like_it = 1";
+    known.extend(keys(within)?);
     for key in &known {
         ensure!(
             reference.contains(&format!("\n| `{key}` | ")),
@@ -230,6 +234,9 @@ fn scrape() -> Result<String> {
     metrics.uplink_up("u", true);
     metrics.uplink_share("u", 1.0);
     metrics.prefix_changed("u");
+    metrics.capacity_used("u", [Some(0.5); 2]);
+    metrics.quota("u", 1, 2);
+    metrics.impeded([["default", "u", "ipv4", "sick"].map(str::to_owned)].into());
     for kind in [Kind::UplinkUp, Kind::UplinkDown] {
         let noticed = Instant::now();
         let timing = Timing {
@@ -254,6 +261,8 @@ fn scrape() -> Result<String> {
                 up: true,
                 rtt: Some(rtt),
                 loss: 0.0,
+                latency: Some(rtt),
+                jitter: Some(rtt),
             }),
         );
         metrics.eligible_uplinks("default", family, 1);

@@ -21,10 +21,12 @@ use crate::exit::{Classify, ExitClass};
 mod forward;
 mod group;
 mod hook;
+mod quality;
 
 pub use forward::ForwardError;
 pub use group::GroupError;
 pub use hook::HookError;
+pub use quality::QualityError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -278,6 +280,19 @@ pub enum ConfigError {
     /// A hook cannot be used.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// An SLA, a capacity or a quota that cannot be.
+    #[error(transparent)]
+    Quality(#[from] QualityError),
+    /// A state directory that cannot be.
+    #[error("{origin}: the state directory {path:?} {reason}")]
+    StateDir {
+        /// Where.
+        origin: Origin,
+        /// The path as it was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: RunDirProblem,
+    },
     /// The run directory cannot be used.
     #[error("{origin}: the run directory {path:?} {reason}")]
     RunDir {
@@ -357,6 +372,8 @@ impl Classify for ConfigError {
             | Self::Group(_)
             | Self::MaxHold { .. }
             | Self::Hook(_)
+            | Self::Quality(_)
+            | Self::StateDir { .. }
             | Self::RunDir { .. } => None,
         }
     }

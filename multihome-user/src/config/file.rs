@@ -10,18 +10,20 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
     error::ConfigError,
     layer::{
-        DampingLayer, ForwardLayer, GroupLayer, HookLayer, Layer, NamedGroupLayer, NatLayer,
-        NatTimeoutLayer, ProbeLayer, UplinkLayer,
+        AskedLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer, HookLayer,
+        Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer, QualityLayer, SlaLayer,
+        UplinkLayer,
     },
     origin::Source,
     suggest,
     value::{
         Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
-        HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate,
-        Quorum, SeedValue, Suspicion, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, MonthDay, PortRange, ProbeCount,
+        ProbeRate, Quorum, Ratio, SeedValue, Suspicion, Tier, Timeout, UplinkName, UplinkPrefix,
+        Weight,
     },
 };
 
@@ -54,6 +56,7 @@ struct FileConfig {
     hook: Tables<FileHook>,
     metrics_listen: Option<Listen>,
     run_dir: Option<Spanned<PathBuf>>,
+    state_dir: Option<Spanned<PathBuf>>,
     xdp_mode: Option<XdpMode>,
     seed: Option<SeedValue>,
     hash: Option<HashPolicy>,
@@ -61,6 +64,10 @@ struct FileConfig {
     failback: Option<Failback>,
     failback_after: Option<FailbackAfter>,
     inside_prefix: Option<Ipv6Prefix>,
+    #[serde(default)]
+    quality: QualityLayer,
+    sla: Option<Spanned<SlaLayer>>,
+    obey_quota: Option<bool>,
     detach_on_exit: Option<bool>,
     manage_routes: Option<bool>,
 }
@@ -78,6 +85,11 @@ struct FileUplink {
     gateway: Option<Spanned<OneOrMany>>,
     quorum: Option<Spanned<Quorum>>,
     probe: Option<Spanned<Targets>>,
+    capacity: Option<Spanned<CapacityLayer>>,
+    spill_at: Option<Spanned<Ratio>>,
+    spill_until: Option<Spanned<Ratio>>,
+    quota: Option<Spanned<QuotaConfig>>,
+    quota_from: Option<Spanned<MonthDay>>,
 }
 
 impl Table for FileUplink {
@@ -134,6 +146,8 @@ impl Table for FileForward {
 struct FileGroup {
     name: Spanned<GroupName>,
     members: Option<Spanned<OneOrMany>>,
+    sla: Option<Spanned<SlaLayer>>,
+    obey_quota: Option<bool>,
 }
 
 impl Table for FileGroup {
@@ -204,6 +218,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         },
         metrics_listen: file.metrics_listen,
         run_dir: file.run_dir.map(|run_dir| locate(&source, run_dir)),
+        state_dir: file.state_dir.map(|dir| locate(&source, dir)),
         xdp_mode: file.xdp_mode,
         seed: file.seed,
         group: GroupLayer {
@@ -213,6 +228,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             failback_after: file.failback_after,
         },
         inside_prefix: file.inside_prefix,
+        quality: file.quality,
+        asked: AskedLayer {
+            sla: file.sla.map(|sla| locate(&source, sla)),
+            obey_quota: file.obey_quota,
+        },
         nat: NatLayer {
             flows: file.nat.flows,
             filtering: file.nat.filtering,
@@ -255,6 +275,13 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         gateways: locate_all(source, uplink.gateway)?,
         quorum: uplink.quorum.map(|quorum| locate(source, quorum)),
         probes: locate_targets(source, uplink.probe)?,
+        carry: CarryLayer {
+            capacity: uplink.capacity.map(|value| locate(source, value)),
+            spill_at: uplink.spill_at.map(|value| locate(source, value)),
+            spill_until: uplink.spill_until.map(|value| locate(source, value)),
+            quota: uplink.quota.map(|value| locate(source, value)),
+            quota_from: uplink.quota_from.map(|value| locate(source, value)),
+        },
     })
 }
 
@@ -273,6 +300,10 @@ fn locate_group(source: &Source<'_>, group: FileGroup) -> Result<NamedGroupLayer
     Ok(NamedGroupLayer {
         name: locate(source, group.name),
         members: is_given.then_some(members),
+        asked: AskedLayer {
+            sla: group.sla.map(|sla| locate(source, sla)),
+            obey_quota: group.obey_quota,
+        },
     })
 }
 

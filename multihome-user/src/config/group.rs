@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::SlaConfig;
+
 /// How flows are spread over the uplinks, and moved between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
@@ -100,4 +102,8 @@ pub struct NamedGroup {
     pub name: String,
     /// Names of its uplinks: at least one, distinct.
     pub members: Vec<String>,
+    /// What it asks of its members.
+    pub sla: Option<SlaConfig>,
+    /// Members whose quota is used up get no new flows of it, as long as there are others.
+    pub obey_quota: bool,
 }

@@ -18,6 +18,10 @@ use super::{
     },
 };
 
+mod quality;
+
+pub use quality::{AskedLayer, CapacityLayer, CarryLayer, QualityLayer, SlaLayer};
+
 /// What one source says; what it leaves out is `None` or empty.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
@@ -27,10 +31,15 @@ pub struct Layer {
     pub damping: DampingLayer,
     pub metrics_listen: Option<Listen>,
     pub run_dir: Option<Located<PathBuf>>,
+    pub state_dir: Option<Located<PathBuf>>,
     pub xdp_mode: Option<XdpMode>,
     pub seed: Option<SeedValue>,
     pub group: GroupLayer,
     pub inside_prefix: Option<Ipv6Prefix>,
+    /// Only a file says it.
+    pub quality: QualityLayer,
+    /// Of the default group; only a file says it.
+    pub asked: AskedLayer,
     /// Only a file says it.
     pub nat: NatLayer,
     /// Only a file says it.
@@ -56,6 +65,8 @@ pub struct UplinkLayer {
     pub gateways: Vec<Located<Gateway>>,
     pub quorum: Option<Located<Quorum>>,
     pub probes: Vec<Located<Target>>,
+    /// Only a file says it.
+    pub carry: CarryLayer,
 }
 
 /// What one source says of spreading and moving flows.
@@ -127,6 +138,7 @@ pub struct NamedGroupLayer {
     pub name: Located<GroupName>,
     /// `None` is all uplinks.
     pub members: Option<Vec<Located<UplinkName>>>,
+    pub asked: AskedLayer,
 }
 
 /// What a file says of a hook.
@@ -170,6 +182,8 @@ pub struct Flags {
     pub metrics_listen: Option<Listen>,
     /// `--run-dir`.
     pub run_dir: Option<PathBuf>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
     /// `--xdp-mode`.
     pub xdp_mode: Option<XdpMode>,
     /// `--seed`.
@@ -233,13 +247,8 @@ impl From<Flags> for Layer {
                 forget: None,
             },
             metrics_listen: flags.metrics_listen,
-            run_dir: flags.run_dir.map(|value| {
-                let origin = Origin::Flag {
-                    flag: "--run-dir",
-                    value: value.to_string_lossy().into(),
-                };
-                Located { value, origin }
-            }),
+            run_dir: flags.run_dir.map(|dir| dir_at(dir, "--run-dir")),
+            state_dir: flags.state_dir.map(|dir| dir_at(dir, "--state-dir")),
             xdp_mode: flags.xdp_mode,
             seed: flags.seed,
             group: GroupLayer {
@@ -249,6 +258,8 @@ impl From<Flags> for Layer {
                 failback_after: flags.failback_after,
             },
             inside_prefix: flags.inside_prefix,
+            quality: QualityLayer::default(),
+            asked: AskedLayer::default(),
             nat: NatLayer::default(),
             forwards: Vec::new(),
             groups: Vec::new(),
@@ -275,12 +286,22 @@ impl From<UplinkArg> for UplinkLayer {
             gateways: all_at(arg.gateways, &origin),
             quorum: arg.quorum.map(|quorum| at(quorum, &origin)),
             probes: all_at(arg.probes, &origin),
+            carry: CarryLayer::default(),
             name: Located {
                 value: arg.name,
                 origin,
             },
         }
     }
+}
+
+/// A directory of a flag.
+fn dir_at(value: PathBuf, flag: &'static str) -> Located<PathBuf> {
+    let origin = Origin::Flag {
+        flag,
+        value: value.to_string_lossy().into(),
+    };
+    Located { value, origin }
 }
 
 /// A value of a flag.

@@ -8,7 +8,8 @@ use std::{
 use multihome_common::limits;
 
 use super::{
-    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, GroupConfig, MAX_RUN_DIR, ProbeConfig,
+    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, GroupConfig, MAX_RUN_DIR,
+    ProbeConfig,
     error::{ConfigError, RunDirProblem},
     layer::{GroupLayer, Layer, ProbeLayer},
     origin::{Located, Origin, Origins},
@@ -20,6 +21,7 @@ mod forward;
 mod group;
 mod hook;
 mod nat;
+mod quality;
 mod uplink;
 
 /// Lays `above` over `below` and checks the result.
@@ -49,8 +51,8 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let uplinks = uplink::check(uplinks, inside_prefix, quorum, &mut users)?;
     let (nat, nat_ports) = nat::check(below.nat)?;
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
-    let groups = group::check(below.groups, &uplinks)?;
     let (hooks, hook_origins) = hook::check(below.hooks)?;
+    let groups = group::check(below.groups, below.asked, &uplinks)?;
     Ok(Config {
         lan,
         uplinks,
@@ -58,6 +60,8 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         damping: damping::merge(below.damping, above.damping)?,
         metrics_listen: metrics_listen.0,
         run_dir: check_run_dir(above.run_dir.or(below.run_dir))?,
+        state_dir: check_state_dir(above.state_dir.or(below.state_dir))?,
+        quality: quality::window(below.quality),
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),
         seed: above.seed.or(below.seed).map(|seed| seed.0),
         group: merge_group(below.group, above.group),
@@ -177,6 +181,27 @@ fn check_lan(
         .collect()
 }
 
+/// Makes the state directory's path absolute.
+fn check_state_dir(given: Option<Located<PathBuf>>) -> Result<PathBuf, ConfigError> {
+    let Some(Located { value, origin }) = given else {
+        return Ok(DEFAULT_STATE_DIR.into());
+    };
+    absolute(&value).map_err(|reason| ConfigError::StateDir {
+        origin,
+        path: value,
+        reason,
+    })
+}
+
+/// The path from the root, if it can be printed.
+fn absolute(given: &path::Path) -> Result<PathBuf, RunDirProblem> {
+    match path::absolute(given) {
+        Err(_) => Err(RunDirProblem::Empty),
+        Ok(path) if path.to_str().is_none() => Err(RunDirProblem::NotUtf8),
+        Ok(path) => Ok(path),
+    }
+}
+
 /// Makes the run directory's path absolute, so that it means the same wherever it is used.
 fn check_run_dir(given: Option<Located<PathBuf>>) -> Result<PathBuf, ConfigError> {
     let Some(Located {
@@ -186,11 +211,9 @@ fn check_run_dir(given: Option<Located<PathBuf>>) -> Result<PathBuf, ConfigError
     else {
         return Ok(DEFAULT_RUN_DIR.into());
     };
-    let checked = match path::absolute(&given) {
-        Err(_) => Err(RunDirProblem::Empty),
-        Ok(path) if path.to_str().is_none() => Err(RunDirProblem::NotUtf8),
+    let checked = match absolute(&given) {
         Ok(path) if path.as_os_str().len() > MAX_RUN_DIR => Err(RunDirProblem::TooLong),
-        Ok(path) => Ok(path),
+        checked => checked,
     };
     checked.map_err(|reason| ConfigError::RunDir {
         origin,

@@ -13,17 +13,20 @@ mod forward;
 mod group;
 mod hook;
 mod nat;
+mod quality;
 
 use forward::PrintedForward;
 use group::PrintedGroup;
 use hook::PrintedHook;
 use nat::PrintedNat;
+use quality::{PrintedCapacity, PrintedQuality, PrintedSla};
 
 #[derive(Serialize)]
 struct Printed<'c> {
     lan: &'c [String],
     metrics_listen: String,
     run_dir: &'c std::path::Path,
+    state_dir: &'c std::path::Path,
     xdp_mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -36,6 +39,10 @@ struct Printed<'c> {
     inside_prefix: Option<String>,
     detach_on_exit: bool,
     manage_routes: bool,
+    obey_quota: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sla: Option<PrintedSla>,
+    quality: PrintedQuality,
     probe: PrintedProbe,
     damping: PrintedDamping,
     nat: PrintedNat,
@@ -92,6 +99,16 @@ struct PrintedUplink<'c> {
     quorum: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     probe: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_from: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spill_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spill_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<PrintedCapacity>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +126,7 @@ pub fn to_toml(config: &Config) -> String {
             .metrics_listen
             .map_or("off".into(), |address| address.to_string()),
         run_dir: &config.run_dir,
+        state_dir: &config.state_dir,
         xdp_mode: config.xdp_mode.name(),
         seed: config.seed,
         hash: config.group.hash.map(HashPolicy::name),
@@ -118,6 +136,11 @@ pub fn to_toml(config: &Config) -> String {
         inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,
         manage_routes: config.manage_routes,
+        obey_quota: config.groups.first().is_none_or(|group| group.obey_quota),
+        sla: (config.groups.first())
+            .and_then(|group| group.sla.as_ref())
+            .map(PrintedSla::new),
+        quality: PrintedQuality::new(&config.quality),
         probe: PrintedProbe {
             interval: TextDuration(config.probe.interval).to_string(),
             timeout: config
@@ -174,5 +197,14 @@ fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
             .collect(),
         quorum: uplink.quorum,
         probe: uplink.probe.iter().map(ToString::to_string).collect(),
+        quota: uplink.quota.map(|quota| quota.to_string()),
+        quota_from: quality::quota_from(uplink.quota),
+        spill_at: uplink
+            .capacity
+            .map(|capacity| capacity.spill_at.to_string()),
+        spill_until: uplink
+            .capacity
+            .map(|capacity| capacity.spill_until.to_string()),
+        capacity: uplink.capacity.as_ref().map(PrintedCapacity::new),
     }
 }

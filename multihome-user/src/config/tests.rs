@@ -13,6 +13,7 @@ const FULL: &str = r#"
 lan = ["lan0", "lan1"]
 metrics_listen = "[::1]:9751"
 run_dir = "/run/multihome-b"
+state_dir = "/var/lib/multihome-b"
 xdp_mode = "generic"
 seed = 7
 hash = "src"
@@ -32,6 +33,9 @@ suspicion = "off"
 burst = "50ms"
 quorum = 1
 rate = 20
+
+[quality]
+window = "30s"
 
 [nat]
 flows = 1048576
@@ -78,6 +82,10 @@ gateway = "198.51.100.1"
 mode = "nat44"
 outside = "198.51.100.2"
 probe = "149.112.112.112"
+capacity = { up = "50mbit", down = "150mbit" }
+spill_at = "80%"
+quota = "200GB/month"
+quota_from = 15
 
 [[forward]]
 protocol = "tcp"
@@ -93,6 +101,8 @@ uplinks = ["fibre", "lte"]
 [[group]]
 name = "voice"
 members = ["fibre"]
+sla = { loss = "2%", latency = "150ms", latency_leave = "100ms", jitter = "30ms", well_after = "30s" }
+obey_quota = false
 
 [[group]]
 name = "bulk"
@@ -247,6 +257,8 @@ fn reads_every_key() {
         config.uplinks,
         [
             UplinkConfig {
+                capacity: None,
+                quota: None,
                 name: "fibre".into(),
                 device: "eth1".into(),
                 weight: 5,
@@ -271,6 +283,16 @@ fn reads_every_key() {
                 ],
             },
             UplinkConfig {
+                capacity: Some(CapacityConfig {
+                    up: Some(Rate(50_000_000)),
+                    down: Some(Rate(150_000_000)),
+                    spill_at: Ratio::percent(80),
+                    spill_until: Ratio(666_666),
+                }),
+                quota: Some(QuotaConfig {
+                    limit: Volume(200_000_000_000),
+                    every: Every::Month(15),
+                }),
                 name: "lte".into(),
                 device: "wwan0".into(),
                 weight: 1,
@@ -302,7 +324,30 @@ fn reads_every_key() {
             },
         ]
     );
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:64:10");
+    let ms = Duration::from_millis;
+    let [default, voice, bulk] = &config.groups[..] else {
+        panic!("three groups")
+    };
+    assert_eq!((default.sla, default.obey_quota), (None, true));
+    assert_eq!((bulk.sla, bulk.obey_quota), (None, true));
+    let times = |enter, leave| {
+        let (enter, leave) = (ms(enter), ms(leave));
+        Some(Limit { enter, leave })
+    };
+    let sla = SlaConfig {
+        loss: Some(Limit {
+            enter: Ratio::percent(2),
+            leave: Ratio::percent(1),
+        }),
+        latency: times(150, 100),
+        jitter: times(30, 24),
+        sick_after: Duration::ZERO,
+        well_after: Duration::from_secs(30),
+    };
+    assert_eq!((voice.sla, voice.obey_quota), (Some(sla), false));
+    assert_eq!(config.state_dir, Path::new("/var/lib/multihome-b"));
+    assert_eq!(config.quality.window, Duration::from_secs(30));
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:68:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -311,6 +356,8 @@ fn fills_in_the_defaults() {
     let config = read(LEAST).expect("the file is right");
     assert_eq!(config.metrics_listen, Some(([127, 0, 0, 1], 9750).into()));
     assert_eq!(config.run_dir, Path::new("/run/multihome"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/multihome"));
+    assert_eq!(config.quality, QualityConfig::default());
     assert_eq!(config.xdp_mode, XdpMode::Native);
     assert_eq!((config.seed, config.detach_on_exit), (None, false));
     assert!(config.manage_routes);

@@ -12,12 +12,13 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
 
 mod address;
+mod amount;
 mod hook;
 mod number;
 mod optional;
@@ -28,10 +29,12 @@ mod uplink_prefix;
 mod word;
 
 pub use address::{Gateway, Inside, Listen, Outside, host_address};
+pub use amount::{Rate, Ratio, Volume};
 pub use hook::{CommandWord, EventName, HookName, HookUrl};
 pub use number::{
-    DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, MaxHold, NatTimeout,
-    ProbeCount, Quorum, SeedValue, TcpEstablished, Tier, Timeout, Weight,
+    DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, JudgeAfter, Latency,
+    MaxHold, MonthDay, NatTimeout, ProbeCount, QualityWindow, Quorum, SeedValue, TcpEstablished,
+    Tier, Timeout, Weight,
 };
 pub use optional::{Burst, Suspicion};
 pub use port::PortRange;
@@ -168,6 +171,18 @@ pub enum ValueError {
         /// The other way round.
         turned: PortRange,
     },
+    /// Not a share of a whole.
+    #[error("{0:?} is not a share from 0% to 100%, such as \"2%\" or \"0.5%\"")]
+    Ratio(String),
+    /// Not a rate.
+    #[error("{0:?} is not a rate from 8kbit to 10000gbit, such as \"100mbit\" or \"1.5gbit\"")]
+    Rate(String),
+    /// Not an amount of data.
+    #[error("{0:?} is not an amount of data from 1MB to 1000TB, such as \"200GB\" or \"1.5TiB\"")]
+    Volume(String),
+    /// Not an amount of data for a period.
+    #[error("{0:?} is not a quota, such as \"5GB/day\", \"50GB/week\" or \"200GB/month\"")]
+    Quota(String),
     /// Not one of the words that may stand here.
     #[error("{what} is {given:?}; it must be one of: {allowed}{}", suggest::hint(.suggestion.as_deref()))]
     Word {
@@ -276,7 +291,10 @@ deserialize_from_text!(
     Inside,
     HashPolicy,
     OnUplinkLoss,
-    Failback
+    Failback,
+    Ratio,
+    Rate,
+    QuotaConfig
 );
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub enum Action {
         /// Whom to ask, all of one uplink, and how.
         plan: BurstPlan,
     },
+    /// Ask these targets in quick succession, to learn how much the path loses.
+    Ask(BurstPlan),
     /// Have the kernel resolve a neighbour, or check one that is stale.
     Resolve(u32, IpAddr),
     /// Have the kernel ask a neighbour now, whatever it knows.

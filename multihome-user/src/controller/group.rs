@@ -19,6 +19,8 @@ pub struct Group {
     pub name: String,
     /// How its flows are spread, and moved.
     pub(super) config: GroupConfig,
+    /// Members whose quota is used up get no new flows of it.
+    obey_quota: bool,
     /// The members of each tier, best tier first.
     tiers: Vec<u64>,
     /// What speaks against members in this group alone, by family.
@@ -47,6 +49,7 @@ impl Group {
             words: FAMILIES.map(|f| Words::new(left.eligible[f], left.last_good[f], settle, now)),
             settled: FAMILIES.map(|f| Settled::new(&settings.config, left.settled[f], now)),
             config: settings.config,
+            obey_quota: settings.obey_quota,
             conduct_told: None,
         }
     }
@@ -54,6 +57,11 @@ impl Group {
     /// Its members; bit n = uplink n.
     pub fn members(&self) -> u64 {
         self.tiers.iter().fold(0, |members, tier| members | tier)
+    }
+
+    /// Whether members whose quota is used up get no new flows of it.
+    pub fn obeys_quota(&self) -> bool {
+        self.obey_quota
     }
 
     /// Its eligible word of a family.

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
-    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
+    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, SlaConfig, Unasked, UplinkConfig},
     health::HealthSettings,
+    quality::quota::Ledger,
     suspicion::SuspicionSettings,
 };
 
@@ -23,6 +24,10 @@ pub struct Settings {
     pub suspicion: SuspicionSettings,
     /// How long an eligible word must hold to be remembered as good.
     pub settle: Duration,
+    /// How far back loss, latency and jitter look.
+    pub window: Duration,
+    /// What uplinks with a quota have carried.
+    pub ledger: Ledger,
     /// What an earlier controller left, if one did.
     pub adopted: Option<Adopted>,
     /// The entries of the uplinks that it had, by their ids.
@@ -50,6 +55,10 @@ pub struct GroupSettings {
     pub members: Vec<(u8, u8)>,
     /// How its flows are spread, and moved.
     pub config: GroupConfig,
+    /// What it asks of its members.
+    pub sla: Option<SlaConfig>,
+    /// Members whose quota is used up get no new flows of it.
+    pub obey_quota: bool,
     /// The words that an earlier controller left it.
     pub left: LeftWords,
 }
@@ -83,6 +92,8 @@ pub struct Adopted {
 /// The words that an earlier controller left a group, by family; zeroes where none did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftWords {
+    /// The members that it had; bit n = uplink n.
+    pub had: u64,
     /// The eligible words.
     pub eligible: [u64; 2],
     /// The last-known-good words.

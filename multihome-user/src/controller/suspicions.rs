@@ -174,6 +174,7 @@ impl Controller {
                 targets,
                 probes,
                 step,
+                whole: false,
             },
         }];
         match sign {

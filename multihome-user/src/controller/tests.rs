@@ -4,6 +4,7 @@ mod delegated;
 mod forwards;
 mod groups;
 mod impeded;
+mod quality;
 mod story;
 mod suspicion;
 mod translation;

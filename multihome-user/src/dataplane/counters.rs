@@ -10,12 +10,13 @@ use multihome_common::{
     verdict::Verdict,
 };
 
-use super::{DataplaneError, read_only::ReadOnlyArray};
+use super::{DataplaneError, load::refused, read_only::ReadOnlyArray};
 
 /// Reads counters; clones share the map, and may live in other threads.
 #[derive(Clone, Debug)]
 pub struct CounterReader {
     tables: Arc<ReadOnlyArray<CounterTable>>,
+    id: u32,
 }
 
 /// What came in on one port, since the maps were made.
@@ -34,7 +35,13 @@ impl CounterReader {
         };
         Ok(Self {
             tables: Arc::new(ReadOnlyArray::map(data, abi::COUNTERS)?),
+            id: data.info().map_err(refused(abi::COUNTERS))?.id(),
         })
+    }
+
+    /// The kernel's number of the counters: another one for those that are made anew.
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// What came in on the port of this slot; forwarded packets are told apart for `uplinks`.

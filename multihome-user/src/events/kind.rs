@@ -75,6 +75,8 @@ kinds! {
     Full = "full", Bad, " is full";
     /// An uplink has room for new flows again.
     Spare = "spare", Good, " has room again";
+    /// Most of an uplink's quota is used up.
+    QuotaLow = "quota_low", Bad, " has used most of its quota";
     /// An uplink's quota is used up.
     QuotaSpent = "quota_spent", Bad, " has spent its quota";
     /// An uplink's quota begins anew.

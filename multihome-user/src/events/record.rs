@@ -131,6 +131,7 @@ impl Kind {
             | Self::Undrained => true,
             Self::Suspected
             | Self::Cleared
+            | Self::QuotaLow
             | Self::BfdUp
             | Self::BfdDown
             | Self::FaultSet

@@ -61,6 +61,7 @@ impl Metrics {
             | Kind::Well
             | Kind::Full
             | Kind::Spare
+            | Kind::QuotaLow
             | Kind::QuotaSpent
             | Kind::QuotaRenewed
             | Kind::Held

@@ -38,6 +38,12 @@ pub struct Families {
     pub path_up: IntGaugeVec,
     pub path_rtt: GaugeVec,
     pub path_loss: GaugeVec,
+    pub path_latency: GaugeVec,
+    pub path_jitter: GaugeVec,
+    pub capacity_used: GaugeVec,
+    pub quota_used: GaugeVec,
+    pub quota_limit: GaugeVec,
+    pub impeded: IntGaugeVec,
     pub transitions: IntCounterVec,
     pub prefix_changes: IntCounterVec,
     pub events: IntCounterVec,
@@ -117,8 +123,38 @@ impl Families {
             )?,
             path_loss: add.gauges(
                 "uplink_path_loss_ratio",
-                "Share of the last probes that were lost, 0 to 1.",
+                "Share of the probes of the last seconds that the path lost, 0 to 1.",
                 &["uplink", "family"],
+            )?,
+            path_latency: add.gauges(
+                "uplink_path_latency_seconds",
+                "Median round-trip time of the last seconds to the nearest target.",
+                &["uplink", "family"],
+            )?,
+            path_jitter: add.gauges(
+                "uplink_path_jitter_seconds",
+                "Mean difference between successive round-trip times of the last seconds.",
+                &["uplink", "family"],
+            )?,
+            capacity_used: add.gauges(
+                "uplink_capacity_used_ratio",
+                "Share of the configured capacity that the uplink carries, 0 to 1.",
+                &["uplink", "direction"],
+            )?,
+            quota_used: add.gauges(
+                "uplink_quota_used_bytes",
+                "Bytes that the uplink has carried in the present period of its quota.",
+                &["uplink"],
+            )?,
+            quota_limit: add.gauges(
+                "uplink_quota_limit_bytes",
+                "Bytes that the uplink may carry in a period of its quota.",
+                &["uplink"],
+            )?,
+            impeded: add.int_gauges(
+                "uplink_impeded",
+                "1 while the uplink gets no new flows of the group although it may be up, and why.",
+                &["group", "uplink", "family", "impediment"],
             )?,
             transitions: add.counters(
                 "uplink_transitions_total",

@@ -66,6 +66,12 @@ fn a_story_is_shown() {
     metrics.uplink_up("lte", false);
     metrics.uplink_share("fibre", 0.75);
     let rtt = Some(Duration::from_millis(12));
+    metrics.capacity_used("fibre", [Some(0.5), None]);
+    metrics.quota("lte", 150, 200);
+    metrics.quota("stranger", 150, 200);
+    let impeded = |why: &str| ["voice", "fibre", "ipv4", why].map(str::to_owned);
+    metrics.impeded([impeded("sick"), impeded("full")].into());
+    metrics.impeded([impeded("sick")].into());
     metrics.path(
         "fibre",
         Family::Ipv4,
@@ -73,6 +79,8 @@ fn a_story_is_shown() {
             up: true,
             rtt,
             loss: 0.25,
+            latency: Some(Duration::from_micros(21_500)),
+            jitter: Some(Duration::from_micros(750)),
         }),
     );
     metrics.path(
@@ -82,6 +90,8 @@ fn a_story_is_shown() {
             up: false,
             rtt: None,
             loss: 1.0,
+            latency: None,
+            jitter: None,
         }),
     );
     let now = Instant::now();
@@ -187,6 +197,8 @@ fn only_the_configuration_makes_labels() {
             up: true,
             rtt: None,
             loss: 0.0,
+            latency: None,
+            jitter: None,
         }),
     );
     for (uplink, target) in [
@@ -221,6 +233,8 @@ fn a_family_that_goes_away_is_shown_no_more() {
         up: true,
         rtt: Some(Duration::from_millis(1)),
         loss: 0.0,
+        latency: None,
+        jitter: None,
     };
     let shown = || {
         let text = metrics.render().expect("it can be written as text");

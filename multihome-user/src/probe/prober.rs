@@ -64,6 +64,9 @@ pub struct BurstPlan {
     pub probes: u32,
     /// The longest time between two probes of one target.
     pub step: Duration,
+    /// All of the probes are sent, whatever the target answers: for who wants to know how many of them are
+    /// lost. Otherwise a target's first answer ends its burst.
+    pub whole: bool,
 }
 
 /// What the prober tells.
@@ -190,8 +193,13 @@ impl Task {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Plans(plans)) => self.set_plans(plans),
-                    Some(Order::Burst(BurstPlan { targets, probes, step })) => {
-                        self.schedule.burst(&targets, probes, step, Instant::now());
+                    Some(Order::Burst(BurstPlan { targets, probes, step, whole })) => {
+                        let now = Instant::now();
+                        if whole {
+                            self.schedule.burst_whole(&targets, probes, step, now);
+                        } else {
+                            self.schedule.burst(&targets, probes, step, now);
+                        }
                     }
                     None => return,
                 },

@@ -227,6 +227,22 @@ impl ProbeSchedule {
     /// probed as ever. A burst takes the place of one that is under way. Targets that are unknown
     /// are passed over.
     pub fn burst(&mut self, ids: &[TargetId], probes: u32, step: Duration, now: Instant) {
+        self.begin_bursts(ids, probes, step, false, now);
+    }
+
+    /// The same for who wants to know how many are lost: all of the probes are sent, whatever is answered.
+    pub fn burst_whole(&mut self, ids: &[TargetId], probes: u32, step: Duration, now: Instant) {
+        self.begin_bursts(ids, probes, step, true, now);
+    }
+
+    fn begin_bursts(
+        &mut self,
+        ids: &[TargetId],
+        probes: u32,
+        step: Duration,
+        whole: bool,
+        now: Instant,
+    ) {
         let of_burst = |id: &&TargetId| self.targets.contains_key(id);
         let ids: Vec<TargetId> = ids.iter().filter(of_burst).copied().collect();
         let margin = ids
@@ -238,7 +254,7 @@ impl ProbeSchedule {
         for (place, &id) in ids.iter().enumerate() {
             let phase = (place as f64 + self.random.random_range(0.0..0.5)) / ids.len() as f64;
             let step = step.mul_f64(self.random.random_range(0.9..=1.0));
-            let burst = Burst::new(now + step.mul_f64(phase), step, probes, margin);
+            let burst = Burst::new(now + step.mul_f64(phase), step, probes, margin, whole);
             self.change(id, |target| {
                 let usual = settings.timeout(id.method, target.rtt().as_ref());
                 target.begin_burst(burst, now, usual);

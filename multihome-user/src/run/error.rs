@@ -15,8 +15,10 @@ use crate::{
     netlink::NetlinkError,
     privilege::MissingPrivilege,
     probe::{ProbeError, exchange::AuthoritiesError},
+    quality::quota::QuotaFileError,
     run_dir::RunDirError,
     segments::TooManySegments,
+    state_dir::StateDirError,
 };
 
 /// Why the controller did not start, or ended.
@@ -28,6 +30,15 @@ pub enum RunError {
     /// The run directory cannot be used, or another controller has it.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// What was used of quotas cannot be read.
+    #[error(transparent)]
+    Quota(#[from] QuotaFileError),
+    /// No thread can be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] BindError),
@@ -133,6 +144,8 @@ impl Classify for RunError {
         match self {
             Self::Privilege(error) => error.exit_class(),
             Self::RunDir(error) => error.exit_class(),
+            Self::StateDir(error) => error.exit_class(),
+            Self::Quota(error) => error.exit_class(),
             Self::Control(error) => error.exit_class(),
             Self::Http(error) => error.exit_class(),
             Self::Dataplane(error) => error.exit_class(),
@@ -149,6 +162,7 @@ impl Classify for RunError {
             | Self::NoPool { .. } => ExitClass::Input,
             Self::Netlink(_)
             | Self::Metrics(_)
+            | Self::Thread(_)
             | Self::Probe(_)
             | Self::Journal(_)
             | Self::Signal(_)
@@ -160,6 +174,8 @@ impl Classify for RunError {
         match self {
             Self::Privilege(error) => error.help(),
             Self::RunDir(error) => error.help(),
+            Self::StateDir(error) => error.help(),
+            Self::Quota(error) => error.help(),
             Self::Control(error) => error.help(),
             Self::Http(error) => error.help(),
             Self::Dataplane(error) => error.help(),
@@ -175,6 +191,7 @@ impl Classify for RunError {
             | Self::NoPool { .. }
             | Self::Netlink(_)
             | Self::Metrics(_)
+            | Self::Thread(_)
             | Self::Probe(_)
             | Self::Segments(_)
             | Self::Journal(_)

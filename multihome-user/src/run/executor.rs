@@ -55,6 +55,8 @@ pub struct Outcome {
     pub plans: Option<Vec<ProbePlan>>,
     /// Whom to ask at once, and because of what.
     pub bursts: Vec<(Sign, BurstPlan)>,
+    /// Whom to ask in quick succession.
+    pub asks: Vec<BurstPlan>,
     /// How long after it was noticed the first word that moves flows was stored.
     pub moved_after: Option<Duration>,
 }
@@ -116,6 +118,7 @@ impl Executor {
             noticed,
             plans: None,
             bursts: Vec::new(),
+            asks: Vec::new(),
             moved_after: None,
         };
         for action in actions {
@@ -198,6 +201,7 @@ impl Executor {
             }
             Action::Probe(plans) => outcome.plans = Some(plans),
             Action::Burst { sign, plan } => outcome.bursts.push((sign, plan)),
+            Action::Ask(plan) => outcome.asks.push(plan),
             Action::Resolve(ifindex, address) => {
                 let _ = self.resolving.try_send(Question {
                     ifindex,

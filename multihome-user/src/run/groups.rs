@@ -33,7 +33,12 @@ pub fn take_over(
     let ids = slots::groups(before, &names)?;
     let mut groups = Vec::new();
     for (group, &id) in config.groups.iter().zip(&ids) {
-        let NamedGroup { name, members } = group;
+        let NamedGroup {
+            name,
+            members,
+            sla,
+            obey_quota,
+        } = group;
         let had = before.get(usize::from(id)).and_then(Option::as_deref) == Some(name);
         let members = uplinks
             .iter()
@@ -45,6 +50,8 @@ pub fn take_over(
             name: name.clone(),
             members,
             config: config.group,
+            sla: *sla,
+            obey_quota: *obey_quota,
             left: if had {
                 left(usize::from(id), kept, dataplane)
             } else {
@@ -76,6 +83,7 @@ pub fn take_over(
 
 fn left(id: usize, kept: u64, dataplane: &Dataplane) -> LeftWords {
     LeftWords {
+        had: kept,
         eligible: FAMILIES.map(|family| dataplane.eligible(id, family) & kept),
         last_good: FAMILIES.map(|family| dataplane.last_good(id, family) & kept),
         settled: FAMILIES.map(|family| dataplane.settled(id, family) & kept),

@@ -24,13 +24,15 @@ use crate::{
     health::HealthSettings,
     kernel_ports,
     probe::{ProbeError, ProbeSettings},
+    quality::quota::Ledger,
     ranking::Member,
     suspicion::SuspicionSettings,
 };
 
 /// What is settled before the controller exists.
 pub struct Prepared {
-    slots: Slots,
+    /// Which slots the devices have.
+    pub slots: Slots,
     /// The first part of the port table of each uplink, with its id, in the order of the
     /// configuration.
     pub pools: Vec<(u8, u16)>,
@@ -131,10 +133,13 @@ impl Prepared {
         })
     }
 
-    /// What the controller is to look after, with the prefixes that were told before.
-    pub fn settings(&self, config: &Config, told: &Prefixes) -> Settings {
+    /// What the controller is to look after, with the prefixes that were told before, and what was used of
+    /// quotas.
+    pub fn settings(&self, config: &Config, told: &Prefixes, ledger: Ledger) -> Settings {
         let probe = &config.probe;
         Settings {
+            window: config.quality.window,
+            ledger,
             uplinks: self
                 .slots
                 .uplinks

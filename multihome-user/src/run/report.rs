@@ -15,10 +15,11 @@ use multihome_common::{
 
 use super::{drains::Drains, own::OwnTraffic};
 use crate::{
-    controller::{Controller, Treatment, Uplink, path::Path},
+    controller::{Controller, Quality, Uplink},
     dataplane::{CounterReader, Faults},
     heartbeat::monotonic_nanoseconds,
     metrics::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic},
+    quality::Measure,
     status::{
         Families, FaultStatus, LanStatus, PathStatus, SCHEMA_VERSION, State, Status, UplinkStatus,
         timestamp,
@@ -26,6 +27,7 @@ use crate::{
 };
 
 mod groups;
+mod load;
 
 /// How long back the shares of traffic are measured.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
@@ -84,7 +86,8 @@ impl Names {
         self.of(u32::from(id)).unwrap_or("unknown")
     }
 
-    fn sent(&self, reader: &CounterReader, id: u8) -> Count {
+    /// What LAN ports have sent out of an uplink.
+    pub fn sent(&self, reader: &CounterReader, id: u8) -> Count {
         self.lan.iter().fold(Count::default(), |sum, (slot, _)| {
             sum.plus(reader.to_uplink(*slot, id))
         })
@@ -219,6 +222,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
             uplink,
             sources.own.table_of(uplink.id),
             fault.map(|fault| FaultStatus::of(fault, now_ns)),
+            (sources.controller.quality(), now),
             sources.shares.share(uplink.id),
             (tx.packets, tx.bytes),
             rx,
@@ -261,14 +265,15 @@ fn uplink_status(
     uplink: &Uplink,
     table: Option<u32>,
     fault: Option<FaultStatus>,
+    (quality, now): (&Quality, Instant),
     share: f64,
     tx: (u64, u64),
     rx: (u64, u64),
     since: jiff::Timestamp,
 ) -> UplinkStatus {
     let families = Families {
-        ipv4: path_status(&uplink.paths[IPV4], &uplink.treatments[IPV4]),
-        ipv6: path_status(&uplink.paths[IPV6], &uplink.treatments[IPV6]),
+        ipv4: path_status(uplink, IPV4, quality.measure(uplink.id, IPV4, now)),
+        ipv6: path_status(uplink, IPV6, quality.measure(uplink.id, IPV6, now)),
     };
     // The family that an operator looks at first is the one that is there.
     let shown = families.ipv4.as_ref().or(families.ipv6.as_ref());
@@ -294,11 +299,15 @@ fn uplink_status(
         rx_bytes: rx.1,
         next_hop: shown.and_then(|path| path.next_hop),
         table,
+        load: load::load(quality, uplink.id),
+        quota: load::quota(quality, uplink.id),
         families,
     }
 }
 
-fn path_status(path: &Path, treatment: &Treatment) -> Option<PathStatus> {
+fn path_status(uplink: &Uplink, family: usize, measure: Measure) -> Option<PathStatus> {
+    let (path, treatment) = (&uplink.paths[family], &uplink.treatments[family]);
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     path.exists().then(|| PathStatus {
         state: State::from(path.is_up()),
         suspected: path.is_suspected(),
@@ -309,9 +318,11 @@ fn path_status(path: &Path, treatment: &Treatment) -> Option<PathStatus> {
         next_hop_mac: path
             .mac()
             .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
-        rtt_ms: path.health().rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
-        loss: path.health().loss(),
         held_until: None,
         failures: 0,
+        rtt_ms: path.health().rtt().map(milliseconds),
+        loss: measure.loss.ratio(),
+        latency_ms: measure.latency.map(milliseconds),
+        jitter_ms: measure.jitter.map(milliseconds),
     })
 }

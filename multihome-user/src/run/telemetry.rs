@@ -1,7 +1,7 @@
 //! What the loop tells the world: log lines and metrics.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -28,8 +28,9 @@ use crate::{
     heartbeat::Heartbeat,
     hooks::Hooks,
     http::{self, BoundHttp, HttpServer},
-    metrics::{DampingMeasure, Metrics, PathMeasure},
+    metrics::{DampingMeasure, Impeded, Metrics, PathMeasure},
     probe::{Family, ProbeError, ProbeReport},
+    quality::Meter,
     run_dir::RunDir,
 };
 
@@ -113,6 +114,7 @@ impl Telemetry {
             moved_after: moved,
             plans: _,
             bursts,
+            asks: _,
         } = outcome;
         for (sign, plan) in bursts {
             // All of them are of one uplink.
@@ -261,10 +263,13 @@ impl Telemetry {
             self.metrics.draining(name, draining);
             for family in FAMILIES {
                 let path = &uplink.paths[family];
+                let quality = controller.quality().measure(uplink.id, family, now);
                 let measure = path.exists().then(|| PathMeasure {
                     up: path.is_up(),
                     rtt: path.health().rtt(),
-                    loss: path.health().loss(),
+                    loss: quality.loss.ratio(),
+                    latency: quality.latency,
+                    jitter: quality.jitter,
                 });
                 self.metrics.path(name, family_of(family), measure);
                 let damping = controller.damping(family);
@@ -275,7 +280,15 @@ impl Telemetry {
                 });
                 self.metrics.damping(name, family_of(family), damping);
             }
+            if let Some(used) = controller.quality().meter(uplink.id).and_then(Meter::used) {
+                self.metrics.capacity_used(name, used);
+            }
+            if let Some(account) = controller.quality().account(uplink.id) {
+                let limit = account.quota().limit.0;
+                self.metrics.quota(name, account.used(), limit);
+            }
         }
+        self.metrics.impeded(impeded(controller));
         let hosts = controller.hosts();
         for family in FAMILIES {
             for group in controller.groups() {
@@ -286,6 +299,28 @@ impl Telemetry {
             self.metrics.lan_hosts(family_of(family), hosts[family]);
         }
     }
+}
+
+/// All that keeps uplinks from new flows of groups.
+fn impeded(controller: &Controller) -> BTreeSet<Impeded> {
+    let mut all = BTreeSet::new();
+    for group in controller.groups() {
+        for family in FAMILIES {
+            let against = group.against(family, controller.common(family));
+            let members = controller.uplinks().iter();
+            for uplink in members.filter(|uplink| group.members() >> uplink.id & 1 == 1) {
+                for impediment in against.of(uplink.id) {
+                    all.insert([
+                        group.name.clone(),
+                        uplink.config.name.clone(),
+                        family_name(family).to_owned(),
+                        impediment.name().to_owned(),
+                    ]);
+                }
+            }
+        }
+    }
+    all
 }
 
 fn family_of(family: usize) -> Family {

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
+mod load;
+
 use super::{Families, PathStatus, SettingStatus, State, Status, UplinkStatus};
 use crate::human::{bytes, grouped, seconds};
 
@@ -79,6 +81,15 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
                 fault.line()
             )?;
         }
+        if let Some(load) = &uplink.load {
+            load::load(text, &uplink.name, load)?;
+        }
+        if let Some(quota) = &uplink.quota {
+            load::quota(text, &uplink.name, quota, now)?;
+        }
+    }
+    for group in &status.groups {
+        load::impediments(text, group)?;
     }
     for lan in &status.lan {
         let missing = if lan.ifindex.is_none() {

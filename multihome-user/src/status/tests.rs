@@ -33,6 +33,18 @@ fn example() -> Status {
         rx_bytes: 87_654_321,
         next_hop: Some(IpAddr::from([192, 0, 2, 1])),
         table: Some(7700),
+        load: Some(LoadStatus {
+            up: Some(DirectionStatus {
+                capacity: 100_000_000,
+                rate: Some(95_500_000),
+            }),
+            down: Some(DirectionStatus {
+                capacity: 500_000_000,
+                rate: None,
+            }),
+            full: true,
+        }),
+        quota: None,
         families: Families {
             ipv4: Some(PathStatus {
                 state: State::Up,
@@ -46,6 +58,8 @@ fn example() -> Status {
                 loss: 0.0,
                 held_until: None,
                 failures: 0,
+                latency_ms: Some(12.5),
+                jitter_ms: Some(0.75),
             }),
             ipv6: Some(PathStatus {
                 state: State::Down,
@@ -59,6 +73,8 @@ fn example() -> Status {
                 loss: 1.0,
                 held_until: None,
                 failures: 3,
+                latency_ms: None,
+                jitter_ms: None,
             }),
         },
     };
@@ -77,6 +93,15 @@ fn example() -> Status {
         bytes: 0,
         next_hop: None,
         table: Some(7701),
+        load: None,
+        quota: Some(QuotaStatus {
+            quota: "200GB/month".into(),
+            limit_bytes: 200_000_000_000,
+            used_bytes: 210_000_000_000,
+            used: 1.05,
+            renews: moment("2026-01-15T12:00:00Z"),
+            spent: true,
+        }),
         families: Families::default(),
         ..fibre.clone()
     };

@@ -76,7 +76,7 @@ impl Rig {
         };
         let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
         let now = Instant::now();
-        let settings = prepared.settings(&config, &Default::default());
+        let settings = prepared.settings(&config, &Default::default(), Default::default());
         let mut controller = Controller::new(settings, net(uplinks), now);
         let mut executor = Executor::new(dataplane)?;
         let actions = controller.begin(now);

@@ -16,7 +16,7 @@ use super::{
         target::Target,
         value::{Gateway, Ipv6Prefix, Outside, Quorum, UplinkName, UplinkPrefix},
     },
-    DeviceUsers,
+    DeviceUsers, quality,
 };
 use crate::probe::Family;
 
@@ -38,6 +38,7 @@ pub fn merge(
                 known.weight = uplink.weight.or(known.weight);
                 known.tier = uplink.tier.or(known.tier);
                 known.prefix = uplink.prefix.or(known.prefix.take());
+                known.carry = std::mem::take(&mut known.carry).under(uplink.carry);
                 replace_list(&mut known.modes, uplink.modes);
                 replace_list(&mut known.outsides, uplink.outsides);
                 replace_list(&mut known.gateways, uplink.gateways);
@@ -158,6 +159,7 @@ fn check_one(
     users.take(&device, format!("uplink {name:?}"))?;
 
     let (gateway4, gateway6) = check_gateways(uplink.gateways, &name)?;
+    let (capacity, quota) = quality::carry(uplink.carry)?;
     Ok(UplinkConfig {
         device: device.value.0,
         weight: uplink.weight.map_or(1, |weight| weight.0),
@@ -169,6 +171,8 @@ fn check_one(
         prefix,
         quorum: uplink.quorum.map(|quorum| quorum.value.0),
         probe: check_targets(uplink.probes, &name)?,
+        capacity,
+        quota,
         name,
     })
 }

@@ -2,13 +2,20 @@
 
 use serde::Serialize;
 
-use super::super::{Config, NamedGroup, group::DEFAULT_GROUP};
+use super::{
+    super::{Config, NamedGroup, group::DEFAULT_GROUP},
+    quality::PrintedSla,
+};
 
 /// A table `[[group]]`.
 #[derive(Serialize)]
 pub struct PrintedGroup<'c> {
     name: &'c str,
     members: &'c [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obey_quota: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sla: Option<PrintedSla>,
 }
 
 /// The tables as they would be written; the default group only where it is not made up of all uplinks.
@@ -21,6 +28,15 @@ pub fn printed(config: &Config) -> Vec<PrintedGroup<'_>> {
         .groups
         .iter()
         .filter(|group| group.name != DEFAULT_GROUP || !all(group))
-        .map(|NamedGroup { name, members }| PrintedGroup { name, members })
+        .map(|group| {
+            // What the default group asks for stands at the top.
+            let here = group.name != DEFAULT_GROUP;
+            PrintedGroup {
+                name: &group.name,
+                members: &group.members,
+                obey_quota: here.then_some(group.obey_quota),
+                sla: group.sla.as_ref().filter(|_| here).map(PrintedSla::new),
+            }
+        })
         .collect()
 }

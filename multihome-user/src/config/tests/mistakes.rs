@@ -8,6 +8,7 @@ use crate::exit::Classify as _;
 mod groups;
 mod hooks;
 mod probes;
+mod quality;
 mod translation;
 
 /// Every mistake in a file, each with the message that a person reads.

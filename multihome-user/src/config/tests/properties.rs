@@ -182,6 +182,61 @@ fn any_targets() -> impl Strategy<Value = (Option<u32>, Vec<Target>)> {
     })
 }
 
+fn any_sla() -> impl Strategy<Value = Option<SlaConfig>> {
+    let ratio = (1..1_000_000_u32, 0..=1_000_000_u32).prop_map(|(enter, leave)| Limit {
+        enter: Ratio(enter),
+        leave: Ratio(leave.min(enter)),
+    });
+    let time = || {
+        (1_000..=60_000_000_u64, 1_000..=60_000_000_u64).prop_map(|(enter, leave)| Limit {
+            enter: Duration::from_micros(enter),
+            leave: Duration::from_micros(leave.min(enter)),
+        })
+    };
+    let after = 0..=3_600_000_u64;
+    let sla = (
+        proptest::option::of(ratio),
+        time(),
+        proptest::option::of(time()),
+        after.clone(),
+        after,
+    )
+        .prop_map(|(loss, latency, jitter, sick, well)| SlaConfig {
+            loss,
+            latency: Some(latency),
+            jitter,
+            sick_after: Duration::from_millis(sick),
+            well_after: Duration::from_millis(well),
+        });
+    proptest::option::of(sla)
+}
+
+fn any_carry() -> impl Strategy<Value = (Option<CapacityConfig>, Option<QuotaConfig>)> {
+    let rate = || (8_000..=10_000_000_000_000_u64).prop_map(Rate);
+    let capacity = (
+        rate(),
+        proptest::option::of(rate()),
+        10_000..=1_000_000_u32,
+        0.0..1.0,
+    )
+        .prop_map(|(up, down, at, until)| CapacityConfig {
+            up: Some(up),
+            down,
+            spill_at: Ratio(at),
+            spill_until: Ratio((f64::from(at) * until) as u32),
+        });
+    let quota =
+        (1_000_000..=1_000_000_000_000_000_u64, 0..=29_u8).prop_map(|(limit, every)| QuotaConfig {
+            limit: Volume(limit),
+            every: match every {
+                0 => Every::Day,
+                29 => Every::Week,
+                day => Every::Month(day),
+            },
+        });
+    (proptest::option::of(capacity), proptest::option::of(quota))
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -215,10 +270,21 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_mode(),
         any_prefix(),
         0..=2_u8,
-        0..=MAX_OUTSIDE,
+        (0..=MAX_OUTSIDE, any_carry()),
     )
         .prop_map(
-            |(name, weight, tier, gateway4, gateway6, probes, mode, prefix, kind, outside)| {
+            |(
+                name,
+                weight,
+                tier,
+                gateway4,
+                gateway6,
+                probes,
+                mode,
+                prefix,
+                kind,
+                (outside, (capacity, quota)),
+            )| {
                 UplinkConfig {
                     name,
                     device: String::new(),
@@ -240,6 +306,8 @@ fn any_config() -> impl Strategy<Value = Config> {
                     },
                     quorum: probes.0,
                     probe: probes.1,
+                    capacity,
+                    quota,
                 }
             },
         );
@@ -255,8 +323,9 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_forwards(),
         (
             any_group(),
-            proptest::collection::vec(any::<u8>(), 0..5),
+            proptest::collection::vec((any::<u8>(), any_sla(), any::<bool>()), 0..5),
             any_damping(),
+            1_000..=300_000_u64,
         ),
     )
         .prop_map(
@@ -270,7 +339,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 inside,
                 nat,
                 forwards,
-                (group, drawn_groups, damping),
+                (group, drawn_groups, damping, window),
             )| {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
@@ -303,7 +372,9 @@ fn any_config() -> impl Strategy<Value = Config> {
                     forward
                 });
                 let forwards = forwards.collect();
-                let named = |(at, drawn): (usize, u8)| NamedGroup {
+                let named = |(at, (drawn, sla, obey_quota)): (usize, (u8, _, bool))| NamedGroup {
+                    sla,
+                    obey_quota,
                     name: if at == 0 {
                         DEFAULT_GROUP.to_owned()
                     } else {
@@ -315,7 +386,11 @@ fn any_config() -> impl Strategy<Value = Config> {
                         .map(|at| uplinks[at].name.clone())
                         .collect(),
                 };
-                let groups = (0..).zip([u8::MAX].into_iter().chain(drawn_groups.clone()));
+                let groups = (0..).zip(
+                    [(u8::MAX, None, true)]
+                        .into_iter()
+                        .chain(drawn_groups.clone()),
+                );
                 let mut groups: Vec<NamedGroup> = groups.map(named).collect();
                 if let Some(first) = drawn_groups.first() {
                     groups[0] = named((0, *first));
@@ -327,6 +402,10 @@ fn any_config() -> impl Strategy<Value = Config> {
                     damping,
                     // A flow label or a scope has no place in the text form.
                     metrics_listen: metrics_listen.map(|a| SocketAddr::new(a.ip(), a.port())),
+                    state_dir: format!("{run_dir}-state").into(),
+                    quality: QualityConfig {
+                        window: Duration::from_millis(window),
+                    },
                     run_dir: run_dir.into(),
                     xdp_mode: if generic {
                         XdpMode::Generic

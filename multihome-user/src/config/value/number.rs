@@ -26,6 +26,10 @@ pub struct Quorum(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowCount(pub u32);
 
+/// A day that each month has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MonthDay(pub u8);
+
 /// The seed of the flow hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeedValue(pub u64);
@@ -112,6 +116,7 @@ ranged!(
     super::super::MAX_PROBES as u64
 );
 ranged!(FlowCount(u32), "the number of flows", 1024, 16_777_216);
+ranged!(MonthDay(u8), "quota_from", 1, 28);
 ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
 
 /// The time from one probe of a target to the next.
@@ -145,6 +150,17 @@ pub struct MaxHold(pub Duration);
 /// After how long without a failure one is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forget(pub Duration);
+/// How far back loss, latency and jitter look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QualityWindow(pub Duration);
+
+/// A round-trip time, or its variation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency(pub Duration);
+
+/// How long an uplink must be worse or better before it is judged so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgeAfter(pub Duration);
 
 /// How long a hook may take for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +209,7 @@ macro_rules! ranged_duration {
     };
 }
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const TEN_MS: Duration = Duration::from_millis(10);
 const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
@@ -217,6 +234,15 @@ ranged_duration!(
     DAY
 );
 ranged_duration!(HookTimeout, "the hook's timeout", TENTH, TEN_MINUTES);
+
+ranged_duration!(
+    QualityWindow,
+    "the window",
+    SECOND,
+    Duration::from_secs(5 * 60)
+);
+ranged_duration!(Latency, "the limit", MILLISECOND, MINUTE);
+ranged_duration!(JudgeAfter, "the time", Duration::ZERO, HOUR);
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use crate::{
     health::HealthSettings,
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
     probe::{Outcome, ProbeEvent, TargetId},
+    quality::quota::Ledger,
     suspicion::SuspicionSettings,
 };
 
@@ -83,6 +84,8 @@ pub(super) fn remote(id: u8) -> TargetId {
 
 pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig {
     UplinkConfig {
+        capacity: None,
+        quota: None,
         name: name.to_owned(),
         device: device.to_owned(),
         weight: 1,
@@ -138,6 +141,8 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
             step: None,
         },
         settle: SETTLE,
+        window: Duration::from_secs(10),
+        ledger: Ledger::default(),
         adopted: None,
         // Most stories are of what comes before damping.
         damping: DampingConfig {
@@ -154,6 +159,8 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
                 failback_after: FAILBACK_AFTER,
                 ..GroupConfig::default()
             },
+            sla: None,
+            obey_quota: true,
             left: LeftWords::default(),
         }],
         translation: Translation {

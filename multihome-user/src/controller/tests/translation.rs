@@ -42,6 +42,8 @@ fn private() -> NetState {
 
 fn auto(name: &str, device: &str) -> UplinkConfig {
     UplinkConfig {
+        capacity: None,
+        quota: None,
         mode: Mode::Auto,
         ..uplink_config(name, device, 1)
     }

@@ -271,8 +271,13 @@ impl World {
                     targets,
                     probes,
                     step,
+                    whole: _,
                 } = plan;
                 self.schedule.burst(targets, *probes, *step, self.now);
+            }
+            if let Action::Ask(plan) = &action {
+                self.schedule
+                    .burst_whole(&plan.targets, plan.probes, plan.step, self.now);
             }
             let Action::Event(occurrence) = &action else {
                 continue;

@@ -19,11 +19,14 @@ pub(in crate::probe::schedule) struct Burst {
     margin: Duration,
     /// The numbers of its first and its last probe yet.
     sent: Option<(u16, u16)>,
+    /// An answer does not end it.
+    whole: bool,
 }
 
 impl Burst {
-    /// A burst of so many probes, the first at `start`, each `step` after the one before it.
-    pub fn new(start: Instant, step: Duration, probes: u32, margin: Duration) -> Self {
+    /// A burst of so many probes, the first at `start`, each `step` after the one before it. An answer ends
+    /// it, unless it is to be sent as a `whole`.
+    pub fn new(start: Instant, step: Duration, probes: u32, margin: Duration, whole: bool) -> Self {
         Self {
             next: start,
             step,
@@ -31,6 +34,7 @@ impl Burst {
             spare: probes,
             margin,
             sent: None,
+            whole,
         }
     }
 
@@ -79,6 +83,11 @@ impl Target {
     /// the same haste, or it would hold up the burst's outcomes; but nothing before replies that
     /// lie ready are read. `usual` is the timeout outside of bursts.
     pub fn begin_burst(&mut self, burst: Burst, now: Instant, usual: Duration) {
+        // Who wants all of its probes to be sent gets them; what the other wants to know, they tell as well.
+        let tells_all = |under_way: &Burst| under_way.whole && under_way.left >= burst.left;
+        if !burst.whole && self.burst.as_ref().is_some_and(tells_all) {
+            return;
+        }
         let rtt = self.rtt.as_ref();
         let timeout = burst.timeout(rtt, usual);
         for probe in &mut self.in_flight {
@@ -93,7 +102,8 @@ impl Target {
     /// A probe was answered in time. If it was one of the burst, the target is alive: the burst is
     /// over, and what was sent after this probe may take its usual time.
     pub(super) fn answered_in_burst(&mut self, seq: u16) {
-        if self.burst.as_ref().is_some_and(|burst| burst.contains(seq)) {
+        let ends = |burst: &Burst| !burst.whole && burst.contains(seq);
+        if self.burst.as_ref().is_some_and(ends) {
             self.end_burst(seq);
         }
     }

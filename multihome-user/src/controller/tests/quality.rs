@@ -1,0 +1,324 @@
+//! What the controller makes of probes and counters: words of groups, events, and bursts.
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+
+use super::story::{FIBER, LTE, kernel, remote, seen, settings, uplink_config};
+use crate::{
+    config::{CapacityConfig, Every, Limit, QuotaConfig, Rate, Ratio, SlaConfig, Volume},
+    controller::{Action, Adopted, Controller, Event, GroupSettings, IPV4, Readings, Settings},
+    events::{Kind, Occurrence},
+    netlink::NeighbourState,
+    probe::{BurstPlan, Outcome, ProbeEvent},
+    quality::{
+        meter::Carried,
+        quota::{Document, Ledger, ledger::Owner},
+    },
+    suspicion::SuspicionSettings,
+};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The groups: the first asks for nothing, the second for little loss.
+const BULK: u8 = 0;
+const VOICE: u8 = 1;
+
+fn two_groups() -> Settings {
+    let mut settings = settings(vec![
+        uplink_config("fiber", "fiber0", 1),
+        uplink_config("lte", "lte0", 1),
+    ]);
+    settings.suspicion = SuspicionSettings {
+        silence: None,
+        step: Some(Duration::from_millis(25)),
+    };
+    settings.groups.push(GroupSettings {
+        id: VOICE,
+        name: "voice".to_owned(),
+        sla: Some(SlaConfig {
+            loss: Some(Limit {
+                enter: Ratio::percent(5),
+                leave: Ratio::percent(2),
+            }),
+            latency: None,
+            jitter: None,
+            sick_after: Duration::ZERO,
+            well_after: SECOND * 10,
+        }),
+        ..settings.groups[0].clone()
+    });
+    settings
+}
+
+/// A gateway with a clock, and all that it has said.
+struct Gateway {
+    controller: Controller,
+    now: Instant,
+    wall: Zoned,
+    sent: u64,
+    said: Vec<Occurrence>,
+    asked: Vec<BurstPlan>,
+}
+
+impl Gateway {
+    fn new(settings: Settings) -> Self {
+        let now = Instant::now();
+        let wall = Timestamp::from_second(1_795_000_000).expect("in range");
+        let mut gateway = Self {
+            controller: Controller::new(settings, kernel(), now),
+            now,
+            wall: wall.to_zoned(TimeZone::UTC),
+            sent: 0,
+            said: Vec::new(),
+            asked: Vec::new(),
+        };
+        let actions = gateway.controller.begin(now);
+        gateway.take(actions);
+        for id in [FIBER, LTE] {
+            gateway.handle(Event::Net(seen(id, NeighbourState::Reachable)));
+        }
+        gateway
+    }
+
+    fn handle(&mut self, event: Event) {
+        let actions = self.controller.handle(event, self.now);
+        self.take(actions);
+    }
+
+    fn take(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Event(occurrence) => self.said.push(occurrence),
+                Action::Ask(plan) => self.asked.push(plan),
+                _ => {}
+            }
+        }
+    }
+
+    /// So many seconds with probes of both uplinks every 50 ms; of `FIBER` each `lost`-th is lost.
+    fn probe(&mut self, seconds: u64, lost: Option<u64>) {
+        for _ in 0..seconds * 20 {
+            self.now += Duration::from_millis(50);
+            self.sent += 1;
+            let reply = Outcome::Reply {
+                rtt: Duration::from_millis(20),
+            };
+            for id in [FIBER, LTE] {
+                let is_lost = id == FIBER && lost.is_some_and(|n| self.sent.is_multiple_of(n));
+                let outcome = if is_lost { Outcome::Lost } else { reply };
+                self.handle(Event::Probe(ProbeEvent {
+                    id: remote(id),
+                    outcome,
+                    sent: self.now - Duration::from_millis(20),
+                }));
+            }
+            if self.sent.is_multiple_of(10) {
+                self.handle(Event::Tick);
+            }
+        }
+    }
+
+    /// So many seconds in which the uplinks carry these shares of 100 Mbit/s down.
+    fn carry(&mut self, seconds: u64, total: &mut [u64; 2], shares: [f64; 2]) {
+        for _ in 0..seconds * 5 {
+            self.now += Duration::from_millis(200);
+            self.wall = self
+                .wall
+                .checked_add(Duration::from_millis(200))
+                .expect("in range");
+            for (total, share) in total.iter_mut().zip(shares) {
+                *total += (share * 100e6 / 8.0 / 5.0) as u64;
+            }
+            let carried = [FIBER, LTE].map(|id| {
+                let carried = Carried {
+                    up: 0,
+                    down: total[usize::from(id)],
+                };
+                (id, carried)
+            });
+            self.handle(Event::Carried(Readings {
+                carried: carried.into(),
+                at: self.wall.clone(),
+            }));
+        }
+    }
+
+    fn words(&self) -> [u64; 2] {
+        [BULK, VOICE].map(|id| self.controller.groups()[usize::from(id)].eligible(IPV4))
+    }
+
+    /// What was said since the last time: kind, uplink, group.
+    fn news(&mut self) -> Vec<(Kind, u8, Option<String>)> {
+        let of_ours = |it: &Occurrence| !matches!(it.kind, Kind::PathUp | Kind::UplinkUp);
+        self.said
+            .drain(..)
+            .filter(of_ours)
+            .map(|it| (it.kind, it.uplink.unwrap_or(u8::MAX), it.group))
+            .collect()
+    }
+}
+
+#[test]
+fn a_sick_uplink_leaves_the_group_with_the_sla_and_serves_the_other() {
+    let mut gateway = Gateway::new(two_groups());
+    gateway.probe(20, None);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    gateway.news();
+    gateway.probe(5, Some(3));
+    assert_eq!(gateway.words(), [0b11, 0b10]);
+    let cause = gateway.said[0].cause.clone();
+    assert!(
+        cause.starts_with("loss 3") && cause.ends_with("exceeds 5 %"),
+        "{cause}"
+    );
+    let voice = Some("voice".to_owned());
+    assert_eq!(gateway.news(), [(Kind::Sick, FIBER, voice.clone())]);
+    gateway.probe(30, None);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    assert_eq!(gateway.news(), [(Kind::Well, FIBER, voice)]);
+}
+
+#[test]
+fn an_uplink_that_loses_is_asked_in_bursts_but_not_for_ever() {
+    let mut gateway = Gateway::new(two_groups());
+    gateway.probe(20, None);
+    assert_eq!(gateway.asked, []);
+    // 1 in 25 is less than is allowed, and each loss by itself is not.
+    gateway.probe(60, Some(25));
+    let asked = gateway.asked.len();
+    assert!((5..=50).contains(&asked), "asked {asked} times in a minute");
+    let plan = &gateway.asked[0];
+    assert_eq!(plan.targets, [remote(FIBER)]);
+    assert!(plan.whole);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+}
+
+#[test]
+fn the_only_uplink_serves_also_when_it_is_sick() {
+    let mut settings = two_groups();
+    settings.groups[1].members = vec![(FIBER, 1)];
+    let mut gateway = Gateway::new(settings);
+    gateway.probe(20, None);
+    gateway.probe(5, Some(3));
+    let here = gateway.controller.groups()[1].impediments(IPV4);
+    assert_eq!((here.sick, gateway.words()), (0b01, [0b11, 0b01]));
+}
+
+#[test]
+fn an_outage_cures_nothing() {
+    let mut gateway = Gateway::new(two_groups());
+    gateway.probe(20, None);
+    gateway.probe(5, Some(3));
+    gateway.probe(20, Some(1));
+    assert_eq!(gateway.words(), [0b10, 0b10], "it is down");
+    gateway.probe(5, None);
+    assert_eq!(
+        gateway.words(),
+        [0b11, 0b10],
+        "it is up, and has to show that it is well"
+    );
+    gateway.probe(10, None);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+}
+
+#[test]
+fn a_restart_leaves_the_sick_where_they_were_until_they_show_that_they_are_well() {
+    let mut settings = two_groups();
+    settings.adopted = Some(Adopted {
+        known: 0b11,
+        alive: [0b11; 2],
+        ..Adopted::default()
+    });
+    for group in &mut settings.groups {
+        group.left.had = 0b11;
+        group.left.eligible = [0b11; 2];
+    }
+    settings.groups[1].left.eligible = [0b10; 2];
+    let mut gateway = Gateway::new(settings);
+    gateway.probe(5, None);
+    assert_eq!(gateway.words(), [0b11, 0b10]);
+    gateway.probe(10, None);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+}
+
+fn with_capacity() -> Settings {
+    let mut settings = two_groups();
+    for (_, uplink) in &mut settings.uplinks {
+        uplink.capacity = Some(CapacityConfig {
+            up: None,
+            down: Some(Rate(100_000_000)),
+            spill_at: Ratio::percent(90),
+            spill_until: Ratio::percent(75),
+        });
+    }
+    settings
+}
+
+/// The complaint of Jackysi/advancedtomato 196: a line that its provider caps is slow, not dead, so a
+/// gateway that only asks whether it is alive never takes anything off it.
+#[test]
+fn a_capped_line_that_is_full_gets_no_new_flows() {
+    let mut gateway = Gateway::new(with_capacity());
+    gateway.probe(1, None);
+    gateway.news();
+    let mut total = [0; 2];
+    gateway.carry(3, &mut total, [0.5, 0.1]);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    gateway.carry(2, &mut total, [0.99, 0.1]);
+    assert_eq!(gateway.words(), [0b10, 0b10]);
+    assert_eq!(gateway.news(), [(Kind::Full, FIBER, None)]);
+    // Old flows stay and end one by one; between the two values nothing changes.
+    gateway.carry(20, &mut total, [0.8, 0.3]);
+    assert_eq!(gateway.words(), [0b10, 0b10]);
+    gateway.carry(7, &mut total, [0.6, 0.3]);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    assert_eq!(gateway.news(), [(Kind::Spare, FIBER, None)]);
+    gateway.carry(3, &mut total, [0.99, 0.99]);
+    assert_eq!(gateway.words(), [0b11, 0b11], "all are full: all serve");
+}
+
+#[test]
+fn a_spent_uplink_leaves_the_groups_that_obey_and_returns_with_the_period() {
+    let mut settings = two_groups();
+    settings.groups[0].obey_quota = false;
+    let wall = Timestamp::from_second(1_795_000_000).expect("in range");
+    let quota = QuotaConfig {
+        limit: Volume(50_000_000),
+        every: Every::Day,
+    };
+    let owner = Owner {
+        id: FIBER,
+        name: "fiber".to_owned(),
+        quota,
+    };
+    let at = wall.to_zoned(TimeZone::UTC);
+    settings.ledger = Ledger::open(
+        vec![owner],
+        Document::default(),
+        "counters".to_owned(),
+        true,
+        &at,
+    );
+    let mut gateway = Gateway::new(settings);
+    gateway.probe(1, None);
+    gateway.news();
+    let mut total = [0; 2];
+    gateway.carry(3, &mut total, [1.0, 0.0]);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    gateway.carry(2, &mut total, [1.0, 0.0]);
+    assert_eq!(gateway.words(), [0b11, 0b10]);
+    let causes: Vec<String> = gateway.said.iter().map(|it| it.cause.clone()).collect();
+    let [low, spent] = &causes[..] else {
+        panic!("{causes:?}")
+    };
+    assert!(low.starts_with("40.0 MB of 50MB/day used (80 %)"), "{low}");
+    assert!(
+        spent.starts_with("50.0 MB of 50MB/day used (100 %); it begins anew 2026-11-19 00:00"),
+        "{spent}"
+    );
+    let kinds: Vec<Kind> = gateway.news().into_iter().map(|(kind, ..)| kind).collect();
+    assert_eq!(kinds, [Kind::QuotaLow, Kind::QuotaSpent]);
+    gateway.wall = "2026-11-19T00:00:01[UTC]".parse().expect("a time");
+    gateway.carry(1, &mut total, [0.0, 0.0]);
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    assert_eq!(gateway.news(), [(Kind::QuotaRenewed, FIBER, None)]);
+}
