@@ -124,9 +124,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut settings = prepared.settings(&config, prefixes.told(), ledger);
     settings.draining = drains.told(&prepared.names);
     let mut controller = Controller::new(settings, net, Instant::now());
+    let own = OwnTraffic::find(&config).await?;
+    controller.remember_next_hops(own.next_hops());
     let mut executor = Executor::new(dataplane)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
-    let own = OwnTraffic::find(&config, &controller).await?;
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
     let mut gateway = Gateway {

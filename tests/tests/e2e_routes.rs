@@ -2,7 +2,7 @@
 //! whatever others do to the kernel's routes, and nothing is left of it.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use multihome_tests::{
         cut::Cut,
         topology::{GatewayLab, NEXT_HOP6, Plan, SERVER4, SERVER6},
     },
-    traffic::flows::Family,
+    traffic::{flows::Family, http},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -84,6 +84,23 @@ fn ping(lab: &GatewayLab, to: IpAddr, options: &[&str]) -> Result<()> {
     lab.gateway.output(&words).map(drop)
 }
 
+/// Has the gateway itself download from the server, with nothing said of the way.
+fn download(lab: &GatewayLab, from: IpAddr) -> Result<()> {
+    let url = format!("http://{}/100000", SocketAddr::new(from, http::PORT));
+    let words = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "5",
+    ];
+    let words = [&words[..], &["--output", "/dev/null", url.as_str()]].concat();
+    lab.gateway.output(&words).map(drop)
+}
+
 /// Each ISP drops what the gateway sends there from another ISP's address, as RFC 2827 asks them to.
 fn filter_sources(lab: &GatewayLab) -> Result<()> {
     for uplink in &lab.uplinks {
@@ -115,6 +132,7 @@ fn detach(gateway: &Gateway<'_>) -> Result<()> {
 fn the_gateways_own_traffic_follows_its_uplinks() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     filter_sources(&lab)?;
+    let _server = http::Server::start(&lab)?;
     let gateway = Gateway::start(&lab, Settings::from_environment()?)?;
     wait_until_by(&lab, "wan0")?;
     for (uplink, cut, next) in [
@@ -126,6 +144,7 @@ fn the_gateways_own_traffic_follows_its_uplinks() -> Result<()> {
         wait_until_by(&lab, next)?;
         for family in [Family::V4, Family::V6] {
             ping(&lab, family.server(), &[])?;
+            download(&lab, family.server())?;
         }
         lab.restore(uplink, cut)?;
         gateway.wait_until_all_up()?;
@@ -240,7 +259,7 @@ fn programs_choose_an_uplink_by_mark_device_or_address() -> Result<()> {
 fn vyos_4818_the_uplinks_route_is_back_after_a_link_flap() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     filter_sources(&lab)?;
-    let gateway = Gateway::start(&lab, Settings::from_environment()?)?;
+    let mut gateway = Gateway::start(&lab, Settings::from_environment()?)?;
     wait_until_by(&lab, "wan0")?;
     let UplinkTable { before, .. } = UplinkTable::of(&lab, 7700)?;
     for _ in 0..3 {
@@ -274,6 +293,15 @@ fn vyos_4818_the_uplinks_route_is_back_after_a_link_flap() -> Result<()> {
         lab.restore(1, Cut::Carrier)?;
         gateway.wait_until_all_up()?;
     }
+    // Its successor finds no default route over it either, and knows its next hop all the same.
+    gateway.process()?.kill()?;
+    gateway.launch()?;
+    gateway.wait_until_all_up()?;
+    let next_hop = status(&gateway)?["uplinks"][0]["next_hop"].clone();
+    ensure!(
+        next_hop == lab.uplinks[0].addresses.isp4.to_string(),
+        "{next_hop}"
+    );
     Ok(())
 }
 

@@ -22,6 +22,22 @@ impl Controller {
             .collect()
     }
 
+    /// Takes over next hops that an earlier controller knew, before the first look at the uplinks: after a
+    /// flap of its link, no route may tell an uplink's any more.
+    pub fn remember_next_hops(&mut self, hops: impl Iterator<Item = Hop>) {
+        for hop in hops {
+            let Some(link) = self.net.links.get(&hop.ifindex) else {
+                continue;
+            };
+            let uplink = self.uplinks.iter_mut();
+            let mut uplink = uplink.filter(|it| it.config.device == link.name);
+            let family = if hop.gateway.is_ipv4() { IPV4 } else { IPV6 };
+            if let Some(uplink) = uplink.next() {
+                uplink.paths[family].remember(hop.gateway);
+            }
+        }
+    }
+
     /// The word by which packets that no rule concerns are steered: the eligible one of the default
     /// group, or what serves in its place.
     pub fn serving(&self, family: usize) -> u64 {

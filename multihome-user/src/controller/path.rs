@@ -158,6 +158,11 @@ impl Path {
         self.next_hop
     }
 
+    /// Takes this next hop as last seen, if none is known.
+    pub fn remember(&mut self, next_hop: IpAddr) {
+        self.next_hop.get_or_insert(next_hop);
+    }
+
     /// The next hop's MAC, as last known.
     pub fn mac(&self) -> Option<[u8; 6]> {
         self.mac

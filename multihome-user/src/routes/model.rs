@@ -141,6 +141,14 @@ impl Listing {
             .find_map(|route| Some(route.hop?.ifindex))
     }
 
+    /// The next hops of all uplinks.
+    pub fn next_hops(&self) -> impl Iterator<Item = Hop> {
+        let routes = self.routes.iter().filter_map(|found| found.is.as_ref());
+        routes
+            .filter(|route| route.table != DEFAULT_TABLE)
+            .filter_map(|route| route.hop)
+    }
+
     /// How much of ours there is.
     pub fn len(&self) -> usize {
         self.rules.len() + self.routes.len()

@@ -8,9 +8,10 @@ use crate::{
     kernel_settings::Finding,
     netlink::{Link, NetlinkError, OwnTables},
     routes::{
-        Keeper,
+        Hop, Keeper,
         desired::Designer,
         keeper::{Report, Wanted},
+        model::Listing,
         table_of,
     },
     status::{OwnStatus, SettingStatus},
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct OwnTraffic {
     managed: bool,
+    /// What an earlier controller left.
+    left: Listing,
     designer: Designer,
     wanted: Wanted,
     keeper: Option<Keeper>,
@@ -28,34 +31,46 @@ pub struct OwnTraffic {
 }
 
 impl OwnTraffic {
-    /// Finds out which uplinks an earlier controller had chosen; changes nothing.
+    /// Finds out what an earlier controller left; changes nothing.
     ///
     /// # Errors
     /// When the kernel does not list its rules and routes.
-    pub async fn find(config: &Config, controller: &Controller) -> Result<Self, RunError> {
-        let mut designer = Designer::default();
-        if config.manage_routes {
-            let left = OwnTables::open()?.list().await?;
-            designer.chosen = FAMILIES.map(|family| {
-                let device = left.default_device(family)?;
-                let mut uplinks = controller.uplinks().iter();
-                let of = |link: &Link| link.ifindex == device;
-                let uplink = uplinks.find(|uplink| uplink.link.as_ref().is_some_and(of));
-                uplink.map(|uplink| uplink.id)
-            });
-        }
+    pub async fn find(config: &Config) -> Result<Self, RunError> {
+        let left = if config.manage_routes {
+            OwnTables::open()?.list().await?
+        } else {
+            Listing::default()
+        };
         Ok(Self {
             managed: config.manage_routes,
-            designer,
+            left,
+            designer: Designer::default(),
             wanted: Wanted::default(),
             keeper: None,
             restored: 0,
         })
     }
 
+    /// The next hops that an earlier controller knew.
+    pub fn next_hops(&self) -> impl Iterator<Item = Hop> {
+        self.left.next_hops()
+    }
+
+    /// The uplinks that an earlier controller had chosen.
+    fn chosen_before(&self, controller: &Controller) -> [Option<u8>; 2] {
+        FAMILIES.map(|family| {
+            let device = self.left.default_device(family)?;
+            let mut uplinks = controller.uplinks().iter();
+            let of = |link: &Link| link.ifindex == device;
+            let uplink = uplinks.find(|uplink| uplink.link.as_ref().is_some_and(of));
+            uplink.map(|uplink| uplink.id)
+        })
+    }
+
     /// Begins to lead the gateway's own traffic. Without the thread that does it, the rest of the gateway
     /// goes on.
     pub fn start(&mut self, controller: &Controller, names: &Names) -> Vec<Occurrence> {
+        self.designer.chosen = self.chosen_before(controller);
         self.wanted = self.wanted(controller);
         match Keeper::start(self.wanted.clone()) {
             Ok(keeper) => self.keeper = Some(keeper),
