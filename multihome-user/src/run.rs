@@ -99,6 +99,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     check_devices(&config, &net)?;
     let quotas = Opened::new(&config)?;
     favour_this_process();
+    allow_many_files();
 
     let sizes = Sizes {
         flows: config.nat.flows,
@@ -223,6 +224,22 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 fn favour_this_process() {
     // SAFETY: the call takes no memory. A refusal costs only time under load.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
+}
+
+/// Takes as many open files as this process may have: each probe of a service under way has a socket of
+/// its own, and the usual limit of 1024 is less than many uplinks need that fail at once.
+fn allow_many_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure outlives both calls. A refusal leaves the limit that there was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 /// Everything that lives while the loop runs.

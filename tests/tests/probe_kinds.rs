@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -224,6 +224,80 @@ fn wrong_answers_are_failures_that_say_what_is_wrong() -> Result<()> {
     Ok(())
 }
 
+/// Takes connections until it is told to stop, and serves each on a thread of its own.
+fn serve(listener: &TcpListener, stop: &AtomicBool, each: fn(TcpStream)) {
+    thread::scope(|scope| {
+        for stream in listener.incoming() {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(stream) = stream else { return };
+            scope.spawn(move || each(stream));
+        }
+    });
+}
+
+/// Runs a story beside a server on this port of the remote address.
+fn beside<T: Send>(
+    there: &Namespace,
+    port: u16,
+    each: fn(TcpStream),
+    story: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let address = SocketAddr::new(REMOTE4, port);
+    let listener = there.enter(|| TcpListener::bind(address))??;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, &stop, each));
+        let result = story();
+        stop.store(true, Ordering::Relaxed);
+        // A connection wakes the server up.
+        drop(there.enter(|| TcpStream::connect(address)));
+        result
+    })
+}
+
+/// Time that this process loses between the steps of an exchange does not count as the network's.
+#[test]
+fn our_own_lateness_is_no_loss_of_an_exchange() -> Result<()> {
+    let lab = Lab::new()?;
+    let [here, there] = uplink(&lab)?;
+    // Slower than the grace that all probes get, which would hide what is shown here.
+    let slow = |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 512]);
+        thread::sleep(Duration::from_millis(80));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    };
+    let story = async |_: &Namespace| {
+        let (plans, _) = plan(&[format!("http://{REMOTE4}:8003/")])?;
+        let mut prober = Prober::start(FAST)?;
+        prober.set_plans(plans);
+        // Timeouts adapt, down to the interval.
+        let mut answered = 0;
+        while answered < 20 {
+            answered += u32::from(outcome(&mut prober).await?.outcome.is_reply());
+        }
+        for _ in 0..5 {
+            // When the first packet of an exchange has left, the whole runtime stands still, longer
+            // than the timeout: the answer waits, and all other steps are to come.
+            let until = tokio::time::Instant::now() + PATIENCE;
+            while !matches!(
+                tokio::time::timeout_at(until, prober.next()).await?,
+                Some(ProbeReport::Sent(_))
+            ) {}
+            thread::sleep(Duration::from_millis(350));
+            for event in outcomes(&mut prober, Duration::from_millis(600)).await? {
+                let Outcome::Reply { rtt } = event.outcome else {
+                    bail!("a loss that was none: {event:?}")
+                };
+                ensure!(rtt < Duration::from_millis(300), "{rtt:?}");
+            }
+        }
+        Ok(())
+    };
+    beside(&there, 8003, slow, || inside(&here, story))
+}
+
 /// A host that says nothing has lost the probe, whatever the kind.
 #[test]
 fn silence_is_a_loss() -> Result<()> {
@@ -358,26 +432,16 @@ fn answer(query: &[u8], forgery: Forgery) -> Result<Vec<u8>> {
 fn hostile_servers_hold_nobody_up() -> Result<()> {
     let lab = Lab::new()?;
     let [here, there] = uplink(&lab)?;
-    let endless = there.enter(|| TcpListener::bind(SocketAddr::new(REMOTE4, 8001)))??;
     let _silent = there.enter(|| TcpListener::bind(SocketAddr::new(REMOTE4, 8002)))??;
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for stream in endless.incoming() {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(mut stream) = stream else { return };
-                scope.spawn(move || {
-                    let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
-                    let _ = stream.read(&mut [0; 512]);
-                    let interim = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n".repeat(100);
-                    // Until the prober has had enough.
-                    while stream.write_all(&interim).is_ok() {}
-                });
-            }
-        });
-        let result = inside(&here, async |_| {
+    let endless = |mut stream: TcpStream| {
+        let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
+        let _ = stream.read(&mut [0; 512]);
+        let interim = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n".repeat(100);
+        // Until the prober has had enough.
+        while stream.write_all(&interim).is_ok() {}
+    };
+    beside(&there, 8001, endless, || {
+        inside(&here, async |_| {
             let targets = [
                 format!("http://{REMOTE4}:8001/"),
                 format!("https://{REMOTE4}:8001/ verify=false"),
@@ -413,10 +477,6 @@ fn hostile_servers_hold_nobody_up() -> Result<()> {
                 ensure!(outcomes.iter().all(fits), "{target}: {outcomes:?}");
             }
             Ok(())
-        });
-        stop.store(true, Ordering::Relaxed);
-        // A connection wakes the thread up.
-        drop(there.enter(|| std::net::TcpStream::connect(SocketAddr::new(REMOTE4, 8001))));
-        result
+        })
     })
 }

@@ -327,11 +327,15 @@ impl Task {
     /// Goes on with all exchanges, and tells the schedule of those that are over.
     fn go_on(&mut self, now: Instant, ask_kernel: bool) {
         let mut errors = Vec::new();
+        let round = self.services.go_on(now, ask_kernel, &mut errors);
+        for (Probe { id, seq, .. }, delay) in round.own_delays {
+            self.schedule.delayed(id, seq, delay);
+        }
         for Ended {
             probe: Probe { id, seq, cookie },
             result,
             received,
-        } in self.services.go_on(now, ask_kernel, &mut errors)
+        } in round.ended
         {
             match result {
                 Ok(rtt) => {

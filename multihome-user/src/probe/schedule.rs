@@ -216,12 +216,19 @@ impl ProbeSchedule {
         self.change(id, |target| target.sent_at(seq, at));
     }
 
+    /// Notes that this process took so long to go on with a probe of several steps: that time is none
+    /// of the network's, and the answer may come so much later.
+    pub fn delayed(&mut self, id: TargetId, seq: u16, delay: Duration) {
+        self.change(id, |target| target.delayed(seq, delay));
+    }
+
     /// Asks these targets `probes` times each, `step` apart at most and offset from one another,
     /// beginning now; what is on its way to them already is judged in the same haste.
     ///
     /// The timeout is a target's smoothed round-trip time and four times its variation, and never
     /// longer than the usual one. All targets of a burst share the largest variation among them,
-    /// since they share the queue of the uplink, and no less than [`BURST_MARGIN`] is used.
+    /// since they share the queue of the uplink, and no less than [`BURST_MARGIN`] is used, for each
+    /// round trip of a target's method.
     ///
     /// A target leaves the burst with the first reply to one of the burst's probes, and then is
     /// probed as ever. A burst takes the place of one that is under way. Targets that are unknown
@@ -254,6 +261,8 @@ impl ProbeSchedule {
         for (place, &id) in ids.iter().enumerate() {
             let phase = (place as f64 + self.random.random_range(0.0..0.5)) / ids.len() as f64;
             let step = step.mul_f64(self.random.random_range(0.9..=1.0));
+            // Each round trip may take so much longer.
+            let margin = margin * id.method.round_trips();
             let burst = Burst::new(now + step.mul_f64(phase), step, probes, margin, whole);
             self.change(id, |target| {
                 let usual = settings.timeout(id.method, target.rtt().as_ref());

@@ -193,8 +193,15 @@ impl Target {
 
     /// Notes that a probe left later than it was meant to.
     pub fn sent_at(&mut self, seq: u16, at: Instant) {
-        if let Some(probe) = self.in_flight.iter_mut().rfind(|probe| probe.seq == seq) {
+        if let Some(probe) = self.in_flight.iter().rfind(|probe| probe.seq == seq) {
             let delay = since(probe.sent, at);
+            self.delayed(seq, delay);
+        }
+    }
+
+    /// Takes time that was this process's own off a probe.
+    pub fn delayed(&mut self, seq: u16, delay: Duration) {
+        if let Some(probe) = self.in_flight.iter_mut().rfind(|probe| probe.seq == seq) {
             probe.sent += delay;
             probe.deadline += delay;
             probe.usual += delay;

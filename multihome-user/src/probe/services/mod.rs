@@ -25,7 +25,7 @@ mod port;
 use port::Port;
 
 /// Exchanges with one target at a time; the oldest is given up for one more.
-const MAX_OF_TARGET: usize = 32;
+const MAX_OF_TARGET: usize = 8;
 /// Packets read from one socket before others get their turn.
 const PACKETS_AT_ONCE: usize = 64;
 /// Room for any packet that the kernel has put together of several (GRO).
@@ -56,6 +56,16 @@ pub struct Probe {
     pub cookie: u64,
 }
 
+/// What came of going on with all exchanges.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Those that are over.
+    pub ended: Vec<Ended>,
+    /// How long this process took to say the next thing after a packet had come in: none of the
+    /// network's time.
+    pub own_delays: Vec<(Probe, Duration)>,
+}
+
 /// How a probe ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
@@ -71,6 +81,8 @@ struct Running {
     probe: Probe,
     road: Road,
     exchange: Exchange,
+    /// When the last packet came in, until something is said to it.
+    heard: Option<Instant>,
     until: Instant,
     target: SocketAddr,
     port: Port,
@@ -137,6 +149,7 @@ impl Services {
             probe,
             road,
             exchange,
+            heard: None,
             until: now + PATIENCE * probe.id.method.round_trips(),
             target,
             port,
@@ -181,9 +194,9 @@ impl Services {
         now: Instant,
         ask_kernel: bool,
         errors: &mut Vec<(u8, ProbeError)>,
-    ) -> Vec<Ended> {
+    ) -> Round {
         self.read(ask_kernel, errors);
-        let mut ended = Vec::new();
+        let mut round = Round::default();
         let mut unsent = Vec::new();
         self.running.retain_mut(|running| {
             let mut packets = Vec::new();
@@ -192,20 +205,27 @@ impl Services {
                 running.exchange.give_up(now, &mut packets);
             }
             if !packets.is_empty() {
-                unsent.push((running.road, running.probe.id, packets));
+                unsent.push((running.road, running.probe, running.heard.take(), packets));
             }
             let Some(Answer { result, received }) = answer else {
                 return running.until > now;
             };
-            ended.push(Ended {
+            round.ended.push(Ended {
                 probe: running.probe,
                 result,
                 received,
             });
             false
         });
-        for (road, id, packets) in unsent {
-            if let Err(error) = self.send(road, id.target, packets) {
+        for (road, probe, heard, packets) in unsent {
+            let Probe { id, .. } = probe;
+            let sent = self.send(road, id.target, packets);
+            // What a packet of theirs does not ask for, a repetition, is not late.
+            if let Some(heard) = heard {
+                let delay = Instant::now().saturating_duration_since(heard);
+                round.own_delays.push((probe, delay));
+            }
+            if let Err(error) = sent {
                 if error.is_device_gone() {
                     self.sockets
                         .remove(&(road.ifindex, Family::of(road.source)));
@@ -213,7 +233,7 @@ impl Services {
                 errors.push((id.uplink, error));
             }
         }
-        ended
+        round
     }
 
     fn read(&mut self, ask_kernel: bool, errors: &mut Vec<(u8, ProbeError)>) {
@@ -239,6 +259,7 @@ impl Services {
                         if let Some(running) = running.iter_mut().find(of) {
                             let at = arrival.received(MAX_LATENESS);
                             running.exchange.take(&packet, at);
+                            running.heard = Some(at);
                         }
                     }
                     Ok(None) => return true,

@@ -153,3 +153,34 @@ fn a_wrong_answer_needs_no_timeout() {
     ];
     assert_eq!(outcomes, expected);
 }
+
+/// Time that this process takes between the steps of an exchange is given back to the probe.
+#[test]
+fn our_own_time_within_an_exchange_is_no_delay_of_the_answer() {
+    let settings = ProbeSettings {
+        timeout: Some(ms(100)),
+        ..INTERVAL_100
+    };
+    let mut schedule = ProbeSchedule::new(settings, [24; 32]);
+    let start = Instant::now();
+    let id = service(1, HTTPS);
+    schedule.set_targets([id], start);
+    let sent = start + ms(100);
+    let (seq, cookie) = schedule
+        .poll(sent)
+        .iter()
+        .find_map(|action| match *action {
+            ProbeAction::Send { seq, cookie, .. } => Some((seq, cookie)),
+            ProbeAction::Outcome(_) => None,
+        })
+        .expect("it is due within an interval");
+    schedule.delayed(id, seq, ms(300));
+    assert!(!schedule.would_lose(sent + ms(399)));
+    assert!(schedule.answered(id, seq, cookie, sent + ms(350), ms(20)));
+    let rtt = schedule.rtt(id).expect("measured");
+    assert_eq!(
+        rtt.smoothed(),
+        ms(50),
+        "of the whole exchange, without our own time"
+    );
+}
