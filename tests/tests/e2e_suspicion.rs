@@ -118,6 +118,28 @@ fn a_provider_that_silently_drops_under_traffic_is_left_at_once_with_default_opt
     Ok(())
 }
 
+/// Nobody sends anything, so only the probes can tell: the first that is lost has a burst follow.
+#[test]
+fn an_idle_provider_that_silently_drops_is_left_soon_after_the_first_lost_probe() -> Result<()> {
+    let lab = GatewayLab::new(&Plan::default())?;
+    let gateway = Gateway::start(&lab, defaults()?)?;
+    let mut times = Vec::new();
+    for _ in 0..TRIALS {
+        thread::sleep(Duration::from_secs(2));
+        let cut = lab.cut(0, Cut::Blackhole)?;
+        times.push(noticed(&gateway, 0, cut)?);
+        lab.restore(0, Cut::Blackhole)?;
+        gateway.wait_until_all_up()?;
+    }
+    times.sort_unstable();
+    println!("noticed after {times:?}");
+    ensure!(times[TRIALS / 2] < SOON, "too late: {times:?}");
+    let labels = [("sign", "loss"), ("uplink", lab.uplinks[0].plan.name)];
+    let suspicions = counter(&gateway, "multihome_suspicions_total", &labels)?;
+    ensure!(suspicions >= TRIALS as f64, "{suspicions} suspicions");
+    Ok(())
+}
+
 /// Flow export, syslog: packets leave for ever, and nobody answers them.
 #[test]
 fn traffic_that_nobody_answers_takes_no_uplink_down_and_is_soon_no_longer_suspected() -> Result<()>

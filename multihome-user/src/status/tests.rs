@@ -235,6 +235,20 @@ fn uplinks_that_are_up_and_yet_take_no_new_flows_are_told_with_the_end_of_that()
 }
 
 #[test]
+fn an_uplink_that_is_in_doubt_is_marked() {
+    let mut status = example();
+    let families = &mut status.uplinks[0].families;
+    families.ipv4.as_mut().expect("it is there").suspected = true;
+    let text = render(&status, moment("2026-01-02T04:00:09Z"));
+    let row = text.lines().find(|line| line.starts_with("fibre "));
+    assert!(
+        row.is_some_and(|row| row.contains(" up, suspected ")),
+        "{text}"
+    );
+    assert_eq!(text.matches("suspected").count(), 1);
+}
+
+#[test]
 fn a_silent_control_loop_is_pointed_out() {
     let status = Status {
         heartbeat_age_ms: 65_000,

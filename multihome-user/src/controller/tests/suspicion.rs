@@ -8,11 +8,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::world::{Network, World};
-use super::story::remote;
+use super::story::{default_route, neighbour, remote};
 use super::*;
 use crate::{
     config::Target,
     events::Kind,
+    netlink::{Address, Route},
     probe::Outcome,
     suspicion::{Sample, Sign, SuspicionSettings},
 };
@@ -360,4 +361,62 @@ fn bursts_are_bounded_on_a_line_that_loses_much() {
         }
     }
     assert!((300..=366).contains(&bursts), "{bursts} in an hour");
+}
+
+/// The IPv6 next hop answers no pings, and nobody else is there to ask by IPv6.
+#[test]
+fn a_family_without_targets_of_its_own_has_those_of_the_other_asked() {
+    let next_hop: IpAddr = "fe80::1".parse().expect("an address");
+    let own = Address {
+        address: "fe80::2".parse().expect("an address"),
+        prefix_len: 64,
+        usable: true,
+        broadcast: None,
+    };
+    let route = Route {
+        destination: "::".parse().expect("an address"),
+        prefix_len: 0,
+        gateway: Some(next_hop),
+        ..default_route(FIBER)
+    };
+    let mut story = suspicious();
+    for event in [
+        NetEvent::AddressAdded(10, own),
+        NetEvent::RouteAdded(route),
+        NetEvent::Neighbour {
+            ifindex: 10,
+            address: next_hop,
+            neighbour: neighbour(NeighbourState::Reachable),
+        },
+    ] {
+        story.net(event);
+    }
+    assert!(story.controller.uplinks()[0].paths[IPV6].is_up());
+    let suspect = |story: &mut Story| {
+        (0..100).find_map(|passed: u64| {
+            story.now += ms(20);
+            let sample = Sample {
+                out: passed,
+                back: passed.min(5),
+            };
+            let samples = vec![(FIBER, [Sample::default(), sample])];
+            Some(story.tell(Event::Sampled(samples))).filter(|actions| !actions.is_empty())
+        })
+    };
+    let actions = suspect(&mut story).expect("a suspicion");
+    let [Action::Burst { plan, .. }, Action::Event(suspected)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(plan.targets, [remote(FIBER)]);
+    assert_eq!(suspected.family, Some(IPV6));
+    let actions = story.probe(FIBER, true);
+    let [Action::Event(cleared)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((cleared.kind, cleared.family), (Kind::Cleared, Some(IPV6)));
+
+    suspect(&mut story).expect("a suspicion");
+    story.probes(FIBER, false);
+    assert!(!story.controller.uplinks()[0].paths[IPV6].is_up());
+    assert!(!story.controller.uplinks()[0].paths[IPV6].is_suspected());
 }
