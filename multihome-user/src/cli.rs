@@ -70,7 +70,7 @@ pub struct RunArgs {
     pub lan: Vec<Device>,
 
     /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=MODE][,outside=ADDR]
-    /// [,prefix=PREFIX][,quorum=N][,probe=TARGET]
+    /// [,prefix=PREFIX][,quorum=N][,probe=TARGET][,bfd=WORD]
     ///
     /// weight (1 to 1000000, default 1) is its share relative to the others of its tier. tier (1
     /// to 16, default 1): a higher one carries traffic only when none of the lower can. gateway is
@@ -83,6 +83,9 @@ pub struct RunArgs {
     /// https://HOST/PATH. A HOST that is a name is not looked up: say where it is by a blank and
     /// address=ADDR behind the URL. status=200 or status=200-299 may follow (default 200-399), and
     /// verify=false to accept any certificate.
+    ///
+    /// bfd speaks BFD with the next hops: true (every 300 ms, down after 3 lost packets), or an interval
+    /// and a multiplier such as 10msx3.
     ///
     /// mode is auto (default), routed, nat44 or nptv6; mode=nat44,mode=nptv6 translates both
     /// families. auto translates IPv4 when the LAN's prefixes are private, and IPv6 when a prefix

@@ -12,6 +12,7 @@ use std::{
 use crate::probe::schedule::BURST_STEP;
 
 mod advice;
+mod bfd;
 mod damping;
 mod duration;
 mod error;
@@ -34,9 +35,10 @@ mod tests;
 mod uplink_arg;
 mod value;
 
+pub use bfd::{BfdConfig, BfdPeer};
 pub use damping::DampingConfig;
 pub use duration::TextDuration;
-pub use error::{ConfigError, ForwardError, GroupError, HookError, QualityError};
+pub use error::{BfdMistake, ConfigError, ForwardError, GroupError, HookError, QualityError};
 pub use forward::{ForwardConfig, Protocol};
 pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
 pub use hook::{DEFAULT_HOOK_TIMEOUT, HookConfig};
@@ -149,6 +151,8 @@ pub struct UplinkConfig {
     pub capacity: Option<CapacityConfig>,
     /// What it may carry in a period; `None` is as much as it can.
     pub quota: Option<QuotaConfig>,
+    /// BFD with a neighbour on its link; `None` for none.
+    pub bfd: Option<BfdConfig>,
 }
 
 /// How uplinks are probed.

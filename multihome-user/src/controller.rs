@@ -14,6 +14,7 @@ use multihome_common::{
 };
 
 use crate::{
+    bfd::{BfdPlan, SessionReport},
     config::{Ipv6Prefix, UplinkConfig},
     events::Occurrence,
     netlink::{Link, NeighbourState, NetEvent, NetState},
@@ -22,6 +23,7 @@ use crate::{
 };
 
 mod action;
+pub mod bfd;
 pub mod damping;
 mod delegated;
 mod drain;
@@ -78,6 +80,8 @@ pub enum Event {
     Sampled(Samples),
     /// The dataplane has counted so much for the uplinks of [`Quality::counted`].
     Carried(Readings),
+    /// A BFD session changed.
+    Bfd(SessionReport),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
     /// The provider of an uplink delegates this prefix to it now, or none any more.
@@ -193,6 +197,7 @@ struct Applied {
     refused: [bool; 2],
     hosts: HashMap<IpAddr, HostEntry>,
     plans: Vec<ProbePlan>,
+    sessions: Vec<BfdPlan>,
 }
 
 impl Controller {
@@ -379,6 +384,7 @@ impl Controller {
             }
             Event::Sampled(samples) => self.sampled(&samples, now),
             Event::Carried(readings) => self.carried(&readings, now),
+            Event::Bfd(report) => self.handle_bfd(&report, now),
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
@@ -432,10 +438,7 @@ impl Controller {
                         .link
                         .as_ref()
                         .is_some_and(|link| link.ifindex == ifindex)
-                        && uplink
-                            .paths
-                            .iter()
-                            .any(|path| path.next_hop() == Some(address))
+                        && uplink.paths.iter().any(|path| path.needs(address))
                 });
                 if !is_next_hop {
                     return Vec::new();

@@ -21,6 +21,7 @@ use crate::{
     suspicion::Sign,
 };
 
+mod bfd;
 mod counters;
 mod encode;
 mod event;

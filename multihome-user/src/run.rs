@@ -1,7 +1,10 @@
 //! The loop around the controller: starts everything in order, feeds it events, carries out its
 //! actions, and ends as it was asked to.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    future::pending,
+    time::{Duration, Instant, SystemTime},
+};
 
 use multihome_common::state::{IPV4, IPV6};
 use tokio::{
@@ -11,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    bfd::{Bfd, BfdReport},
     config::Config,
     control::{protocol::Response, server::ControlServer},
     controller::{Controller, Event, TICK},
@@ -111,12 +115,20 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let prepared = Prepared::new(&config, &ports, &mut dataplane)?;
     tell_of_other_sizes(sizes, &dataplane);
     let prober = Prober::start(probe_settings(&config))?;
+    let bfd = config.uplinks.iter().any(|uplink| uplink.bfd.is_some());
+    let bfd = bfd.then(Bfd::start).transpose()?;
     let plan = PortPlan {
         ranges: ports,
         own_query: Some(prober.ident()),
         ..PortPlan::default()
     };
-    let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
+    let upkeep = Upkeep::new(
+        &config,
+        &prepared.pools,
+        &plan,
+        bfd.as_ref().map(Bfd::source_ports),
+        &dataplane.flows,
+    );
     telemetry.flow_table(dataplane.flows.capacity());
     let prefixes = DelegatedPrefixes::read(&run_dir, &config);
     let drains = Drains::read(&run_dir, &prepared.names, timestamp(SystemTime::now()));
@@ -137,6 +149,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         telemetry,
         prober,
         signals: SignalReader::new(reader.clone(), names.lan.iter().map(|(slot, _)| *slot)),
+        bfd,
         names,
         reader,
         shares: Shares::default(),
@@ -186,6 +199,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             return Err(error);
         }
     };
+    if let Some(bfd) = gateway.bfd.take() {
+        bfd.stop().await;
+    }
     gateway.count()?;
     gateway.keep_quotas();
     // Also waits until they are on the disk.
@@ -220,6 +236,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
+/// The next report of BFD, if it is spoken; else it never comes.
+async fn next_of(bfd: &mut Option<Bfd>) -> Option<BfdReport> {
+    match bfd {
+        Some(bfd) => bfd.next().await,
+        None => pending().await,
+    }
+}
+
 /// Asks the scheduler to run this process before others: reacting late is failing over late.
 fn favour_this_process() {
     // SAFETY: the call takes no memory. A refusal costs only time under load.
@@ -248,6 +272,7 @@ struct Gateway {
     executor: Executor,
     telemetry: Telemetry,
     prober: Prober,
+    bfd: Option<Bfd>,
     names: Names,
     reader: CounterReader,
     signals: SignalReader,
@@ -345,6 +370,9 @@ impl Gateway {
         for ask in &outcome.asks {
             self.prober.burst(ask.clone());
         }
+        if let (Some(sessions), Some(bfd)) = (&outcome.sessions, &mut self.bfd) {
+            bfd.set_plans(sessions.clone());
+        }
         match &mut self.untold {
             Some(untold) => untold.push(outcome),
             None => self.telemetry.take(outcome, &self.names, false),
@@ -371,6 +399,7 @@ impl Gateway {
             tokio::select! {
                 events = watcher.next(CHANGES_AT_ONCE) => self.follow(events?)?,
                 Some(report) = self.prober.next() => self.handle_report(report)?,
+                Some(report) = next_of(&mut self.bfd) => self.handle_bfd(report)?,
                 () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
                     if tables_at.is_some() => self.compare_tables()?,
                 () = sleep_until(self.upkeep.due().into()) => self.keep_up()?,
@@ -471,6 +500,16 @@ impl Gateway {
         }
     }
 
+    fn handle_bfd(&mut self, report: BfdReport) -> Result<(), RunError> {
+        match report {
+            BfdReport::Session(report) => self.handle(Event::Bfd(report), report.at),
+            BfdReport::Error { id, error } => {
+                self.telemetry.bfd_failed(id, &error, &self.names);
+                Ok(())
+            }
+        }
+    }
+
     /// Tells of faults that were set or are over.
     fn look_for_faults(&mut self) {
         let faults = &self.executor.dataplane.faults;
@@ -496,6 +535,9 @@ impl Gateway {
             self.telemetry.happened(restored, &self.names);
         }
         self.telemetry.own_traffic(&self.own, &self.names);
+        if let Some(bfd) = &self.bfd {
+            self.telemetry.bfd(&self.controller, bfd.counters());
+        }
         if self.ticks.is_multiple_of(TICKS_PER_SAMPLE) {
             self.shares.sample(&self.names, &self.reader, now);
         }

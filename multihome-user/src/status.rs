@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::drain::Drain;
 
+mod bfd;
 mod fault;
 mod group;
 mod load;
 mod table;
 
+pub use bfd::BfdStatus;
 pub use fault::FaultStatus;
 pub use group::{GroupFamilyStatus, GroupStatus};
 pub use load::{DirectionStatus, LoadStatus, QuotaStatus};
@@ -201,6 +203,9 @@ pub struct PathStatus {
     /// The mean difference between successive round-trip times within it in milliseconds.
     #[serde(default)]
     pub jitter_ms: Option<f64>,
+    /// Its BFD session, if it has one.
+    #[serde(default)]
+    pub bfd: Option<BfdStatus>,
 }
 
 /// What a controller does that does not say.

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use multihome::{
+    bfd::{BfdSettings, Session, SessionCounters, Snapshot},
     config::Config,
     events::{Kind, Occurrence, Record, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
@@ -118,6 +119,8 @@ fn the_reference_has_every_key() -> Result<()> {
     }
     let within = "[[uplink]]\nname = \"u\"\n[uplink.capacity]\nnothing_like_it = 1";
     known.extend(keys(within)?);
+    let bfd = "[[uplink]]\nname = \"u\"\n[uplink.bfd]\nnothing_like_it = 1";
+    known.extend(keys(bfd)?);
     for key in &known {
         ensure!(
             reference.contains(&format!("\n| `{key}` | ")),
@@ -227,8 +230,16 @@ fn the_reference_has_every_verdict() -> Result<()> {
 
 /// Metrics in which everything has happened once.
 fn scrape() -> Result<String> {
-    let text = "lan = \"l\"\n[[uplink]]\nname = \"u\"\ndevice = \"d\"\n\
-                [[hook]]\nname = \"h\"\ncommand = \"/bin/true\"\n";
+    let text = "lan = \"l\"
+[[uplink]]
+name = \"u\"
+device = \"d\"
+bfd = true
+\
+                [[hook]]
+name = \"h\"
+command = \"/bin/true\"
+";
     let config = Config::from_toml(Path::new("x.toml"), text)?;
     let metrics = Metrics::new(&config, Heartbeat::new(Instant::now()))?;
     metrics.uplink_up("u", true);
@@ -273,6 +284,17 @@ fn scrape() -> Result<String> {
         metrics.damping("u", family, Some(damping));
         metrics.lan_hosts(family, 1);
     }
+    let settings = BfdSettings {
+        interval: Duration::from_millis(10),
+        multiplier: 3,
+        passive: false,
+    };
+    let fresh = Session::new(settings, 1, [0; 32], Instant::now()).snapshot();
+    let heard = Snapshot {
+        detection_time: Some(Duration::from_millis(30)),
+        ..fresh
+    };
+    metrics.bfd("u", Family::Ipv4, Some(&heard), &SessionCounters::default());
     let verdicts: std::collections::BTreeMap<_, _> = Verdict::ALL
         .iter()
         .map(|verdict| (verdict.name(), Traffic::default()))

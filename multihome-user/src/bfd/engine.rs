@@ -158,28 +158,28 @@ impl Engine {
         Some(self.hearing.not_before(next))
     }
 
-    /// Holds all sessions down, and returns the packets that say so.
+    /// Holds all sessions down, and returns the packets that say so to those who do not know it yet.
     pub fn hold_down(&mut self, now: Instant) -> Vec<ToSend> {
         let mut packets = Vec::new();
         for (id, held) in &mut self.sessions {
+            let told = held.session.state() == State::AdminDown;
+            if told && !held.session.is_unheard_farewell() {
+                continue;
+            }
             packets.extend(held.session.hold_down(now).map(|packet| (*id, packet)));
         }
         packets
     }
 
-    /// The longest time for which a peer may not know that its session is held down here, and the
-    /// shortest interval at which it may be told.
+    /// How long peers may take to know that their sessions are held down here, and the interval at which
+    /// they may be told again; `None` when all of them know.
     pub fn farewell(&self) -> Option<(Duration, Duration)> {
-        let known = || {
-            self.sessions
-                .values()
-                .filter(|held| held.session.snapshot().remote_discriminator != 0)
+        let unheard = || {
+            let sessions = self.sessions.values();
+            sessions.filter(|held| held.session.is_unheard_farewell())
         };
-        let longest = known().map(|held| {
-            let settings = held.plan.settings;
-            settings.interval * u32::from(settings.multiplier)
-        });
-        let shortest = known().map(|held| held.plan.settings.interval);
+        let longest = unheard().map(|held| held.patience());
+        let shortest = unheard().map(|held| held.plan.settings.interval);
         longest.max().zip(shortest.min())
     }
 
@@ -222,6 +222,11 @@ impl Engine {
 }
 
 impl Held {
+    /// How long the peer may miss our packets, if it asks for no slower ones.
+    fn patience(&self) -> Duration {
+        self.plan.settings.interval * u32::from(self.plan.settings.multiplier)
+    }
+
     /// Notes what has changed since the last look.
     fn look(&mut self, late: Option<(Instant, Duration)>, now: Instant) {
         let snapshot = self.session.snapshot();
@@ -237,7 +242,7 @@ impl Held {
         if self.untold.len() >= MAX_UNTOLD {
             self.untold.pop_back();
         }
-        let patience = self.plan.settings.interval * u32::from(self.plan.settings.multiplier);
+        let patience = self.patience();
         let blamed = late.filter(|(when, late)| {
             was_up && !is_up && *late >= patience && now.saturating_duration_since(*when) < BLAMED
         });

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub cause: Cause,
     /// When it did.
     pub since: Instant,
+    /// When the first sign of that was there: of silence, when the peer was last heard.
+    pub sign: Instant,
     /// What this end tells of that (bfd.LocalDiag).
     pub diagnostic: Diagnostic,
     /// What the peer told of its own.
@@ -92,6 +94,7 @@ pub struct Session {
     state: State,
     cause: Cause,
     since: Instant,
+    sign: Instant,
     diagnostic: Diagnostic,
     discriminator: u32,
     /// bfd.DesiredMinTxInterval.
@@ -146,6 +149,7 @@ impl Session {
             state: State::Down,
             cause: Cause::Created,
             since: now,
+            sign: now,
             diagnostic: Diagnostic::NONE,
             // Zero is no name for a session.
             discriminator: discriminator.max(1),
@@ -165,6 +169,7 @@ impl Session {
             remote_state: self.remote.state,
             cause: self.cause,
             since: self.since,
+            sign: self.sign,
             diagnostic: self.diagnostic,
             remote_diagnostic: self.remote.diagnostic,
             discriminator: self.discriminator,
@@ -183,7 +188,8 @@ impl Session {
     /// session's peer at `received`. What is returned is to be sent at once.
     ///
     /// # Errors
-    /// Why the packet is discarded; then it has changed nothing.
+    /// Why the packet is discarded; then it has changed nothing, but for what is known of the state of a
+    /// peer whose session is held down here.
     pub fn receive(
         &mut self,
         packet: &ControlPacket,
@@ -202,6 +208,8 @@ impl Session {
             return Err(Discard::Authentication);
         }
         if self.state == State::AdminDown {
+            // What the peer says of its own end tells whether it knows of this one.
+            self.remote.state = packet.state;
             return Err(Discard::AdminDown);
         }
         self.remote = Remote {
@@ -236,11 +244,12 @@ impl Session {
         if silent {
             // RFC 5880 sections 6.8.1 and 6.8.4. With the peer's name all else that it told is
             // forgotten: it may come back as another.
-            self.heard = None;
+            let heard = self.heard.take();
             self.remote = Remote::UNKNOWN;
             self.polling = false;
             if matches!(self.state, State::Init | State::Up) {
                 self.enter(State::Down, Cause::DetectionTimeExpired, now);
+                self.sign = heard.unwrap_or(now);
                 changed = true;
             }
         }
@@ -255,6 +264,13 @@ impl Session {
             self.polling = false;
         }
         self.may_send().then(|| self.packet(false, now))
+    }
+
+    /// Whether the session is held down here and the peer is not known to have noticed.
+    pub fn is_unheard_farewell(&self) -> bool {
+        self.state == State::AdminDown
+            && self.remote.discriminator != 0
+            && matches!(self.remote.state, State::Init | State::Up)
     }
 
     /// When [`Self::poll`] wants to be called next.
@@ -302,7 +318,8 @@ impl Session {
             }
             Cause::AdminDown => Diagnostic::ADMINISTRATIVELY_DOWN,
         };
-        (self.state, self.cause, self.since) = (state, cause, now);
+        (self.state, self.cause) = (state, cause);
+        (self.since, self.sign) = (now, now);
         let wished = if state == State::Up {
             self.settings.interval
         } else {

@@ -111,7 +111,7 @@ impl Bfd {
     }
 
     /// Ends all sessions: the peers are told that they are held down, which is no failure of the path,
-    /// and for a second at most it is waited until they must have heard it.
+    /// until each has said that it knows, but for no longer than a second.
     pub async fn stop(mut self) {
         let (done, ended) = oneshot::channel();
         self.command(Command::Stop(done));
@@ -367,10 +367,12 @@ impl Runner {
 
     /// Tells the peers once more that it is over; whether that was the last time.
     fn is_over(&mut self, now: Instant) -> bool {
-        let Some(ending) = self.ending.as_mut().filter(|ending| ending.next <= now) else {
+        let all_know = self.engine.farewell().is_none();
+        let due = |ending: &&mut Ending| all_know || ending.next <= now;
+        let Some(ending) = self.ending.as_mut().filter(due) else {
             return false;
         };
-        if now >= ending.until {
+        if all_know || now >= ending.until {
             if let Some(done) = ending.done.take() {
                 let _ = done.send(());
             }

@@ -199,6 +199,16 @@ pub enum ConfigError {
         /// The other one, in words.
         other: String,
     },
+    /// BFD cannot run so.
+    #[error("{origin}: BFD of uplink {name:?}: {mistake}")]
+    Bfd {
+        /// Where.
+        origin: Origin,
+        /// The uplink's name.
+        name: Box<str>,
+        /// What is wrong.
+        mistake: BfdMistake,
+    },
     /// A probe target twice in one uplink.
     #[error("{origin}: uplink {name:?} has the probe target {target} twice")]
     SameTarget {
@@ -319,6 +329,25 @@ pub enum RunDirProblem {
     TooLong,
 }
 
+/// What is wrong with an uplink's BFD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BfdMistake {
+    /// Two peers of one family.
+    #[error("{first} and {second} are of one family; one peer of each family is possible")]
+    TwoPeers {
+        /// The first.
+        first: IpAddr,
+        /// The second.
+        second: IpAddr,
+    },
+    /// A peer of a family that is not to have a session.
+    #[error("the family of the peer {peer} is not among its families")]
+    PeerOfOtherFamily {
+        /// The peer.
+        peer: IpAddr,
+    },
+}
+
 impl Classify for ConfigError {
     fn exit_class(&self) -> ExitClass {
         ExitClass::Input
@@ -363,6 +392,7 @@ impl Classify for ConfigError {
             | Self::SameOutside { .. }
             | Self::PrefixesOverlap { .. }
             | Self::TooManyOutside { .. }
+            | Self::Bfd { .. }
             | Self::SameTarget { .. }
             | Self::Quorum { .. }
             | Self::TooManyTargets { .. }

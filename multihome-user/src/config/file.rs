@@ -13,11 +13,11 @@ use super::{
     Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
     error::ConfigError,
     layer::{
-        AskedLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer, HookLayer,
-        Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer, QualityLayer, SlaLayer,
-        UplinkLayer,
+        AskedLayer, BfdLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer,
+        HookLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer, QualityLayer,
+        SlaLayer, UplinkLayer,
     },
-    origin::Source,
+    origin::{Located, Source},
     suggest,
     value::{
         Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
@@ -27,9 +27,11 @@ use super::{
     },
 };
 
+mod bfd;
 mod list;
 mod targets;
 
+use bfd::FileBfd;
 use list::{OneOrMany, Table, Tables, locate, locate_all};
 use targets::{Targets, locate_targets};
 
@@ -90,6 +92,7 @@ struct FileUplink {
     spill_until: Option<Spanned<Ratio>>,
     quota: Option<Spanned<QuotaConfig>>,
     quota_from: Option<Spanned<MonthDay>>,
+    bfd: Option<Spanned<FileBfd>>,
 }
 
 impl Table for FileUplink {
@@ -282,7 +285,17 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
             quota: uplink.quota.map(|value| locate(source, value)),
             quota_from: uplink.quota_from.map(|value| locate(source, value)),
         },
+        bfd: uplink.bfd.map(|bfd| locate_bfd(source, bfd)).transpose()?,
     })
+}
+
+fn locate_bfd(
+    source: &Source<'_>,
+    bfd: Spanned<FileBfd>,
+) -> Result<Located<BfdLayer>, ConfigError> {
+    let Located { value, origin } = locate(source, bfd);
+    let value = bfd::layer(source, value)?;
+    Ok(Located { value, origin })
 }
 
 fn locate_forward(source: &Source<'_>, forward: FileForward) -> Result<ForwardLayer, ConfigError> {

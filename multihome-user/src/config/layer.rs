@@ -11,10 +11,11 @@ use super::{
     target::Target,
     uplink_arg::UplinkArg,
     value::{
-        Burst, CommandWord, Device, EventName, FailbackAfter, FlowCount, Forget, Gateway,
-        GroupName, Hold, HookName, HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen,
-        MaxHold, NatTimeout, Outside, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue,
-        Suspicion, TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Weight,
+        BfdInterval, BfdMultiplier, BfdNeighbour, BfdWord, Burst, CommandWord, Device, EventName,
+        FailbackAfter, FamilyWord, FlowCount, Forget, Gateway, GroupName, Hold, HookName,
+        HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, NatTimeout, Outside,
+        PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion, TcpEstablished, Tier,
+        Timeout, UplinkName, UplinkPrefix, Weight,
     },
 };
 
@@ -67,6 +68,35 @@ pub struct UplinkLayer {
     pub probes: Vec<Located<Target>>,
     /// Only a file says it.
     pub carry: CarryLayer,
+    pub bfd: Option<Located<BfdLayer>>,
+}
+
+/// What one source says of an uplink's BFD.
+#[derive(Clone, Debug, Default)]
+pub struct BfdLayer {
+    pub on: bool,
+    pub interval: Option<BfdInterval>,
+    pub multiplier: Option<BfdMultiplier>,
+    pub passive: Option<bool>,
+    pub peers: Vec<Located<BfdNeighbour>>,
+    pub families: Vec<Located<FamilyWord>>,
+}
+
+impl From<BfdWord> for BfdLayer {
+    fn from(word: BfdWord) -> Self {
+        match word {
+            BfdWord::Off => Self::default(),
+            BfdWord::On {
+                interval,
+                multiplier,
+            } => Self {
+                on: true,
+                interval,
+                multiplier,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// What one source says of spreading and moving flows.
@@ -287,6 +317,7 @@ impl From<UplinkArg> for UplinkLayer {
             quorum: arg.quorum.map(|quorum| at(quorum, &origin)),
             probes: all_at(arg.probes, &origin),
             carry: CarryLayer::default(),
+            bfd: arg.bfd.map(|word| at(word.into(), &origin)),
             name: Located {
                 value: arg.name,
                 origin,

@@ -16,6 +16,7 @@ use super::{
     value::{Device, Listen},
 };
 
+mod bfd;
 mod damping;
 mod forward;
 mod group;

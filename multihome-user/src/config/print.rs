@@ -9,12 +9,14 @@ use serde::Serialize;
 
 use super::{Config, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
 
+mod bfd;
 mod forward;
 mod group;
 mod hook;
 mod nat;
 mod quality;
 
+use bfd::PrintedBfd;
 use forward::PrintedForward;
 use group::PrintedGroup;
 use hook::PrintedHook;
@@ -109,6 +111,7 @@ struct PrintedUplink<'c> {
     spill_until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<PrintedCapacity>,
+    bfd: PrintedBfd,
 }
 
 #[derive(Serialize)]
@@ -206,5 +209,6 @@ fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
             .capacity
             .map(|capacity| capacity.spill_until.to_string()),
         capacity: uplink.capacity.as_ref().map(PrintedCapacity::new),
+        bfd: PrintedBfd::new(uplink.bfd.as_ref()),
     }
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::Path};
 use super::*;
 use crate::exit;
 
+mod bfd;
 mod mistakes;
 mod properties;
 
@@ -73,6 +74,13 @@ probe = [
   { url = "https://example.net/health", address = "203.0.113.7", status = 204, verify = false },
   { url = "dns://9.9.9.9/example.net", type = "AAAA" },
 ]
+
+[uplink.bfd]
+interval = "10ms"
+multiplier = 5
+passive = true
+peer = "192.0.2.9"
+families = ["ipv4", "ipv6"]
 
 [[uplink]]
 name = "lte"
@@ -281,6 +289,13 @@ fn reads_every_key() {
                         .parse()
                         .expect("a target"),
                 ],
+                bfd: Some(BfdConfig {
+                    interval: Duration::from_millis(10),
+                    multiplier: 5,
+                    passive: true,
+                    ipv4: Some(BfdPeer::Address(Ipv4Addr::new(192, 0, 2, 9))),
+                    ipv6: Some(BfdPeer::NextHop),
+                }),
             },
             UplinkConfig {
                 capacity: Some(CapacityConfig {
@@ -304,6 +319,7 @@ fn reads_every_key() {
                 prefix: None,
                 quorum: None,
                 probe: vec!["149.112.112.112".parse().expect("a target")],
+                bfd: None,
             },
         ]
     );
@@ -347,7 +363,7 @@ fn reads_every_key() {
     assert_eq!((voice.sla, voice.obey_quota), (Some(sla), false));
     assert_eq!(config.state_dir, Path::new("/var/lib/multihome-b"));
     assert_eq!(config.quality.window, Duration::from_secs(30));
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:68:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:75:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 

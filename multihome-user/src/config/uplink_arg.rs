@@ -7,12 +7,15 @@ use thiserror::Error;
 use super::{
     Mode, suggest,
     target::Target,
-    value::{Device, Gateway, Outside, Quorum, Tier, UplinkName, UplinkPrefix, ValueError, Weight},
+    value::{
+        BfdWord, Device, Gateway, Outside, Quorum, Tier, UplinkName, UplinkPrefix, ValueError,
+        Weight,
+    },
 };
 
 /// The keys that may follow name and device.
-const KEYS: [&str; 8] = [
-    "weight", "tier", "gateway", "mode", "outside", "prefix", "quorum", "probe",
+const KEYS: [&str; 9] = [
+    "weight", "tier", "gateway", "mode", "outside", "prefix", "quorum", "probe", "bfd",
 ];
 
 /// Why the value of `--uplink` cannot be used.
@@ -55,6 +58,7 @@ pub struct UplinkArg {
     pub(super) gateways: Vec<Gateway>,
     pub(super) quorum: Option<Quorum>,
     pub(super) probes: Vec<Target>,
+    pub(super) bfd: Option<BfdWord>,
 }
 
 impl FromStr for UplinkArg {
@@ -81,6 +85,7 @@ impl FromStr for UplinkArg {
             gateways: Vec::new(),
             quorum: None,
             probes: Vec::new(),
+            bfd: None,
         };
         for part in tail.into_iter().flat_map(|tail| tail.split(',')) {
             let (key, value) = part
@@ -90,6 +95,7 @@ impl FromStr for UplinkArg {
                 "weight" => set(&mut arg.weight, "weight", value)?,
                 "tier" => set(&mut arg.tier, "tier", value)?,
                 "prefix" => set(&mut arg.prefix, "prefix", value)?,
+                "bfd" => set(&mut arg.bfd, "bfd", value)?,
                 "quorum" => set(&mut arg.quorum, "quorum", value)?,
                 "mode" => arg.modes.push(value.parse()?),
                 "outside" => arg.outsides.push(value.parse()?),
@@ -128,7 +134,7 @@ mod tests {
     fn reads_all_keys() {
         let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
                     mode=nptv6,outside=198.51.100.1,outside=198.51.100.2,prefix=2001:db8:1::/48,\
-                    quorum=2,probe=9.9.9.9,probe=2620:fe::fe";
+                    quorum=2,probe=9.9.9.9,probe=2620:fe::fe,bfd=10msx3";
         let arg: UplinkArg = text.parse().expect("all keys are valid");
         assert_eq!(
             arg,
@@ -153,6 +159,7 @@ mod tests {
                     "9.9.9.9".parse().expect("a target"),
                     "2620:fe::fe".parse().expect("a target"),
                 ],
+                bfd: "10msx3".parse().ok(),
             }
         );
     }
@@ -165,7 +172,7 @@ mod tests {
 
     #[test]
     fn explains_each_mistake() {
-        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, quorum, probe";
+        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, quorum, probe, bfd";
         for (text, message) in [
             (
                 "",

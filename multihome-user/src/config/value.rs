@@ -19,6 +19,7 @@ use super::{
 
 mod address;
 mod amount;
+mod bfd;
 mod hook;
 mod number;
 mod optional;
@@ -28,13 +29,14 @@ mod rate;
 mod uplink_prefix;
 mod word;
 
-pub use address::{Gateway, Inside, Listen, Outside, host_address};
+pub use address::{BfdNeighbour, Gateway, Inside, Listen, Outside, host_address};
 pub use amount::{Rate, Ratio, Volume};
+pub use bfd::{BfdWord, FamilyWord};
 pub use hook::{CommandWord, EventName, HookName, HookUrl};
 pub use number::{
-    DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout, Interval, JudgeAfter, Latency,
-    MaxHold, MonthDay, NatTimeout, ProbeCount, QualityWindow, Quorum, SeedValue, TcpEstablished,
-    Tier, Timeout, Weight,
+    BfdInterval, BfdMultiplier, DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout,
+    Interval, JudgeAfter, Latency, MaxHold, MonthDay, NatTimeout, ProbeCount, QualityWindow,
+    Quorum, SeedValue, TcpEstablished, Tier, Timeout, Weight,
 };
 pub use optional::{Burst, Suspicion};
 pub use port::PortRange;
@@ -195,6 +197,12 @@ pub enum ValueError {
         /// The word that was probably meant.
         suggestion: Option<String>,
     },
+    /// Not a word for how BFD is to run.
+    #[error(
+        "{0:?} does not say how BFD is to run; write \"true\", \"false\", an interval such as \
+         \"300ms\", or an interval and a multiplier such as \"10msx3\""
+    )]
+    Bfd(String),
     /// Not an address with a port, nor "off".
     #[error("{given:?} is not an address with a port, nor \"off\"; {example}")]
     Listen {

@@ -9,6 +9,7 @@ use multihome_common::{
 
 use super::Treatment;
 use crate::{
+    bfd::BfdPlan,
     events::Occurrence,
     probe::{BurstPlan, ProbePlan},
     segments::{Segments, TooManySegments},
@@ -68,6 +69,8 @@ pub enum Action {
     },
     /// Ask these targets in quick succession, to learn how much the path loses.
     Ask(BurstPlan),
+    /// Hold these BFD sessions and no others.
+    Bfd(Vec<BfdPlan>),
     /// Have the kernel resolve a neighbour, or check one that is stale.
     Resolve(u32, IpAddr),
     /// Have the kernel ask a neighbour now, whatever it knows.

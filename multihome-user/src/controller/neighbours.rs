@@ -69,7 +69,7 @@ impl Controller {
             let Some(link) = uplink.link.as_ref().filter(|link| link.admin_up) else {
                 continue;
             };
-            for next_hop in uplink.paths.iter().filter_map(Path::next_hop) {
+            for next_hop in uplink.paths.iter().flat_map(Path::neighbours) {
                 let fresh = self
                     .net
                     .neighbour(link.ifindex, next_hop)

@@ -8,8 +8,11 @@ use std::{
 
 use multihome_common::state::IPV4;
 
+use super::bfd::{PathBfd, Taken};
 use crate::{
+    bfd::SessionReport,
     config::UplinkConfig,
+    events::Occurrence,
     health::{HealthEvent, HealthSettings, PathHealth},
     netlink::{Link, NeighbourState, NetState},
     probe::{Method, ProbeEvent, ProbeTarget, TargetId, service::Service},
@@ -50,6 +53,7 @@ pub struct Path {
     configured: Option<IpAddr>,
     remote: Vec<Remote>,
     health: PathHealth,
+    bfd: PathBfd,
     next_hop: Option<IpAddr>,
     mac: Option<[u8; 6]>,
     sources: Sources,
@@ -132,6 +136,7 @@ impl Path {
                 false,
                 now,
             ),
+            bfd: PathBfd::new(uplink, family, config.bfd.as_ref(), now),
             next_hop: None,
             mac: None,
             sources: Sources::default(),
@@ -178,7 +183,12 @@ impl Path {
         &self.health
     }
 
-    /// Whether it can carry packets and its probes answer.
+    /// Its BFD session, if it has one.
+    pub fn bfd(&self) -> &PathBfd {
+        &self.bfd
+    }
+
+    /// Whether it can carry packets, its probes answer, and its BFD session, if one was up, still is.
     pub fn is_up(&self) -> bool {
         self.up
     }
@@ -274,6 +284,30 @@ impl Path {
         }
     }
 
+    /// Takes what became of its BFD session: whether that may change its state, and what is to be
+    /// told of the session itself.
+    pub fn handle_bfd(&mut self, report: &SessionReport) -> (bool, Option<Occurrence>) {
+        let Taken { recovered, told } = self.bfd.take(report);
+        let changed = recovered.is_some() || self.bfd.failure().is_some();
+        if let Some(cause) = recovered {
+            self.cause = cause;
+            self.sign = self.bfd.sign();
+        }
+        (changed, told)
+    }
+
+    /// Whether packets are sent to this neighbour itself: the next hop, or the one that speaks BFD.
+    pub fn needs(&self, neighbour: IpAddr) -> bool {
+        self.neighbours().any(|needed| needed == neighbour)
+    }
+
+    /// The neighbours whose MAC addresses must be known.
+    pub fn neighbours(&self) -> impl Iterator<Item = IpAddr> {
+        let peer = self.bfd.peer(self.next_hop);
+        let peer = peer.filter(|_| peer != self.next_hop);
+        self.next_hop.into_iter().chain(peer)
+    }
+
     /// Whether the next hop never answered a ping, so that another sign of life must do.
     pub fn is_silent(&self) -> bool {
         !self.answered
@@ -291,6 +325,8 @@ impl Path {
     pub fn look(&mut self, sight: Sight<'_>, now: Instant) {
         let (was_usable, lacked_prefix) = (self.is_usable(), self.lacks_prefix);
         self.obstacle = self.find_obstacle(sight, now);
+        self.bfd
+            .look(sight.net, sight.link, (self.next_hop, self.mac), now);
         let targets: Vec<TargetId> = self.probes().iter().map(|probe| probe.id).collect();
         if !self.health.targets().eq(targets.iter().copied()) {
             self.health.set_targets(targets);
@@ -324,7 +360,8 @@ impl Path {
     /// targets, if this path follows them, answer.
     pub fn settle(&mut self, inherited: bool, now: Instant) -> Option<String> {
         let answers = self.health.is_up() || self.cannot_be_asked(now);
-        let up = self.is_usable() && answers && inherited;
+        let failure = self.bfd.failure();
+        let up = self.is_usable() && answers && inherited && failure.is_none();
         if up == self.up {
             return None;
         }
@@ -332,21 +369,28 @@ impl Path {
         self.since = now;
         if let Some(obstacle) = &self.obstacle {
             self.cause.clone_from(obstacle);
+        } else if let Some(failure) = failure.filter(|_| answers) {
+            self.cause = failure;
+            self.sign = self.bfd.sign();
         } else if answers && !inherited {
             "the targets of the other address family do not answer".clone_into(&mut self.cause);
         }
         Some(self.cause.clone())
     }
 
-    /// What is odd about the path although it may be up, once: its default route is gone.
+    /// What is odd about the path although it may be up, once: its default route is gone, or its BFD
+    /// session does not come up.
     pub fn take_remark(&mut self, now: Instant) -> Option<String> {
         // A link that was down takes its route along, which is set again after it.
         let lost = self.route_lost.map(|lost| lost.max(self.usable_since));
-        if !self.is_usable() || self.route_lost_told || !past(lost, now) {
+        if !self.is_usable() {
             return None;
         }
+        if self.route_lost_told || !past(lost, now) {
+            return self.bfd.take_remark(now);
+        }
         self.route_lost_told = true;
-        self.remark()
+        self.route_remark()
     }
 
     /// What was remarked, as long as it holds.
@@ -354,6 +398,12 @@ impl Path {
         if self.lacks_prefix {
             return self.obstacle.clone();
         }
+        let remarks = [self.route_remark(), self.bfd.remark()];
+        let remarks: Vec<String> = remarks.into_iter().flatten().collect();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
+    }
+
+    fn route_remark(&self) -> Option<String> {
         let next_hop = self.next_hop.filter(|_| self.route_lost_told)?;
         Some(format!(
             "default route gone; the last next hop {next_hop} is used on"
@@ -466,7 +516,7 @@ fn past(lost: Option<Instant>, now: Instant) -> bool {
 }
 
 /// Our address on the device for packets to `target`: one in its subnet, else any of its scope.
-fn source(net: &NetState, link: &Link, target: IpAddr) -> Option<IpAddr> {
+pub(super) fn source(net: &NetState, link: &Link, target: IpAddr) -> Option<IpAddr> {
     let is_link_local = |address: IpAddr| match address {
         IpAddr::V4(_) => false,
         IpAddr::V6(address) => address.is_unicast_link_local(),

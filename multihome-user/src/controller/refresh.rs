@@ -59,6 +59,11 @@ impl Controller {
             self.applied.plans.clone_from(&plans);
             actions.push(Action::Probe(plans));
         }
+        let sessions = self.bfd_plans();
+        if sessions != self.applied.sessions {
+            self.applied.sessions.clone_from(&sessions);
+            actions.push(Action::Bfd(sessions));
+        }
         // Words that only name uplinks whose entries are in place go first, since they are what
         // moves flows; words that name a new entry follow it.
         if ready {

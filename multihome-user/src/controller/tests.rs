@@ -1,5 +1,6 @@
 //! Stories told to the controller without a kernel: what it sees, and what it does about it.
 
+mod bfd;
 mod delegated;
 mod forwards;
 mod groups;

@@ -1,7 +1,11 @@
 //! What the port table says of ports that flows do not come and go with: those that are the kernel's
 //! own, and forwards.
 
-use std::{collections::BTreeMap, net::SocketAddrV4, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+    ops::RangeInclusive,
+};
 
 use multihome_common::{
     flow::slot::FlowSlot,
@@ -20,6 +24,8 @@ pub struct PortPlan {
     pub ranges: Vec<RangeInclusive<u16>>,
     /// The identifier of the gateway's own pings.
     pub own_query: Option<u16>,
+    /// UDP ports that the gateway itself uses, although they may lie in these ranges.
+    pub own_udp: BTreeSet<u16>,
     /// Forwards, by the number of their space and by port: host and port inside.
     pub forwards: BTreeMap<(u8, u16), SocketAddrV4>,
 }
@@ -48,6 +54,7 @@ impl PortPlan {
 
     fn without_forwards(&self, space: Space, port: u16) -> u64 {
         let free = match space {
+            Space::Udp if self.own_udp.contains(&port) => false,
             Space::Tcp | Space::Udp => self.ranges.iter().any(|range| range.contains(&port)),
             Space::Query => self.own_query != Some(port),
             Space::Pair => true,
@@ -56,7 +63,8 @@ impl PortPlan {
     }
 
     /// Whether a flow has a port that is another's now, and must end: a forward that is gone or leads
-    /// elsewhere, a port that became a forward, the identifier of the gateway's own pings.
+    /// elsewhere, a port that became a forward, the identifier of the gateway's own pings, a port of its
+    /// own.
     ///
     /// A flow whose port is merely no longer given out may keep it.
     pub fn ends(&self, slot: &FlowSlot) -> bool {
@@ -67,7 +75,11 @@ impl PortPlan {
         if slot.is_forward() || wanted.is_forward() {
             return !slot.is_forward() || wanted != PortWord::forward(address, inside_port);
         }
-        space == Space::Query && wanted.is_reserved()
+        match space {
+            Space::Query => wanted.is_reserved(),
+            Space::Udp => self.own_udp.contains(&port),
+            Space::Tcp | Space::Pair => false,
+        }
     }
 }
 
@@ -119,6 +131,7 @@ mod tests {
         PortPlan {
             ranges: vec![1024..=32_767, 61_000..=65_535],
             own_query: Some(77),
+            own_udp: [3784].into(),
             forwards: [(
                 (Space::Tcp as u8, 443),
                 "10.0.0.5:8443".parse().expect("an address"),
@@ -148,6 +161,8 @@ mod tests {
             (0x0a00_0005, 8443)
         );
         assert_eq!(plan.wanted(Space::Udp, 443), RESERVED);
+        assert_eq!(plan.wanted(Space::Udp, 3784), RESERVED);
+        assert_eq!(plan.wanted(Space::Tcp, 3784), 0);
         assert_eq!(plan.wanted(Space::Query, 77), RESERVED);
         assert_eq!(plan.wanted(Space::Query, 78), 0);
         for space in PLANNED {
@@ -202,6 +217,8 @@ mod tests {
                 "became its own forward",
             ),
             (flow(protocol::ICMP, 77, 77, 0), true, "the gateway's own"),
+            (flow(protocol::UDP, 3784, 3784, 0), true, "BFD's port"),
+            (flow(protocol::TCP, 3784, 3784, 0), false, "not BFD's"),
             (flow(protocol::ICMP, 78, 78, 0), false, "a ping"),
             (flow(47, 0, 443, 0), false, "of a protocol without ports"),
         ] {

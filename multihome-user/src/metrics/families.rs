@@ -5,6 +5,7 @@ use prometheus::{
     Registry, core::Collector,
 };
 
+use super::bfd::BfdFamilies;
 use super::event::NO_UPLINK;
 use crate::{
     config::UplinkConfig, events::Kind, hooks::HookResult, status::State, suspicion::Sign,
@@ -69,6 +70,7 @@ pub struct Families {
     pub settings_wrong: Gauge,
     pub netlink_resyncs: IntCounter,
     pub heartbeat: Gauge,
+    pub bfd: BfdFamilies,
 }
 
 impl Families {
@@ -280,6 +282,7 @@ impl Families {
                 "heartbeat_timestamp_seconds",
                 "Unix time at which the control loop last went round.",
             ))?)?,
+            bfd: BfdFamilies::register(&add)?,
         })
     }
 
@@ -294,6 +297,7 @@ impl Families {
     /// a rate over a counter that appears with its first event would miss that event.
     pub fn introduce(&self, uplink: &UplinkConfig) {
         let name = uplink.name.as_str();
+        self.bfd.introduce(uplink);
         self.uplink_info
             .with_label_values(&[name, &uplink.device, uplink.mode.name()])
             .set(1);
@@ -336,7 +340,7 @@ impl Families {
 }
 
 /// Makes metrics and adds them to a registry.
-struct Add<'r>(&'r Registry);
+pub(super) struct Add<'r>(&'r Registry);
 
 impl Add<'_> {
     fn one<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
@@ -344,7 +348,7 @@ impl Add<'_> {
         Ok(metric)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &self,
         name: &str,
         help: &str,
@@ -353,7 +357,7 @@ impl Add<'_> {
         self.one(IntCounterVec::new(opts(name, help), labels)?)
     }
 
-    fn int_gauges(
+    pub(super) fn int_gauges(
         &self,
         name: &str,
         help: &str,
@@ -362,7 +366,7 @@ impl Add<'_> {
         self.one(IntGaugeVec::new(opts(name, help), labels)?)
     }
 
-    fn gauges(
+    pub(super) fn gauges(
         &self,
         name: &str,
         help: &str,

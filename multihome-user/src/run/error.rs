@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    bfd::BfdError,
     config::{ConfigError, Origin},
     control::server::BindError,
     dataplane::DataplaneError,
@@ -68,6 +69,9 @@ pub enum RunError {
         /// Why.
         source: AuthoritiesError,
     },
+    /// BFD cannot be spoken.
+    #[error(transparent)]
+    Bfd(#[from] BfdError),
     /// There are too many routes or prefixes.
     #[error(transparent)]
     Segments(#[from] TooManySegments),
@@ -165,6 +169,7 @@ impl Classify for RunError {
             | Self::Thread(_)
             | Self::Probe(_)
             | Self::Journal(_)
+            | Self::Bfd(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => ExitClass::Runtime,
         }
@@ -193,6 +198,7 @@ impl Classify for RunError {
             | Self::Metrics(_)
             | Self::Thread(_)
             | Self::Probe(_)
+            | Self::Bfd(_)
             | Self::Segments(_)
             | Self::Journal(_)
             | Self::Signal(_)

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{RunError, family_name};
 use crate::{
+    bfd::BfdPlan,
     controller::{Action, Controller},
     dataplane::{Attached, Dataplane, DataplaneError},
     events::{Kind, Occurrence},
@@ -57,6 +58,8 @@ pub struct Outcome {
     pub bursts: Vec<(Sign, BurstPlan)>,
     /// Whom to ask in quick succession.
     pub asks: Vec<BurstPlan>,
+    /// What BFD sessions to hold from now on, if that changed.
+    pub sessions: Option<Vec<BfdPlan>>,
     /// How long after it was noticed the first word that moves flows was stored.
     pub moved_after: Option<Duration>,
 }
@@ -119,6 +122,7 @@ impl Executor {
             plans: None,
             bursts: Vec::new(),
             asks: Vec::new(),
+            sessions: None,
             moved_after: None,
         };
         for action in actions {
@@ -202,6 +206,7 @@ impl Executor {
             Action::Probe(plans) => outcome.plans = Some(plans),
             Action::Burst { sign, plan } => outcome.bursts.push((sign, plan)),
             Action::Ask(plan) => outcome.asks.push(plan),
+            Action::Bfd(sessions) => outcome.sessions = Some(sessions),
             Action::Resolve(ifindex, address) => {
                 let _ = self.resolving.try_send(Question {
                     ifindex,

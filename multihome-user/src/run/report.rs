@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod bfd;
 mod groups;
 mod load;
 
@@ -226,7 +227,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
             sources.shares.share(uplink.id),
             (tx.packets, tx.bytes),
             rx,
-            moment(uplink.since),
+            moment,
         );
         status.draining = sources.drains.of(&status.name);
         let Families { ipv4, ipv6 } = &mut status.families;
@@ -269,11 +270,12 @@ fn uplink_status(
     share: f64,
     tx: (u64, u64),
     rx: (u64, u64),
-    since: jiff::Timestamp,
+    moment: impl Fn(Instant) -> jiff::Timestamp,
 ) -> UplinkStatus {
+    let since = moment(uplink.since);
     let families = Families {
-        ipv4: path_status(uplink, IPV4, quality.measure(uplink.id, IPV4, now)),
-        ipv6: path_status(uplink, IPV6, quality.measure(uplink.id, IPV6, now)),
+        ipv4: path_status(uplink, IPV4, quality.measure(uplink.id, IPV4, now), &moment),
+        ipv6: path_status(uplink, IPV6, quality.measure(uplink.id, IPV6, now), &moment),
     };
     // The family that an operator looks at first is the one that is there.
     let shown = families.ipv4.as_ref().or(families.ipv6.as_ref());
@@ -305,7 +307,12 @@ fn uplink_status(
     }
 }
 
-fn path_status(uplink: &Uplink, family: usize, measure: Measure) -> Option<PathStatus> {
+fn path_status(
+    uplink: &Uplink,
+    family: usize,
+    measure: Measure,
+    moment: impl Fn(Instant) -> jiff::Timestamp,
+) -> Option<PathStatus> {
     let (path, treatment) = (&uplink.paths[family], &uplink.treatments[family]);
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     path.exists().then(|| PathStatus {
@@ -324,5 +331,6 @@ fn path_status(uplink: &Uplink, family: usize, measure: Measure) -> Option<PathS
         loss: measure.loss.ratio(),
         latency_ms: measure.latency.map(milliseconds),
         jitter_ms: measure.jitter.map(milliseconds),
+        bfd: bfd::bfd(path, moment),
     })
 }

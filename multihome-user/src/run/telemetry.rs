@@ -11,6 +11,8 @@ use aya_log::EbpfLogger;
 use multihome_common::state::IPV4;
 use tokio::io::{Interest, unix::AsyncFd};
 
+mod bfd;
+
 use super::{
     RunError,
     executor::Outcome,
@@ -21,6 +23,7 @@ use super::{
     upkeep::Upkeep,
 };
 use crate::{
+    bfd::SessionId,
     config::Config,
     controller::{Controller, FAMILIES},
     dataplane::{CounterReader, Swept},
@@ -43,6 +46,8 @@ pub struct Telemetry {
     _server: Option<HttpServer>,
     /// When it was last said that an uplink's probes cannot be sent.
     complained: BTreeMap<u8, Instant>,
+    /// The same of an uplink's BFD packets.
+    bfd_complained: BTreeMap<SessionId, Instant>,
     recorder: Recorder,
     hub: Hub,
 }
@@ -71,6 +76,7 @@ impl Telemetry {
             bound: config.metrics_listen.map(http::bind).transpose()?,
             _server: None,
             complained: BTreeMap::new(),
+            bfd_complained: BTreeMap::new(),
         })
     }
 
@@ -115,6 +121,7 @@ impl Telemetry {
             plans: _,
             bursts,
             asks: _,
+            sessions: _,
         } = outcome;
         for (sign, plan) in bursts {
             // All of them are of one uplink.

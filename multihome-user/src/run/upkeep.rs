@@ -16,9 +16,14 @@ use super::{
     slices::{Slice, Slices, Tables},
 };
 use crate::{
+    bfd::{
+        SessionId,
+        ports::{CONTROL, SourcePorts},
+    },
     config::{Config, NatTimeouts, Protocol},
     controller::Controller,
     dataplane::{FlowTables, PortPlan, Swept},
+    probe::Family,
 };
 
 /// What the upkeep remembers.
@@ -52,12 +57,24 @@ pub struct Held {
 
 impl Upkeep {
     /// Nothing is swept and no port is set yet. `base` has the first part of the port table of each
-    /// uplink, in the order of the configuration, with its id; `plan` is what is alike for all.
-    pub fn new(config: &Config, base: &[(u8, u16)], plan: &PortPlan, tables: &FlowTables) -> Self {
+    /// uplink, in the order of the configuration, with its id; `plan` is what is alike for all,
+    /// and `bfd` are the ports that BFD sends from, if it is spoken.
+    pub fn new(
+        config: &Config,
+        base: &[(u8, u16)],
+        plan: &PortPlan,
+        bfd: Option<SourcePorts>,
+        tables: &FlowTables,
+    ) -> Self {
         let mut plans = BTreeMap::new();
         let mut waiting = VecDeque::new();
         for (uplink, &(id, first)) in config.uplinks.iter().zip(base) {
             let mut plan = plan.clone();
+            if uplink.bfd.is_some_and(|bfd| bfd.ipv4.is_some()) {
+                let family = Family::Ipv4;
+                let source = bfd.map(|ports| ports.of(SessionId { uplink: id, family }));
+                plan.own_udp.extend(source.into_iter().chain([CONTROL]));
+            }
             for forward in config
                 .forwards
                 .iter()

@@ -87,6 +87,15 @@ fn write(text: &mut String, status: &Status, now: Timestamp) -> fmt::Result {
         if let Some(quota) = &uplink.quota {
             load::quota(text, &uplink.name, quota, now)?;
         }
+        for (family, path) in [
+            ("ipv4", &uplink.families.ipv4),
+            ("ipv6", &uplink.families.ipv6),
+        ] {
+            if let Some(bfd) = path.as_ref().and_then(|path| path.bfd.as_ref()) {
+                let line = bfd.line(&age(bfd.since, now));
+                writeln!(text, "BFD of {}, {family}: {line}", uplink.name)?;
+            }
+        }
     }
     for group in &status.groups {
         load::impediments(text, group)?;

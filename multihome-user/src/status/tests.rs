@@ -47,6 +47,17 @@ fn example() -> Status {
         quota: None,
         families: Families {
             ipv4: Some(PathStatus {
+                bfd: Some(BfdStatus {
+                    peer: [192, 0, 2, 1].into(),
+                    state: "up".into(),
+                    remote_state: "up".into(),
+                    since: moment("2026-01-02T03:04:06Z"),
+                    cause: "established".into(),
+                    discriminator: 17,
+                    remote_discriminator: 4711,
+                    transmit_interval_ms: Some(10.0),
+                    detection_time_ms: Some(30.0),
+                }),
                 state: State::Up,
                 suspected: false,
                 mode: "nat44".into(),
@@ -62,6 +73,7 @@ fn example() -> Status {
                 jitter_ms: Some(0.75),
             }),
             ipv6: Some(PathStatus {
+                bfd: None,
                 state: State::Down,
                 suspected: false,
                 mode: "nptv6".into(),

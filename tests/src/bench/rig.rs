@@ -74,7 +74,7 @@ impl Rig {
             ranges: ports,
             ..PortPlan::default()
         };
-        let upkeep = Upkeep::new(&config, &prepared.pools, &plan, &dataplane.flows);
+        let upkeep = Upkeep::new(&config, &prepared.pools, &plan, None, &dataplane.flows);
         let now = Instant::now();
         let settings = prepared.settings(&config, &Default::default(), Default::default());
         let mut controller = Controller::new(settings, net(uplinks), now);

@@ -37,6 +37,8 @@ pub struct Settings {
     pub leave_out: Vec<&'static str>,
     /// What each uplink does with addresses, as its option `mode` has it.
     pub mode: &'static str,
+    /// More keys of each uplink's option, each with a comma before it.
+    pub more: String,
 }
 
 impl Settings {
@@ -63,6 +65,7 @@ impl Settings {
                 .into(),
             leave_out: Vec::new(),
             mode: "routed",
+            more: String::new(),
         }
     }
 
@@ -138,6 +141,25 @@ pub struct FamilyStatus {
     pub outside: Vec<String>,
     /// What the LAN's IPv6 prefix is translated to.
     pub prefix: Option<String>,
+    /// Its BFD session.
+    pub bfd: Option<BfdStatus>,
+}
+
+/// What `multihome status --json` says of a BFD session.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BfdStatus {
+    /// The neighbour.
+    pub peer: std::net::IpAddr,
+    /// `up`, `init`, `down` or `admin_down`
+    pub state: String,
+    /// The same at the neighbour's end.
+    pub remote_state: String,
+    /// What made it so.
+    pub cause: String,
+    /// The negotiated time from one packet to the next.
+    pub transmit_interval_ms: Option<f64>,
+    /// How long the neighbour may be silent.
+    pub detection_time_ms: Option<f64>,
 }
 
 impl Status {
@@ -200,9 +222,10 @@ impl<'lab> Gateway<'lab> {
                 .probe
                 .iter()
                 .map(|address| format!(",probe={address}"));
-            let mode = self.settings.mode;
+            let Settings { mode, more, .. } = &self.settings;
             let (name, device, weight) = (plan.name, &uplink.device, plan.weight);
-            format!("{name}={device},weight={weight},mode={mode}") + &probe.collect::<String>()
+            let probes = probe.collect::<String>();
+            format!("{name}={device},weight={weight},mode={mode}{probes}{more}")
         })
     }
 

@@ -32,9 +32,16 @@ const LAB: [(&str, &str); 18] = [
     ("ssh", "openssh-client"),
 ];
 
+/// The library that FRR's programs share, which no other package has.
+const FRR_LIBRARY: &str = if cfg!(target_arch = "aarch64") {
+    "usr/lib/aarch64-linux-gnu/frr/libfrr.so.0"
+} else {
+    "usr/lib/x86_64-linux-gnu/frr/libfrr.so.0"
+};
+
 /// Programs that are taken out of packages which are not installed: Debian's and Ubuntu's package, and
 /// where it has them.
-const TAKEN: [(&str, &[&str]); 4] = [
+const TAKEN: [(&str, &[&str]); 6] = [
     // Checks the metrics.
     ("prometheus", &["usr/bin/promtool"]),
     ("nginx", &["usr/sbin/nginx"]),
@@ -43,6 +50,12 @@ const TAKEN: [(&str, &[&str]); 4] = [
         "coturn",
         &["usr/bin/turnserver", "usr/bin/turnutils_natdiscovery"],
     ),
+    // Both speak BFD; FRR's daemons need their own library beside them.
+    (
+        "frr",
+        &["usr/lib/frr/bfdd", "usr/lib/frr/zebra", FRR_LIBRARY],
+    ),
+    ("bird2", &["usr/sbin/bird", "usr/sbin/birdc"]),
 ];
 
 /// Tools that the kernel matrix uses. xz unpacks kernel modules.
@@ -146,7 +159,11 @@ fn take_out(package: &'static str, files: &[&str]) -> Result<()> {
 }
 
 fn move_file(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
+    // A library's name may be a link to the file.
+    let file = from
+        .canonicalize()
+        .with_context(|| from.display().to_string())?;
+    fs::rename(file, to)
         .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
 }
 

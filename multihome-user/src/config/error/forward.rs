@@ -62,6 +62,19 @@ pub enum ForwardError {
         /// Where the outside ports stand.
         origin: Origin,
     },
+    /// The port of BFD is to be forwarded on an uplink that speaks it.
+    #[error(
+        "{origin}: UDP ports {ports} include {}, which BFD of uplink {uplink:?} needs",
+        crate::bfd::ports::CONTROL
+    )]
+    BfdPort {
+        /// Where the outside ports stand.
+        origin: Origin,
+        /// They.
+        ports: PortRange,
+        /// The uplink.
+        uplink: Box<str>,
+    },
     /// A port is forwarded twice.
     #[error(
         "{origin}: {} ports {ports} of uplink {uplink:?} overlap another forward ({first})",

@@ -8,6 +8,7 @@ use super::super::{
     suggest,
     value::{Inside, PortRange, UplinkName},
 };
+use crate::bfd::ports::CONTROL;
 
 /// The forwards, and where the outside ports of each stand.
 pub fn check(
@@ -58,6 +59,18 @@ fn check_one(
         .fold(0, |word, (at, _)| word | 1_u64 << at);
     if on == 0 {
         return Err(ForwardError::Nowhere { origin });
+    }
+    if config.protocol == Protocol::Udp && (outside.low()..=outside.high()).contains(&CONTROL) {
+        let needs = |uplink: &&UplinkConfig| {
+            config.is_on(uplink) && uplink.bfd.is_some_and(|bfd| bfd.ipv4.is_some())
+        };
+        if let Some(uplink) = uplinks.iter().find(needs) {
+            return Err(ForwardError::BfdPort {
+                origin,
+                ports: outside,
+                uplink: uplink.name.as_str().into(),
+            });
+        }
     }
     for first in taken.iter() {
         let both = first.uplinks & on;

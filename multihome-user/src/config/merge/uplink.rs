@@ -9,14 +9,14 @@ use multihome_common::limits;
 
 use super::{
     super::{
-        MAX_OUTSIDE, MAX_PROBES, Mode, Mode6, UplinkConfig,
+        BfdConfig, MAX_OUTSIDE, MAX_PROBES, Mode, Mode6, UplinkConfig,
         error::ConfigError,
-        layer::UplinkLayer,
+        layer::{BfdLayer, UplinkLayer},
         origin::{Located, Origin},
         target::Target,
         value::{Gateway, Ipv6Prefix, Outside, Quorum, UplinkName, UplinkPrefix},
     },
-    DeviceUsers, quality,
+    DeviceUsers, bfd, quality,
 };
 use crate::probe::Family;
 
@@ -39,6 +39,7 @@ pub fn merge(
                 known.tier = uplink.tier.or(known.tier);
                 known.prefix = uplink.prefix.or(known.prefix.take());
                 known.carry = std::mem::take(&mut known.carry).under(uplink.carry);
+                known.bfd = merge_bfd(known.bfd.take(), uplink.bfd);
                 replace_list(&mut known.modes, uplink.modes);
                 replace_list(&mut known.outsides, uplink.outsides);
                 replace_list(&mut known.gateways, uplink.gateways);
@@ -173,6 +174,7 @@ fn check_one(
         probe: check_targets(uplink.probes, &name)?,
         capacity,
         quota,
+        bfd: check_bfd(uplink.bfd, &name)?,
         name,
     })
 }
@@ -301,6 +303,30 @@ fn check_quorum(uplink: &UplinkLayer, common: Option<&Located<Quorum>>) -> Resul
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// BFD as the file and the flags say it together; its place is where it was said last.
+fn merge_bfd(
+    below: Option<Located<BfdLayer>>,
+    above: Option<Located<BfdLayer>>,
+) -> Option<Located<BfdLayer>> {
+    let origin = above.as_ref().or(below.as_ref())?.origin.clone();
+    let value = bfd::merge(
+        below.map(|below| below.value),
+        above.map(|above| above.value),
+    )?;
+    Some(Located { value, origin })
+}
+
+fn check_bfd(
+    layer: Option<Located<BfdLayer>>,
+    name: &str,
+) -> Result<Option<BfdConfig>, ConfigError> {
+    bfd::check(layer.map(|layer| layer.value)).map_err(|(origin, mistake)| ConfigError::Bfd {
+        origin,
+        name: name.into(),
+        mistake,
+    })
 }
 
 /// The remote targets, each once.

@@ -237,6 +237,41 @@ fn any_carry() -> impl Strategy<Value = (Option<CapacityConfig>, Option<QuotaCon
     (proptest::option::of(capacity), proptest::option::of(quota))
 }
 
+fn any_bfd() -> impl Strategy<Value = Option<BfdConfig>> {
+    use proptest::option::of;
+    let on = (
+        10_000_000..=60_000_000_000_u64,
+        1..=u8::MAX,
+        any::<bool>(),
+        0..3_u8,
+        any::<(bool, bool)>(),
+    );
+    of(on).prop_map(|on| {
+        on.map(
+            |(interval, multiplier, passive, families, (peer4, peer6))| BfdConfig {
+                interval: Duration::from_nanos(interval),
+                multiplier,
+                passive,
+                ipv4: (families != 1).then_some(if peer4 {
+                    BfdPeer::Address(Ipv4Addr::new(192, 0, 2, 1))
+                } else {
+                    BfdPeer::NextHop
+                }),
+                ipv6: (families != 2).then_some(if peer6 {
+                    BfdPeer::Address(
+                        Ipv6Addr::LOCALHOST
+                            .to_bits()
+                            .wrapping_add(0xfe80 << 112)
+                            .into(),
+                    )
+                } else {
+                    BfdPeer::NextHop
+                }),
+            },
+        )
+    })
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let probe = (
         10_000_000..=60_000_000_000_u64,
@@ -270,7 +305,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_mode(),
         any_prefix(),
         0..=2_u8,
-        (0..=MAX_OUTSIDE, any_carry()),
+        (0..=MAX_OUTSIDE, any_carry(), any_bfd()),
     )
         .prop_map(
             |(
@@ -283,7 +318,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 mode,
                 prefix,
                 kind,
-                (outside, (capacity, quota)),
+                (outside, (capacity, quota), bfd),
             )| {
                 UplinkConfig {
                     name,
@@ -308,6 +343,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     probe: probes.1,
                     capacity,
                     quota,
+                    bfd,
                 }
             },
         );

@@ -19,6 +19,18 @@ impl FromStr for Gateway {
     }
 }
 
+/// A neighbour that speaks BFD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdNeighbour(pub IpAddr);
+
+impl FromStr for BfdNeighbour {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        host_address("a BFD peer", text).map(Self)
+    }
+}
+
 /// An address that inside IPv4 addresses are translated to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outside(pub Ipv4Addr);

@@ -22,6 +22,10 @@ pub struct ProbeCount(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quorum(pub u32);
 
+/// How many BFD packets in a row may be missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdMultiplier(pub u8);
+
 /// A number of translated flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowCount(pub u32);
@@ -115,6 +119,8 @@ ranged!(
     1,
     super::super::MAX_PROBES as u64
 );
+
+ranged!(BfdMultiplier(u8), "the BFD multiplier", 1, 255);
 ranged!(FlowCount(u32), "the number of flows", 1024, 16_777_216);
 ranged!(MonthDay(u8), "quota_from", 1, 28);
 ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
@@ -122,6 +128,10 @@ ranged!(SeedValue(u64), "the seed", 0, u64::MAX);
 /// The time from one probe of a target to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Duration);
+
+/// The time from one BFD packet to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdInterval(pub Duration);
 
 /// How long a probe's answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +230,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 ranged_duration!(Interval, "the probe interval", TEN_MS, MINUTE);
+ranged_duration!(BfdInterval, "the BFD interval", TEN_MS, MINUTE);
 ranged_duration!(Timeout, "the probe timeout", TEN_MS, MINUTE);
 ranged_duration!(TcpEstablished, "the timeout", MINUTE, DAY);
 ranged_duration!(NatTimeout, "the timeout", SECOND, DAY);

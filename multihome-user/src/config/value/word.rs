@@ -6,7 +6,7 @@ use super::{
     super::{
         Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode, suggest,
     },
-    ValueError,
+    FamilyWord, ValueError,
 };
 
 /// Finds the value whose name was given.
@@ -50,6 +50,7 @@ words!(
     "the filtering",
     [AddressAndPortDependent, EndpointIndependent]
 );
+words!(FamilyWord, "the address family", [Ipv4, Ipv6]);
 words!(Protocol, "the protocol", [Tcp, Udp]);
 words!(HashPolicy, "the hash", [FiveTuple, SrcDst, Src]);
 words!(OnUplinkLoss, "on_uplink_loss", [Reset, Hold]);

@@ -97,6 +97,7 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
         prefix: None,
         quorum: None,
         probe: vec![Target::ping(remote(FIBER).target)],
+        bfd: None,
     }
 }
 
