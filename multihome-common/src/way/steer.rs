@@ -11,7 +11,7 @@ use crate::{
     hash::FlowHash,
     packet::Packet,
     parse::Network,
-    rank,
+    rank::{self, RankRow},
     state::{GroupWords, Policy, SharedState},
     tables::Tables,
     verdict::Verdict,
@@ -270,6 +270,10 @@ fn stays<F: Family, T: Tables>(
 
 /// Whether a flow of uplink `id` goes back to the one that ranks first, because that has been up for
 /// long enough.
+///
+/// Its own uplink counts as one of those that may rank first also while it takes no new flows, as when it
+/// is drained: such a flow is at home where it is, and stays until it ends. Nor has one a home to go back to
+/// of whose eight ranked uplinks none is there.
 #[inline(always)]
 pub fn returns<F: Family, T: Tables>(
     tables: &T,
@@ -283,8 +287,13 @@ pub fn returns<F: Family, T: Tables>(
         return Ok(false);
     }
     let hash = F::hash(state.seed, group.policy(F::INDEX), ends);
-    let first = ranked::<F, T>(tables, group, hash)?;
-    Ok(first != id && (settled >> (first & 63)) & 1 == 1)
+    let row = row::<T>(tables, group, hash)?;
+    Ok(
+        match row.first_in(group.eligible(F::INDEX) | 1 << (id & 63)) {
+            Some(first) => first != id && (settled >> (first & 63)) & 1 == 1,
+            None => false,
+        },
+    )
 }
 
 /// The uplink for a new flow: its relation's, else the one that its bucket ranks first.
@@ -350,10 +359,16 @@ fn ranked<F: Family, T: Tables>(
     group: &GroupWords,
     hash: FlowHash,
 ) -> Result<u8, Verdict> {
-    let row = tables
-        .row(group.rows() as u32 + hash.bucket())
-        .ok_or(Verdict::DropInternal)?;
+    let row = row::<T>(tables, group, hash)?;
     rank::choose(row, group, F::INDEX, hash).ok_or(Verdict::ReplyUnreachable)
+}
+
+/// The rank row of a hash's bucket.
+#[inline(always)]
+fn row<T: Tables>(tables: &T, group: &GroupWords, hash: FlowHash) -> Result<RankRow, Verdict> {
+    tables
+        .row(group.rows() as u32 + hash.bucket())
+        .ok_or(Verdict::DropInternal)
 }
 
 /// The pin of this hash, if its time is not up.

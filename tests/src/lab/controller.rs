@@ -101,6 +101,39 @@ pub struct Status {
     pub pid: u32,
     /// The uplinks, in the order of the configuration.
     pub uplinks: Vec<UplinkStatus>,
+    /// The groups, the default one first.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// What `multihome status --json` says of a group.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GroupStatus {
+    /// The configured name.
+    pub name: String,
+    /// How it stands in IPv4.
+    pub ipv4: GroupFamilyStatus,
+    /// How it stands in IPv6.
+    pub ipv6: GroupFamilyStatus,
+}
+
+/// What `multihome status --json` says of a group in one family: names of uplinks.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GroupFamilyStatus {
+    /// They take new flows.
+    pub eligible: Vec<String>,
+    /// They are up.
+    pub alive: Vec<String>,
+    /// What speaks against giving them new flows.
+    pub impediments: BTreeMap<String, Vec<String>>,
+}
+
+/// What `multihome status --json` says of an uplink that is drained: times as RFC 3339 has them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DrainStatus {
+    /// Since when.
+    pub since: String,
+    /// Until when, if it has an end.
+    pub until: Option<String>,
 }
 
 /// What `multihome status --json` says of an uplink.
@@ -126,6 +159,8 @@ pub struct UplinkStatus {
     pub bytes: u64,
     /// The router that it sends to.
     pub next_hop: Option<String>,
+    /// How it is drained, if it is.
+    pub draining: Option<DrainStatus>,
     /// What is known of `ipv4` and `ipv6`; none of a family that the uplink does not have.
     pub families: BTreeMap<String, Option<FamilyStatus>>,
 }
@@ -141,6 +176,10 @@ pub struct FamilyStatus {
     pub outside: Vec<String>,
     /// What the LAN's IPv6 prefix is translated to.
     pub prefix: Option<String>,
+    /// Until when it is held back from new flows, if it is, as RFC 3339 has it.
+    pub held_until: Option<String>,
+    /// Its failures that are not forgotten.
+    pub failures: u32,
     /// Its BFD session.
     pub bfd: Option<BfdStatus>,
 }
@@ -163,6 +202,16 @@ pub struct BfdStatus {
 }
 
 impl Status {
+    /// True when the default group has exactly these eligible uplinks in both families, in the order of the
+    /// configuration.
+    pub fn has_eligible(&self, names: &[&str]) -> bool {
+        self.groups.first().is_some_and(|group| {
+            [&group.ipv4, &group.ipv6]
+                .iter()
+                .all(|family| family.eligible == names)
+        })
+    }
+
     /// True when each uplink has this state, in order.
     pub fn is(&self, states: &[&str]) -> bool {
         self.uplinks

@@ -94,13 +94,13 @@ impl Gateway {
     }
 
     /// Whether a flow goes back to the uplink that ranks first, because that has been up for long
-    /// enough.
+    /// enough. The one that it is on counts whether or not it takes new flows.
     fn returns(&mut self, ends: &Ends, id: u8, seen: bool) -> Result<bool, Stop> {
         let settled = self.words.settled;
         if settled == 0 {
             return Ok(false);
         }
-        let (hashed, word) = (self.hashed(ends), self.word());
+        let (hashed, word) = (self.hashed(ends), self.words.eligible | 1 << id);
         let goes = |first: u8| first != id && settled >> first & 1 == 1;
         let firsts = self.tables.firsts(&hashed, word);
         if firsts.is_empty() {

@@ -49,9 +49,10 @@ fn policy(row: Row, policy: Policy) -> Row {
 pub fn rows() -> Vec<Row> {
     let (v4, v6) = (out4(6, &tcp(HTTPS, &[])), out6(6, &tcp(HTTPS, &[])));
     let mut rows = Vec::new();
-    for (family, packet, answer) in [
-        ("IPv4", &v4, in4(6, &tcp(BACK, &[]))),
-        ("IPv6", &v6, in6(6, &tcp(BACK, &[]))),
+    // The uplink that each flow's bucket ranks before 0 and 1, or before 1 only.
+    for (family, packet, answer, home) in [
+        ("IPv4", &v4, in4(6, &tcp(BACK, &[])), 2),
+        ("IPv6", &v6, in6(6, &tcp(BACK, &[])), 0),
     ] {
         let to = |shows: &str, id| leaves(&format!("{family}: {shows}"), packet, id);
         rows.extend([
@@ -77,11 +78,19 @@ pub fn rows() -> Vec<Row> {
             )
             .within(|world| world.group.last_good = [0b111; 2]),
             after_uplink_0(
-                to("a flow goes back to an uplink that has settled", 2)
+                to("a flow goes back to an uplink that has settled", home)
                     .after(Side::Lan, packet.clone()),
                 0b111,
-                0b100,
-                0b100,
+                1 << home,
+                1 << home,
+            )
+            .when_before(|world| world.group.eligible = [0b010; 2]),
+            after_uplink_0(
+                to("a flow stays at home while that takes no new flows", 0)
+                    .after(Side::Lan, packet.clone()),
+                0b111,
+                0b010,
+                0b010,
             ),
             after_uplink_0(
                 to("a flow does not go to one that has not", 0).after(Side::Lan, packet.clone()),
