@@ -5,7 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     process::Output,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -158,9 +159,12 @@ fn drain_under_connections(failback: &'static str) -> Result<()> {
         Ok(())
     };
     check(&gateway, &mut old)?;
-    let (_, metrics) = gateway.fetch("/metrics")?;
     let metric = format!("multihome_uplink_draining{{uplink=\"{name}\"}} 1");
-    ensure!(metrics.contains(&metric), "no {metric} on {METRICS}");
+    let asked = Instant::now();
+    while !gateway.fetch("/metrics")?.1.contains(&metric) {
+        ensure!(asked.elapsed() < PATIENCE, "no {metric} on {METRICS}");
+        thread::sleep(Duration::from_millis(50));
+    }
     let table = done(&gateway, "status", &[])?;
     ensure!(
         table.contains(&format!("Draining: {name} (for ")),
