@@ -200,7 +200,7 @@ fn a_captive_portal_takes_its_uplink_down() -> Result<()> {
     let isp = &lab.uplinks[0].isp;
     let portal = isp.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))??;
     let stop = AtomicBool::new(false);
-    let result = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             for stream in portal.incoming() {
                 if stop.load(Ordering::Relaxed) {
@@ -233,8 +233,7 @@ fn a_captive_portal_takes_its_uplink_down() -> Result<()> {
         // A connection wakes the thread up.
         drop(isp.enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 8080))));
         result
-    });
-    result
+    })
 }
 
 /// With the command's defaults, all remote targets of an uplink together get five packets a second at

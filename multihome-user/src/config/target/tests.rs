@@ -11,10 +11,10 @@ fn read(text: &str) -> Target {
 
 fn request(text: &str) -> HttpRequest {
     let target = read(text);
-    match &target.service().expect("a service").question {
-        Question::Http(request) => request.clone(),
-        other => panic!("{other:?}"),
-    }
+    let Question::Http(request) = &target.service().expect("a service").question else {
+        panic!("{text} is no request")
+    };
+    request.clone()
 }
 
 #[test]
@@ -41,9 +41,11 @@ fn each_form_has_its_meaning() {
             number: 1
         }
     );
-    let question = |target: &Target| match &target.service().expect("a service").question {
-        Question::Dns(question) => question.clone(),
-        other => panic!("{other:?}"),
+    let question = |target: &Target| {
+        let Question::Dns(question) = &target.service().expect("a service").question else {
+            panic!("{target} is no question")
+        };
+        question.clone()
     };
     assert_eq!(
         question(&dns),

@@ -62,10 +62,14 @@ impl Query {
         let wanted = TYPE::from(self.record.code());
         let has_record =
             |record: &simple_dns::ResourceRecord<'_>| record.rdata.type_code() == wanted;
-        self.result = Some(match answer.rcode() {
-            RCODE::NoError if answer.answers.iter().any(has_record) => Ok(()),
-            RCODE::NoError => Err(Failure::NoRecord),
-            code => Err(Failure::DnsCode(code_of(payload).unwrap_or(code as u8))),
+        // As it stands in the header: the library knows but some of the codes.
+        let code = payload.get(3).map_or(0, |byte| byte & 0xf);
+        self.result = Some(if code != 0 {
+            Err(Failure::DnsCode(code))
+        } else if answer.answers.iter().any(has_record) {
+            Ok(())
+        } else {
+            Err(Failure::NoRecord)
         });
     }
 
@@ -84,11 +88,6 @@ impl Query {
         }
         self.result
     }
-}
-
-/// The response code as it stands in the header.
-fn code_of(payload: &[u8]) -> Option<u8> {
-    payload.get(3).map(|byte| byte & 0xf)
 }
 
 fn name(text: &str) -> Name<'static> {

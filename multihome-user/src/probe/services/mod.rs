@@ -6,7 +6,7 @@
 //! no translated flow ever has one of them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     net::{IpAddr, SocketAddr},
     task::Context,
     time::{Duration, Instant},
@@ -274,9 +274,9 @@ impl Services {
     }
 
     fn open(&mut self, uplink: u8, key: (u32, Family)) -> Result<(), ProbeError> {
-        if !self.sockets.contains_key(&key) {
+        if let Entry::Vacant(entry) = self.sockets.entry(key) {
             let socket = PacketSocket::open(key.0, key.1, &filter::to_ports(key.1, &[], &[]))?;
-            self.sockets.insert(key, (uplink, socket));
+            entry.insert((uplink, socket));
             // Of exchanges that outlived their socket.
             self.listen(key)?;
         }

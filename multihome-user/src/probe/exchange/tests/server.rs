@@ -68,16 +68,13 @@ impl Server {
         }
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
-        let tls = match &behaviour {
-            Behaviour::SayByTls(config, _) => {
-                Some(ServerConnection::new(Arc::clone(config)).expect("a server"))
-            }
-            _ => None,
-        };
-        let unsaid = match &behaviour {
-            Behaviour::Say(text) => Some(text.chars().map(|c| c as u8).collect()),
-            _ => None,
-        };
+        let (mut tls, mut unsaid) = (None, None);
+        if let Behaviour::SayByTls(config, _) = &behaviour {
+            tls = Some(ServerConnection::new(Arc::clone(config)).expect("a server"));
+        }
+        if let Behaviour::Say(text) = &behaviour {
+            unsaid = Some(text.chars().map(|c| c as u8).collect());
+        }
         Self {
             ends,
             behaviour,
