@@ -376,8 +376,11 @@ impl Controller {
             }
             Event::ProbeSent(id) => self.ask_silent_next_hop(id),
             Event::Probe(event) => {
-                let mut actions = self.handle_probe(event, now);
-                actions.extend(self.weigh(event, now));
+                let mut actions = Vec::new();
+                if self.quality.tells_of_health(event) {
+                    actions.extend(self.handle_probe(event, now));
+                    actions.extend(self.weigh(event, now));
+                }
                 // What it wants to know takes more probes, which find out the other as well.
                 actions.extend(self.judge_probe(event, now));
                 actions

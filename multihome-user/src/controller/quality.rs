@@ -34,6 +34,9 @@ const PROBES: u32 = 20;
 const DOUBT: Duration = Duration::from_secs(2);
 /// And then not again for this long, so that a line that always loses a little is not asked all the time.
 const REST: Duration = Duration::from_secs(10);
+/// Of probes that are lost in a row in such a burst, each of this number counts as one for the path's health:
+/// three losses in a row are a sign of death at the usual pace, and nothing strange among forty a second.
+const THINNED: u32 = 4;
 
 /// What the dataplane has counted for some uplinks, by their ids, and when, in local time.
 #[derive(Clone, Debug)]
@@ -57,6 +60,8 @@ pub struct Quality {
     step: Option<Duration>,
     /// When each uplink was last asked in bursts.
     asked: BTreeMap<u8, Asked>,
+    /// Probes of bursts that each target has lost in a row.
+    lost: BTreeMap<TargetId, u32>,
     meters: BTreeMap<u8, Meter>,
     ledger: Ledger,
 }
@@ -64,7 +69,11 @@ pub struct Quality {
 /// Bursts of probes that were asked for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
+    /// When the first burst since there was doubt began.
     began: Instant,
+    /// When the first of those that follow each other without a gap began.
+    at: Instant,
+    /// When the last of them ends.
     until: Instant,
 }
 
@@ -96,6 +105,7 @@ impl Quality {
             up: [0; 2],
             step: settings.suspicion.step,
             asked: BTreeMap::new(),
+            lost: BTreeMap::new(),
             meters: meters.collect(),
             ledger: settings.ledger.clone(),
         }
@@ -138,6 +148,20 @@ impl Quality {
             .filter(|id| self.meters.contains_key(id) || self.ledger.account(*id).is_some())
     }
 
+    /// Whether the path's health is to hear of an outcome. Of a burst that asks how much is lost, not each loss
+    /// is.
+    pub(super) fn tells_of_health(&mut self, event: ProbeEvent) -> bool {
+        let asked = self.asked.get(&event.id.uplink);
+        let of_burst = asked.is_some_and(|asked| (asked.at..asked.until).contains(&event.sent));
+        if event.outcome != Outcome::Lost || !of_burst {
+            self.lost.remove(&event.id);
+            return true;
+        }
+        let lost = self.lost.entry(event.id).or_default();
+        *lost += 1;
+        lost.is_multiple_of(THINNED)
+    }
+
     fn is_sick(&self, group: u8, id: u8, family: usize) -> bool {
         self.judges
             .get(&(group, id, family))
@@ -170,6 +194,7 @@ impl Quality {
         let length = step * PROBES;
         let asked = self.asked.entry(id).or_insert(Asked {
             began: now,
+            at: now,
             until: now,
         });
         if asked.until > now + length / 2 {
@@ -179,6 +204,9 @@ impl Quality {
             asked.began = now;
         } else if now.saturating_duration_since(asked.began) >= DOUBT {
             return None;
+        }
+        if asked.until <= now {
+            asked.at = now;
         }
         asked.until = now + length;
         Some(step)

@@ -16,7 +16,7 @@ use super::{
 use crate::config::SlaConfig;
 
 /// Outcomes that are needed before a loss can be called low.
-const ENOUGH: u32 = 10;
+const ENOUGH: u32 = 5;
 
 /// A change of the judgement.
 #[derive(Clone, Debug, PartialEq, Eq)]

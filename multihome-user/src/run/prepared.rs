@@ -138,7 +138,8 @@ impl Prepared {
     pub fn settings(&self, config: &Config, told: &Prefixes, ledger: Ledger) -> Settings {
         let probe = &config.probe;
         Settings {
-            window: config.quality.window,
+            // Of fewer probes nothing can be said.
+            window: config.quality.window.max(probe.interval * 10),
             ledger,
             uplinks: self
                 .slots

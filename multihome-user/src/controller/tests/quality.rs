@@ -192,6 +192,31 @@ fn an_uplink_that_loses_is_asked_in_bursts_but_not_for_ever() {
     assert_eq!(gateway.words(), [0b11, 0b11]);
 }
 
+/// An uplink that loses much is sick, not dead: the probes that find it out must not take it down.
+#[test]
+fn many_probes_make_no_lossy_path_dead() {
+    let mut gateway = Gateway::new(two_groups());
+    gateway.probe(20, None);
+    let lose = |gateway: &mut Gateway, times: u32| {
+        for _ in 0..times {
+            gateway.now += Duration::from_millis(25);
+            gateway.handle(Event::Probe(ProbeEvent {
+                id: remote(FIBER),
+                outcome: Outcome::Lost,
+                sent: gateway.now - Duration::from_millis(1),
+            }));
+        }
+        gateway.controller.uplinks()[0].paths[IPV4].is_up()
+    };
+    lose(&mut gateway, 1);
+    assert_eq!(gateway.asked.len(), 1);
+    assert!(lose(&mut gateway, 11), "eleven count as two");
+    assert!(
+        !lose(&mut gateway, 5),
+        "a path that answers nothing is dead"
+    );
+}
+
 #[test]
 fn the_only_uplink_serves_also_when_it_is_sick() {
     let mut settings = two_groups();
