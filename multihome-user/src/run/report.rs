@@ -225,8 +225,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
             fault.map(|fault| FaultStatus::of(fault, now_ns)),
             (sources.controller.quality(), now),
             sources.shares.share(uplink.id),
-            (tx.packets, tx.bytes),
-            rx,
+            [(tx.packets, tx.bytes), rx],
             moment,
         );
         status.draining = sources.drains.of(&status.name);
@@ -268,8 +267,7 @@ fn uplink_status(
     fault: Option<FaultStatus>,
     (quality, now): (&Quality, Instant),
     share: f64,
-    tx: (u64, u64),
-    rx: (u64, u64),
+    [tx, rx]: [(u64, u64); 2],
     moment: impl Fn(Instant) -> jiff::Timestamp,
 ) -> UplinkStatus {
     let since = moment(uplink.since);
