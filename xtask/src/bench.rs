@@ -3,11 +3,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::{
-    build, demo, privilege, run,
+    build, privilege, run,
     setup::{self, Need},
 };
 
@@ -33,12 +33,12 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Put the figures and the plot into the documents of this folder
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "only"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "quick")]
     write_docs: Option<PathBuf>,
 }
 
 impl Options {
-    /// A run that shows that all works but the trials of fail-over, which have a test of their own.
+    /// A run that shows that all can be measured.
     pub fn quick() -> Self {
         Self {
             quick: true,
@@ -46,7 +46,23 @@ impl Options {
         }
     }
 
-    /// What the measurements' program is told.
+    /// What the program that measures fail-over is told.
+    fn failover_words(&self) -> Vec<OsString> {
+        let trials = if self.quick { 1 } else { self.trials };
+        let mut words: Vec<OsString> = vec!["--trials".into(), trials.to_string().into()];
+        if self.quick {
+            words.extend(["--peer-trials", "0", "--load", "3"].map(OsString::from));
+        }
+        if self.json {
+            words.push("--json".into());
+        }
+        if let Some(folder) = &self.write_docs {
+            words.extend(["--write-docs".into(), folder.into()]);
+        }
+        words
+    }
+
+    /// What the program that measures speed is told.
     fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         for (given, word) in [(self.quick, "--quick"), (self.json, "--json")] {
@@ -71,13 +87,16 @@ impl Options {
 pub fn run(options: &Options) -> Result<()> {
     privilege::check_for_xdp()?;
     setup::ensure(Need::Lab)?;
-    let gateway = build::compile("multihome", true)?;
+    if let Some(folder) = &options.write_docs {
+        ensure!(
+            options.only.iter().all(|text| text == FAILOVER),
+            "--write-docs {} needs all figures: of --only it goes with failover alone",
+            folder.display()
+        );
+    }
     let failover = options.only.iter().any(|text| text == FAILOVER);
     if failover || options.only.is_empty() {
-        let trials = if options.quick { 1 } else { options.trials };
-        let lab = build::compile("demo", true)?;
-        let words = ["--trials".into(), OsString::from(trials.to_string())];
-        demo::show(&lab, &gateway, &words)?;
+        measure_failover(options)?;
     }
     // Last, since with --json its last line is the result.
     if options.only.is_empty() || options.only.iter().any(|text| text != FAILOVER) {
@@ -86,15 +105,25 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Measures fail-over, as root.
+pub fn measure_failover(options: &Options) -> Result<()> {
+    run_program("failover", options.failover_words())
+}
+
 /// Measures speed, as root.
 pub fn measure(options: &Options) -> Result<()> {
+    run_program("bench", options.words())
+}
+
+/// Runs one of the measurements' programs, as root, with the gateway's binary.
+fn run_program(name: &str, words: Vec<OsString>) -> Result<()> {
     let gateway = build::compile("multihome", true)?;
-    let bench = build::compile("bench", true)?;
-    let mut command = privilege::root_command(bench.as_os_str())?;
+    let program = build::compile(name, true)?;
+    let mut command = privilege::root_command(program.as_os_str())?;
     command
         .current_dir(run::workspace())
         .env("PATH", run::tool_path());
-    run::step(command.arg("--binary").arg(gateway).args(options.words()))
+    run::step(command.arg("--binary").arg(gateway).args(words))
 }
 
 #[cfg(test)]
@@ -111,5 +140,15 @@ mod tests {
         };
         let words = ["--quick", "--json", "--rounds", "3", "--only", "cost_"];
         assert_eq!(options.words(), words.map(OsString::from));
+        let words = [
+            "--trials",
+            "1",
+            "--peer-trials",
+            "0",
+            "--load",
+            "3",
+            "--json",
+        ];
+        assert_eq!(options.failover_words(), words.map(OsString::from));
     }
 }

@@ -76,7 +76,9 @@ impl Kind {
             Self::Golden => as_root(in_golden),
             Self::E2e => {
                 as_root(|name| !in_golden(name))?;
-                bench::measure(&bench::Options::quick())
+                let quick = bench::Options::quick();
+                bench::measure_failover(&quick)?;
+                bench::measure(&quick)
             }
             Self::Vm => vm::run_oldest(),
         }

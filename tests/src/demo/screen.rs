@@ -90,6 +90,9 @@ impl Screen {
                 "CUT: the ISP of {name} silently stops forwarding; the link stays up and the \
                  next hop answers"
             ),
+            Cut::Lossy(percent) => {
+                format!("CUT: the ISP of {name} loses {percent} % of the packets")
+            }
         });
     }
 

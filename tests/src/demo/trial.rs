@@ -77,7 +77,8 @@ impl Trial {
             now.iter().all(|on| *on != Some(uplink))
         })?;
         let during = Sample::take(lab)?;
-        let noticed_ms = noticed(gateway, uplink, cut_at)?;
+        // Whole milliseconds, rounded down.
+        let noticed_ms = clock::milliseconds(cut_at.before, gateway.down_at(uplink)?).max(0.0);
 
         let restored_at = lab.restore(uplink, cut)?;
         wait(&stream, "come back", |now| *now == at_start)?;
@@ -139,22 +140,6 @@ impl Counts {
         }
         Ok(counts)
     }
-}
-
-/// Milliseconds from the cut to the time that the gateway gives for the uplink's state.
-fn noticed(gateway: &Gateway<'_>, uplink: usize, cut: Moment) -> Result<f64> {
-    gateway.wait_for_state(uplink, "down")?;
-    let status = gateway.status()?;
-    let since = &status
-        .uplinks
-        .get(uplink)
-        .context("the status lacks an uplink")?
-        .since;
-    let since: jiff::Timestamp = since.parse().context("the status has no RFC 3339 time")?;
-    let wall = u64::try_from(since.as_nanosecond())?;
-    let at = wall.wrapping_add_signed(clock::offset_of_wall_clock());
-    // The status has whole milliseconds, rounded down.
-    Ok(clock::milliseconds(cut.before, at).max(0.0))
 }
 
 /// Waits until the flows of a stream are on the uplinks that they should be on.

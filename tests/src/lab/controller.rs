@@ -17,7 +17,7 @@ use super::{
     Process,
     topology::{GatewayLab, Uplink},
 };
-use crate::traffic::flows::Family;
+use crate::traffic::{clock, flows::Family};
 
 /// The port of metrics and health.
 pub const METRICS: &str = "127.0.0.1:9750";
@@ -382,6 +382,21 @@ impl<'lab> Gateway<'lab> {
                     .is_some_and(|uplink| uplink.state == state)
             },
         )
+    }
+
+    /// When an uplink went down, by what the status says, in nanoseconds of [`clock::now`] rounded down to
+    /// milliseconds; waits until it is down.
+    pub fn down_at(&self, uplink: usize) -> Result<u64> {
+        self.wait_for_state(uplink, "down")?;
+        let status = self.status()?;
+        let since = &status
+            .uplinks
+            .get(uplink)
+            .context("the status lacks an uplink")?
+            .since;
+        let since: jiff::Timestamp = since.parse().context("the status has no RFC 3339 time")?;
+        let wall = u64::try_from(since.as_nanosecond())?;
+        Ok(wall.wrapping_add_signed(clock::offset_of_wall_clock()))
     }
 
     /// Fetches a path from the listener of metrics and health: the HTTP status and the body.

@@ -8,6 +8,7 @@ use super::{
     netlink::Netlink,
     topology::{GatewayLab, ISP_GATEWAY_INDEX},
 };
+use crate::traffic::clock;
 
 /// A way in which an uplink fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Cut {
     Carrier,
     /// The ISP goes on answering for itself, and forwards nothing any more, in either direction.
     Blackhole,
+    /// The ISP loses so many of a hundred packets that the gateway sends to the internet.
+    Lossy(u8),
 }
 
 /// Where an ISP is cut.
@@ -38,7 +41,9 @@ impl GatewayLab {
     /// The moment is that of the cut at the ISP alone.
     pub fn cut(&self, uplink: usize, cut: Cut) -> Result<Moment> {
         let moment = self.cut_here(uplink, cut, true)?;
-        self.routing.withdraw(uplink)?;
+        if !matches!(cut, Cut::Lossy(_)) {
+            self.routing.withdraw(uplink)?;
+        }
         Ok(moment)
     }
 
@@ -48,7 +53,7 @@ impl GatewayLab {
         let mut moment = self.cut_here(uplink, cut, false)?;
         if cut == Cut::Carrier {
             self.configure_isp(uplink)?;
-            moment.after = crate::traffic::clock::now();
+            moment.after = clock::now();
         }
         self.routing.announce(uplink)?;
         Ok(moment)
@@ -59,7 +64,27 @@ impl GatewayLab {
         match cut {
             Cut::Carrier => netlink.set_link(ISP_GATEWAY_INDEX, !is_cut),
             Cut::Blackhole => netlink.blackhole(&["gw", "inet"], is_cut),
+            Cut::Lossy(percent) => lose(&self.uplinks[uplink].isp, is_cut.then_some(percent)),
         }
         .with_context(|| format!("uplink {}", self.uplinks[uplink].plan.name))
     }
+}
+
+/// Has an ISP lose so many of a hundred packets from the gateway, or none any more.
+fn lose(isp: &Namespace, percent: Option<u8>) -> Result<Moment> {
+    let ruleset = match percent {
+        Some(percent) => format!(
+            "table inet lossy {{
+               chain forward {{
+                 type filter hook forward priority 0
+                 iifname gw numgen random mod 100 < {percent} drop
+               }}
+             }}"
+        ),
+        None => String::from("delete table inet lossy"),
+    };
+    let before = clock::now();
+    isp.nft(&ruleset)?;
+    let after = clock::now();
+    Ok(Moment { before, after })
 }

@@ -1,0 +1,123 @@
+//! Trials of multihome itself, on the defaults of `multihome run`.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{connection, loss::Loss, report::Outcome, watch};
+use crate::{
+    lab::{
+        controller::{Gateway, Settings},
+        topology::{GatewayLab, Plan},
+    },
+    traffic::{clock, flows::Flow},
+};
+
+/// How long a gateway has run before an uplink of it is lost.
+const WARM: Duration = Duration::from_secs(4);
+/// How far apart the packets of a watched flow are.
+const INTERVAL: Duration = Duration::from_millis(1);
+/// Four targets, which share the packets that an uplink's probes may take.
+const TARGETS: [&str; 4] = [
+    "203.0.113.10",
+    "203.0.113.11",
+    "2001:db8:d000::10",
+    "2001:db8:d000::11",
+];
+
+/// A lab, and how multihome is started in it.
+pub(super) struct Own {
+    lab: GatewayLab,
+    settings: Settings,
+    loss: Loss,
+}
+
+impl Own {
+    /// The network for trials of this loss.
+    pub(super) fn new(binary: &Path, loss: Loss) -> Result<Self> {
+        let lab = GatewayLab::new(&Plan {
+            private: loss.translates(),
+            ..Plan::default()
+        })?;
+        let more = [(TARGETS[1], 24), (TARGETS[3], 64)];
+        let more = more.map(|(target, bits)| format!("addr add {target}/{bits} dev eth0\n"));
+        lab.server.batch(&more.concat())?;
+        let mut settings = Settings {
+            options: Vec::new(),
+            probe: TARGETS.map(String::from).into(),
+            mode: if loss.translates() { "auto" } else { "routed" },
+            ..Settings::new(binary.to_path_buf())
+        };
+        if let Some(lines) = more_configuration(loss) {
+            let path = lab.lab.dir().join("failover.toml");
+            fs::write(&path, lines)?;
+            let path = path.to_str().context("a path of the lab's own")?;
+            settings.options = ["--config", path].map(String::from).into();
+        }
+        Ok(Self {
+            lab,
+            settings,
+            loss,
+        })
+    }
+
+    /// What each of so many trials gave.
+    pub(super) fn trials(self, trials: u32) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        while outcomes.len() < trials as usize {
+            // Each uplink is lost once in a gateway's life: one that flaps is held back, by design.
+            let gateway = Gateway::start(&self.lab, self.settings.clone())?;
+            thread::sleep(WARM);
+            let flows = watch::find(&self.lab)?;
+            for uplink in 0..self.lab.uplinks.len() {
+                if outcomes.len() == trials as usize {
+                    break;
+                }
+                let number = outcomes.len() + 1;
+                let outcome = self
+                    .trial(&gateway, &flows, uplink)
+                    .with_context(|| format!("trial {number} of {}", self.loss.name()))?;
+                outcomes.push(outcome);
+            }
+            let detached = gateway.run("detach", &[])?;
+            let said = String::from_utf8_lossy(&detached.stderr);
+            ensure!(detached.status.success(), "multihome detach: {said}");
+        }
+        self.lab.lab.remove()?;
+        Ok(outcomes)
+    }
+
+    fn trial(&self, gateway: &Gateway<'_>, flows: &[Flow], uplink: usize) -> Result<Outcome> {
+        let Self { lab, loss, .. } = self;
+        let (cut, patience) = (loss.cut(), loss.patience());
+        let took = match loss {
+            Loss::Carrier | Loss::Bfd | Loss::Blackhole => {
+                watch::moved(lab, flows, INTERVAL, uplink, patience, || {
+                    lab.cut(uplink, cut)
+                })?
+            }
+            Loss::Idle | Loss::Lossy => {
+                let lost = lab.cut(uplink, cut)?;
+                let down = gateway.down_at(uplink)?;
+                // Whole milliseconds, rounded down.
+                Some(clock::milliseconds(lost.before, down).max(0.0))
+            }
+            Loss::Connection => connection::trial(lab, uplink, patience)?,
+        };
+        lab.restore(uplink, cut)?;
+        gateway.wait_for_state(uplink, "up")?;
+        Ok(match took {
+            Some(took) => Outcome::After(took),
+            None => Outcome::NotWithin(patience),
+        })
+    }
+}
+
+/// What a loss needs besides the defaults.
+fn more_configuration(loss: Loss) -> Option<&'static str> {
+    match loss {
+        Loss::Lossy => Some("sla = { loss = \"5%\" }\n"),
+        Loss::Bfd => None,
+        Loss::Carrier | Loss::Blackhole | Loss::Idle | Loss::Connection => None,
+    }
+}
