@@ -25,46 +25,38 @@ const PORT: u16 = 7100;
 const INTERVAL: Duration = Duration::from_millis(1);
 /// How long one connection may take.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Source ports that are tried for a connection by the uplink.
-const ATTEMPTS: u16 = 64;
 
-/// Takes the carrier of an uplink from a connection by it, and returns how many milliseconds later the
-/// client was reset and connected again; none when it was not in time.
-pub(super) fn trial(lab: &GatewayLab, uplink: usize, patience: Duration) -> Result<Option<f64>> {
+/// Takes the carrier of the uplink that a connection has. Returns which one that is, and how many
+/// milliseconds later the client was reset and connected again; none when it was not in time.
+pub(super) fn trial(lab: &GatewayLab, patience: Duration) -> Result<(usize, Option<f64>)> {
     let listener = lab
         .server
         .enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))??;
-    let mut client = None;
-    for _ in 0..ATTEMPTS {
-        let tried = connect(lab)?;
-        let (served, from) = listener.accept()?;
-        if from.ip() == IpAddr::V4(lab.uplinks[uplink].addresses.gateway4) {
-            client = Some((tried, served));
-            break;
-        }
-    }
-    let (mut client, _served) =
-        client.with_context(|| format!("none of {ATTEMPTS} connections takes uplink {uplink}"))?;
+    let mut client = connect(lab)?;
+    let (_served, from) = listener.accept()?;
+    let uplink = uplink_of(lab, from)?;
     let lost = lab.cut(uplink, Cut::Carrier)?;
     let start = Instant::now();
     while client.write_all(b".").is_ok() {
         if start.elapsed() > patience {
-            return Ok(None);
+            return Ok((uplink, None));
         }
         thread::sleep(INTERVAL);
     }
     let _anew = connect(lab).context("connecting anew")?;
     let connected = clock::now();
     let (_served, from) = listener.accept()?;
-    let other = lab
-        .uplinks
+    let other = uplink_of(lab, from)?;
+    ensure!(other != uplink, "connected again by the lost uplink");
+    Ok((uplink, Some(clock::milliseconds(lost.before, connected))))
+}
+
+/// The uplink whose address this is.
+fn uplink_of(lab: &GatewayLab, address: SocketAddr) -> Result<usize> {
+    lab.uplinks
         .iter()
-        .position(|uplink| IpAddr::V4(uplink.addresses.gateway4) == from.ip());
-    ensure!(
-        other.is_some_and(|other| other != uplink),
-        "connected again from {from}, which is no other uplink's address"
-    );
-    Ok(Some(clock::milliseconds(lost.before, connected)))
+        .position(|uplink| IpAddr::V4(uplink.addresses.gateway4) == address.ip())
+        .with_context(|| format!("{address} is no uplink's address"))
 }
 
 fn connect(lab: &GatewayLab) -> Result<TcpStream> {

@@ -85,16 +85,15 @@ impl<'lab> Kernel<'lab> {
         })
     }
 
-    /// Loses the first uplink, and waits until all of its flows have left it.
+    /// Loses an uplink, and waits until all that used it has left it.
     pub(super) fn trial(&self, loss: Loss) -> Result<Outcome> {
-        let (lab, uplink, cut) = (self.lab, 0, loss.cut());
-        let took = if loss == Loss::Connection {
-            connection::trial(lab, uplink, PATIENCE)?
+        let (lab, cut) = (self.lab, loss.cut());
+        let (uplink, took) = if loss == Loss::Connection {
+            connection::trial(lab, PATIENCE)?
         } else {
             let flows = watch::find(lab)?;
-            watch::moved(lab, &flows, INTERVAL, uplink, PATIENCE, || {
-                lab.cut(uplink, cut)
-            })?
+            let took = watch::moved(lab, &flows, INTERVAL, 0, PATIENCE, || lab.cut(0, cut))?;
+            (0, took)
         };
         lab.restore(uplink, cut)?;
         self.shared.wait_until_all_online()?;

@@ -94,6 +94,15 @@ impl Loss {
         !matches!(self, Self::Bfd | Self::Idle)
     }
 
+    /// How many losses there are in one gateway's life, each of another uplink: a connection chooses its
+    /// uplink itself, and is only sure to be on another one after the first loss.
+    pub const fn losses_in_a_life(self, uplinks: usize) -> usize {
+        match self {
+            Self::Connection => 2,
+            Self::Carrier | Self::Bfd | Self::Blackhole | Self::Idle | Self::Lossy => uplinks,
+        }
+    }
+
     /// How long multihome has at most; a trial that takes longer has failed.
     pub const fn patience(self) -> Duration {
         Duration::from_millis(4 * self.target_ms() as u64 + 10_000)

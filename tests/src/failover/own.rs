@@ -10,7 +10,7 @@ use crate::{
         controller::{Gateway, Settings},
         topology::{GatewayLab, Plan},
     },
-    traffic::{clock, flows::Flow},
+    traffic::clock,
 };
 
 /// How long a gateway has run before an uplink of it is lost.
@@ -68,14 +68,13 @@ impl Own {
             // Each uplink is lost once in a gateway's life: one that flaps is held back, by design.
             let gateway = Gateway::start(&self.lab, self.settings.clone())?;
             thread::sleep(WARM);
-            let flows = watch::find(&self.lab)?;
-            for uplink in 0..self.lab.uplinks.len() {
+            for turn in 0..self.loss.losses_in_a_life(self.lab.uplinks.len()) {
                 if outcomes.len() == trials as usize {
                     break;
                 }
                 let number = outcomes.len() + 1;
                 let outcome = self
-                    .trial(&gateway, &flows, uplink)
+                    .trial(&gateway, turn)
                     .with_context(|| format!("trial {number} of {}", self.loss.name()))?;
                 outcomes.push(outcome);
             }
@@ -87,22 +86,26 @@ impl Own {
         Ok(outcomes)
     }
 
-    fn trial(&self, gateway: &Gateway<'_>, flows: &[Flow], uplink: usize) -> Result<Outcome> {
+    /// Loses an uplink that was not lost yet in this gateway's life: the one of this number, unless the
+    /// loss chooses one itself.
+    fn trial(&self, gateway: &Gateway<'_>, uplink: usize) -> Result<Outcome> {
         let Self { lab, loss, .. } = self;
         let (cut, patience) = (loss.cut(), loss.patience());
-        let took = match loss {
+        let (uplink, took) = match loss {
             Loss::Carrier | Loss::Bfd | Loss::Blackhole => {
-                watch::moved(lab, flows, INTERVAL, uplink, patience, || {
-                    lab.cut(uplink, cut)
-                })?
+                let flows = watch::find(lab)?;
+                let lose = || lab.cut(uplink, cut);
+                let took = watch::moved(lab, &flows, INTERVAL, uplink, patience, lose)?;
+                (uplink, took)
             }
             Loss::Idle | Loss::Lossy => {
                 let lost = lab.cut(uplink, cut)?;
                 let down = gateway.down_at(uplink)?;
                 // Whole milliseconds, rounded down.
-                Some(clock::milliseconds(lost.before, down).max(0.0))
+                let took = clock::milliseconds(lost.before, down).max(0.0);
+                (uplink, Some(took))
             }
-            Loss::Connection => connection::trial(lab, uplink, patience)?,
+            Loss::Connection => connection::trial(lab, patience)?,
         };
         lab.restore(uplink, cut)?;
         gateway.wait_for_state(uplink, "up")?;
