@@ -1,20 +1,34 @@
 //! Trials of multihome itself, on the defaults of `multihome run`.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use multihome::events::Kind;
 
 use super::{connection, loss::Loss, report::Outcome, watch};
 use crate::{
     lab::{
-        controller::{Gateway, Settings},
+        controller::{FamilyStatus, Gateway, Settings, UplinkStatus},
+        cut::Moment,
         topology::{GatewayLab, Plan},
     },
-    traffic::clock,
+    traffic::{
+        bfd::{Program, Setup, Speaker},
+        clock,
+    },
 };
 
 /// How long a gateway has run before an uplink of it is lost.
 const WARM: Duration = Duration::from_secs(4);
+/// How long BFD sessions may take to come up.
+const SESSIONS: Duration = Duration::from_secs(20);
+/// How often it is looked whether the gateway has noticed something. It tells the time itself.
+const LOOK: Duration = Duration::from_millis(100);
 /// How far apart the packets of a watched flow are.
 const INTERVAL: Duration = Duration::from_millis(1);
 /// Four targets, which share the packets that an uplink's probes may take.
@@ -46,6 +60,11 @@ impl Own {
             options: Vec::new(),
             probe: TARGETS.map(String::from).into(),
             mode: if loss.translates() { "auto" } else { "routed" },
+            more: if loss == Loss::Bfd {
+                ",bfd=10msx3".to_owned()
+            } else {
+                String::new()
+            },
             ..Settings::new(binary.to_path_buf())
         };
         if let Some(lines) = more_configuration(loss) {
@@ -64,9 +83,24 @@ impl Own {
     /// What each of so many trials gave.
     pub(super) fn trials(self, trials: u32) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
+        let mut speakers = Vec::new();
+        if self.loss == Loss::Bfd {
+            for uplink in 0..self.lab.uplinks.len() {
+                speakers.push(Speaker::start(
+                    &self.lab,
+                    uplink,
+                    Setup::fast(Program::Bird),
+                )?);
+            }
+        }
         while outcomes.len() < trials as usize {
             // Each uplink is lost once in a gateway's life: one that flaps is held back, by design.
             let gateway = Gateway::start(&self.lab, self.settings.clone())?;
+            if self.loss == Loss::Bfd {
+                gateway.wait_for("all BFD sessions up", SESSIONS, |status| {
+                    status.uplinks.iter().all(has_sessions)
+                })?;
+            }
             thread::sleep(WARM);
             for turn in 0..self.loss.losses_in_a_life(self.lab.uplinks.len()) {
                 if outcomes.len() == trials as usize {
@@ -74,7 +108,7 @@ impl Own {
                 }
                 let number = outcomes.len() + 1;
                 let outcome = self
-                    .trial(&gateway, turn)
+                    .trial(&gateway, turn, &mut speakers)
                     .with_context(|| format!("trial {number} of {}", self.loss.name()))?;
                 outcomes.push(outcome);
             }
@@ -88,22 +122,39 @@ impl Own {
 
     /// Loses an uplink that was not lost yet in this gateway's life: the one of this number, unless the
     /// loss chooses one itself.
-    fn trial(&self, gateway: &Gateway<'_>, uplink: usize) -> Result<Outcome> {
+    fn trial(
+        &self,
+        gateway: &Gateway<'_>,
+        uplink: usize,
+        speakers: &mut [Speaker<'_>],
+    ) -> Result<Outcome> {
         let Self { lab, loss, .. } = self;
         let (cut, patience) = (loss.cut(), loss.patience());
         let (uplink, took) = match loss {
             Loss::Carrier | Loss::Bfd | Loss::Blackhole => {
                 let flows = watch::find(lab)?;
-                let lose = || lab.cut(uplink, cut);
+                let lose = || {
+                    if let Some(speaker) = speakers.get_mut(uplink) {
+                        speaker.freeze(true)?;
+                    }
+                    lab.cut(uplink, cut)
+                };
                 let took = watch::moved(lab, &flows, INTERVAL, uplink, patience, lose)?;
+                if let Some(speaker) = speakers.get_mut(uplink) {
+                    speaker.freeze(false)?;
+                }
                 (uplink, took)
             }
-            Loss::Idle | Loss::Lossy => {
+            Loss::Idle => {
                 let lost = lab.cut(uplink, cut)?;
-                let down = gateway.down_at(uplink)?;
-                // Whole milliseconds, rounded down.
-                let took = clock::milliseconds(lost.before, down).max(0.0);
-                (uplink, Some(took))
+                (
+                    uplink,
+                    told(gateway, uplink, Kind::UplinkDown, lost, patience)?,
+                )
+            }
+            Loss::Lossy => {
+                let lost = lab.cut(uplink, cut)?;
+                (uplink, told(gateway, uplink, Kind::Sick, lost, patience)?)
             }
             Loss::Connection => connection::trial(lab, patience)?,
         };
@@ -116,11 +167,35 @@ impl Own {
     }
 }
 
+/// How many milliseconds after the loss an event of this kind was told of the uplink; none when it was
+/// not in time.
+fn told(
+    gateway: &Gateway<'_>,
+    uplink: usize,
+    kind: Kind,
+    lost: Moment,
+    patience: Duration,
+) -> Result<Option<f64>> {
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        if let Some(at) = gateway.event_since(uplink, kind, lost.before)? {
+            return Ok(Some(clock::milliseconds(lost.before, at)));
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(None)
+}
+
+/// Whether an uplink's BFD sessions of both families are up.
+fn has_sessions(uplink: &UplinkStatus) -> bool {
+    let bfd = |family: &FamilyStatus| family.bfd.as_ref().is_some_and(|bfd| bfd.state == "up");
+    uplink.families.len() == 2 && uplink.families.values().flatten().all(bfd)
+}
+
 /// What a loss needs besides the defaults.
 fn more_configuration(loss: Loss) -> Option<&'static str> {
     match loss {
         Loss::Lossy => Some("sla = { loss = \"5%\" }\n"),
-        Loss::Bfd => None,
-        Loss::Carrier | Loss::Blackhole | Loss::Idle | Loss::Connection => None,
+        Loss::Carrier | Loss::Bfd | Loss::Blackhole | Loss::Idle | Loss::Connection => None,
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use multihome::events::{Kind, Record};
 use serde::Deserialize;
 
 use super::{
@@ -397,6 +398,26 @@ impl<'lab> Gateway<'lab> {
         let since: jiff::Timestamp = since.parse().context("the status has no RFC 3339 time")?;
         let wall = u64::try_from(since.as_nanosecond())?;
         Ok(wall.wrapping_add_signed(clock::offset_of_wall_clock()))
+    }
+
+    /// When an event of this kind happened to an uplink, in nanoseconds of [`clock::now`], if one has
+    /// since that time.
+    pub fn event_since(&self, uplink: usize, kind: Kind, since: u64) -> Result<Option<u64>> {
+        let name = self.lab.uplinks[uplink].plan.name;
+        let words = ["--json", "--uplink", name, "--kind", kind.name()];
+        let output = self.run("events", &words)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "multihome events: {said}");
+        let offset = clock::offset_of_wall_clock();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let record: Record = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            let wall = u64::try_from(record.time.as_nanosecond())?;
+            let at = wall.wrapping_add_signed(offset);
+            if at >= since {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// Fetches a path from the listener of metrics and health: the HTTP status and the body.
