@@ -50,9 +50,10 @@ impl CounterReader {
             .iter()
             .map(|&verdict| {
                 let count = self.sum(slot, u32::from(verdict.number()));
-                let also = match verdict {
-                    Verdict::Forwarded => self.sum(slot, counters::FORWARDED_TO_LAN6),
-                    _ => Count::default(),
+                let also = if verdict == Verdict::Forwarded {
+                    self.sum(slot, counters::FORWARDED_TO_LAN6)
+                } else {
+                    Count::default()
                 };
                 (verdict, count.plus(also))
             })

@@ -80,9 +80,10 @@ pub async fn post(url: &HookUrl, limit: Duration, record: &Record) -> Result<(),
         match pauses.next() {
             Some(pause) if error.is_passing() => sleep(*pause).await,
             Some(_) | None => {
-                return Err(match error {
-                    PostError::Timeout => Failure::Timeout,
-                    error => Failure::Failed(in_words(&error)),
+                return Err(if matches!(error, PostError::Timeout) {
+                    Failure::Timeout
+                } else {
+                    Failure::Failed(in_words(&error))
                 });
             }
         }

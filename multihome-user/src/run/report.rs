@@ -221,13 +221,13 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         let fault = faults.iter().find(|fault| fault.id == uplink.id);
         let mut status = uplink_status(
             uplink,
-            sources.own.table_of(uplink.id),
-            fault.map(|fault| FaultStatus::of(fault, now_ns)),
             (sources.controller.quality(), now),
             sources.shares.share(uplink.id),
             [(tx.packets, tx.bytes), rx],
             moment,
         );
+        status.table = sources.own.table_of(uplink.id);
+        status.fault = fault.map(|fault| FaultStatus::of(fault, now_ns));
         status.draining = sources.drains.of(&status.name);
         let Families { ipv4, ipv6 } = &mut status.families;
         for (family, path) in [(IPV4, ipv4), (IPV6, ipv6)] {
@@ -263,8 +263,6 @@ fn total<'c>(counts: impl Iterator<Item = &'c Count>) -> (u64, u64) {
 
 fn uplink_status(
     uplink: &Uplink,
-    table: Option<u32>,
-    fault: Option<FaultStatus>,
     (quality, now): (&Quality, Instant),
     share: f64,
     [tx, rx]: [(u64, u64); 2],
@@ -290,7 +288,7 @@ fn uplink_status(
         rtt_ms: shown.and_then(|path| path.rtt_ms),
         loss: shown.map_or(0.0, |path| path.loss),
         share,
-        fault,
+        fault: None,
         packets: tx.0 + rx.0,
         bytes: tx.1 + rx.1,
         tx_packets: tx.0,
@@ -298,7 +296,7 @@ fn uplink_status(
         rx_packets: rx.0,
         rx_bytes: rx.1,
         next_hop: shown.and_then(|path| path.next_hop),
-        table,
+        table: None,
         load: load::load(quality, uplink.id),
         quota: load::quota(quality, uplink.id),
         families,

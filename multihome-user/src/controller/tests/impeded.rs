@@ -25,9 +25,12 @@ fn damped(tier_of_lte: u8) -> Settings {
 }
 
 fn told(actions: &[Action], kind: Kind) -> Vec<&Occurrence> {
-    let occurrences = actions.iter().filter_map(|action| match action {
-        Action::Event(occurrence) => Some(occurrence),
-        _ => None,
+    let occurrences = actions.iter().filter_map(|action| {
+        if let Action::Event(occurrence) = action {
+            Some(occurrence)
+        } else {
+            None
+        }
     });
     occurrences.filter(|it| it.kind == kind).collect()
 }

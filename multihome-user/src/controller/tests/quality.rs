@@ -86,10 +86,10 @@ impl Gateway {
 
     fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
-            match action {
-                Action::Event(occurrence) => self.said.push(occurrence),
-                Action::Ask(plan) => self.asked.push(plan),
-                _ => {}
+            if let Action::Event(occurrence) = action {
+                self.said.push(occurrence);
+            } else if let Action::Ask(plan) = action {
+                self.asked.push(plan);
             }
         }
     }
