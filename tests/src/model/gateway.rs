@@ -234,9 +234,10 @@ impl Gateway {
             .words
             .fault
             .is_some_and(|(_, effect)| effect.loss == Share::ALL);
-        let lost = match verdict {
-            Verdict::DropFaultOut => self.lost,
-            _ => self.seen.verdict == Some(verdict),
+        let lost = if verdict == Verdict::DropFaultOut {
+            self.lost
+        } else {
+            self.seen.verdict == Some(verdict)
         };
         all || lost
     }
