@@ -23,8 +23,10 @@ use crate::{
     port::PortEntry,
     rate_limit::TokenBucket,
     state::SharedState,
+    tcp::{counts::TcpCounts, handshake, sequence},
     uplink::{HostEntry, UplinkEntry},
     way::steer::Ends,
+    word::Word,
 };
 
 /// One map: its name and the sizes that both sides rely on, in bytes and entries.
@@ -82,6 +84,12 @@ pub const DEVICES: &str = "DEVICES";
 pub const COUNTERS: &str = "COUNTERS";
 /// Name of the map of faults in the uplinks' lines.
 pub const FAULTS: &str = "FAULTS";
+/// Name of the map of outstanding TCP handshakes.
+pub const HANDSHAKES: &str = "HANDSHAKES";
+/// Name of the map that knows how far TCP flows of the sample have come.
+pub const SEQUENCES: &str = "SEQUENCES";
+/// Name of the map of what is counted of TCP.
+pub const TCP_COUNTS: &str = "TCP_COUNTS";
 /// Name of the flow table's tags' map.
 pub const FLOW_TAGS: &str = "FLOW_TAGS";
 /// Name of the flow table's slots' map.
@@ -152,6 +160,9 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, HostEntry>(HOSTS4, MAX_HOSTS),
     map::<[u64; 2], HostEntry>(HOSTS6, MAX_HOSTS),
     map::<u32, u64>(DEVICES, MAX_SLOTS),
+    map::<u32, Word>(HANDSHAKES, handshake::PLACES),
+    map::<u32, Word>(SEQUENCES, sequence::PLACES),
+    map::<u32, TcpCounts>(TCP_COUNTS, SIZED_AT_START),
     map::<u32, Fault>(FAULTS, MAX_UPLINKS),
     map::<u32, CounterTable>(COUNTERS, SIZED_AT_START),
     map::<u32, TokenBucket>(REPLY_BUCKET, 2),

@@ -41,6 +41,13 @@ pub trait Family {
     /// because only the first has ports; so are protocols without ports.
     fn hash(seed: Seed, policy: Policy, ends: &Ends<Self::Address>) -> FlowHash;
 
+    /// The hash by which the short way knows a flow with ports: its record's, where addresses are
+    /// translated, else its pin's.
+    fn known_hash(state: &SharedState, ends: &Ends<Self::Address>) -> FlowHash;
+
+    /// The destination in the header at `network_at`, as it is now.
+    fn destination_at<P: Packet>(packet: &P, network_at: usize) -> Option<Self::Address>;
+
     /// Whether this address can never be the source of a packet that is forwarded.
     fn is_martian_source(address: Self::Address) -> bool;
 

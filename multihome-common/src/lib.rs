@@ -45,6 +45,7 @@ pub mod rewrite;
 pub mod sim;
 pub mod state;
 pub mod tables;
+pub mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod transport;

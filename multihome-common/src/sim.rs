@@ -24,8 +24,10 @@ use crate::{
     rank::RankRow,
     state::{GroupWords, SharedState},
     tables::{Answer, Tables},
+    tcp::{TcpMemory, counts::TcpCounts, handshake, sequence},
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
+    word::Word,
 };
 
 /// Room before the frame, as the kernel guarantees it (XDP_PACKET_HEADROOM).
@@ -112,6 +114,12 @@ pub struct SimTables {
     pub outsides: HashMap<Address4, (u8, u16)>,
     /// The faults of the uplinks' lines.
     pub faults: Vec<Fault>,
+    /// Outstanding handshakes.
+    pub handshakes: Vec<Word>,
+    /// How far flows have come.
+    pub sequences: Vec<Word>,
+    /// What is counted of TCP, by uplink.
+    pub tcp_counts: Vec<TcpCounts>,
     /// The flow that is to be opened.
     pub opening: Mutex<Opening>,
     /// The clock for flows, in ticks.
@@ -157,6 +165,9 @@ impl Default for SimTables {
             fragments: Vec::new(),
             outsides: HashMap::new(),
             faults: (0..MAX_UPLINKS).map(|_| Fault::default()).collect(),
+            handshakes: (0..handshake::PLACES).map(|_| Word::default()).collect(),
+            sequences: (0..sequence::PLACES).map(|_| Word::default()).collect(),
+            tcp_counts: (0..MAX_UPLINKS).map(|_| TcpCounts::default()).collect(),
             opening: Mutex::default(),
             now: 1000,
             may_reply: true,
@@ -228,6 +239,24 @@ impl PinMemory for SimTables {
 impl FragmentMemory for SimTables {
     fn fragment(&self, index: u32) -> Option<&FragmentSlot> {
         self.fragments.get(index as usize)
+    }
+}
+
+impl TcpMemory for SimTables {
+    fn handshake(&self, index: u32) -> Option<&Word> {
+        self.handshakes.get(index as usize)
+    }
+
+    fn sequence(&self, index: u32) -> Option<&Word> {
+        self.sequences.get(index as usize)
+    }
+
+    fn tcp_counts(&self, id: u8) -> Option<&TcpCounts> {
+        self.tcp_counts.get(usize::from(id))
+    }
+
+    fn tcp_clock(&self) -> u64 {
+        self.nanoseconds()
     }
 }
 

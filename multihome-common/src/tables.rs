@@ -15,6 +15,7 @@ use crate::{
     port::PortEntry,
     rank::RankRow,
     state::SharedState,
+    tcp::TcpMemory,
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
     way::steer::{self, Ask, Ends},
@@ -35,7 +36,7 @@ pub enum Answer {
 ///
 /// `None` from a lookup by index means an index past the map's end, which is a defect; `None` from
 /// a lookup by address means that nothing is known.
-pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + Sized {
+pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + TcpMemory + Sized {
     /// The shared state.
     fn state(&self) -> Option<&SharedState>;
     /// A place of the port table.

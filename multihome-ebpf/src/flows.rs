@@ -15,6 +15,7 @@ use multihome_common::{
         open,
         ports::{self, Found},
     },
+    tcp::{self, Segment},
     uplink::HostEntry,
     verdict::Verdict,
 };
@@ -219,6 +220,24 @@ pub fn remember_fragment(datagram: &Datagram, course: &Course) {
         scratch.course = *course;
         multihome_remember_fragment(now());
     }
+}
+
+/// See [`tcp::note`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_note_segment(hash: u64, data: u64, place: u32) -> u64 {
+    tcp::note(
+        &Maps::without_context(),
+        FlowHash(hash),
+        Segment { data, place },
+    );
+    0
+}
+
+/// See [`tcp::note`].
+#[inline(always)]
+pub fn note_segment(hash: FlowHash, segment: Segment) {
+    multihome_note_segment(hash.0, segment.data, segment.place);
 }
 
 /// See [`pin::find_in`].

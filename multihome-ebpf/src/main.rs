@@ -92,6 +92,12 @@ fn run(
             if decision.is_stage() || decision.disposition() as u8 == Disposition::Reply as u8 {
                 decision = after(&mut kernel, decision);
             }
+            if decision.disposition() as u8 == Disposition::Forward as u8 {
+                match side {
+                    Side::Lan => kernel.watch_outward(decision),
+                    Side::Uplink => kernel.watch_inward(decision),
+                }
+            }
             (decision, bytes)
         }
     };

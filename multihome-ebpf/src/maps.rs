@@ -6,7 +6,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MMAPABLE, xdp_action::XDP_DROP, xdp_md},
-    helpers::bpf_ktime_get_ns,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::map,
     maps::{Array, DevMap, HashMap, PerCpuArray},
     programs::XdpContext,
@@ -35,9 +35,15 @@ use multihome_common::{
     rate_limit::TokenBucket,
     state::SharedState,
     tables::{Answer, Tables},
+    tcp::{
+        Segment, TcpMemory,
+        counts::{self, TcpCounts},
+        handshake, sequence,
+    },
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
     way::steer::{Ask, Ends},
+    word::Word,
 };
 
 use crate::{flows, route, steer};
@@ -120,6 +126,20 @@ static FRAGMENTS: Array<FragmentSlot> =
 /// Whose outside addresses are: uplink id << 16 | part of the port table. Written by the controller.
 #[map]
 static OUTSIDES: HashMap<u32, u64> = HashMap::with_max_entries(MAX_OUTSIDES as u32, 0);
+
+/// Outstanding TCP handshakes. Written by the programs alone.
+#[map]
+static HANDSHAKES: Array<Word> = Array::with_max_entries(handshake::PLACES as u32, 0);
+
+/// How far TCP flows of the sample have come. Written by the programs alone.
+#[map]
+static SEQUENCES: Array<Word> = Array::with_max_entries(sequence::PLACES as u32, 0);
+
+/// What is counted of TCP, for each CPU and uplink. Written by the programs, read by the controller
+/// through memory it maps.
+#[map]
+static TCP_COUNTS: Array<TcpCounts> =
+    Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
 
 /// Faults of the uplinks' lines. Written by whoever sets one, through mapped memory; the programs count
 /// their draws in it.
@@ -294,6 +314,34 @@ impl FragmentMemory for Maps {
     #[inline(always)]
     fn fragment(&self, index: u32) -> Option<&FragmentSlot> {
         FRAGMENTS.get(index)
+    }
+}
+
+impl TcpMemory for Maps {
+    #[inline(always)]
+    fn handshake(&self, index: u32) -> Option<&Word> {
+        HANDSHAKES.get(index)
+    }
+
+    #[inline(always)]
+    fn sequence(&self, index: u32) -> Option<&Word> {
+        SEQUENCES.get(index)
+    }
+
+    #[inline(always)]
+    fn tcp_counts(&self, id: u8) -> Option<&TcpCounts> {
+        // SAFETY: the helper has no arguments and no failure.
+        TCP_COUNTS.get(counts::place(unsafe { bpf_get_smp_processor_id() }, id))
+    }
+
+    #[inline(always)]
+    fn tcp_clock(&self) -> u64 {
+        self.nanoseconds()
+    }
+
+    #[inline(always)]
+    fn note_segment(&self, hash: FlowHash, segment: Segment) {
+        flows::note_segment(hash, segment);
     }
 }
 

@@ -37,6 +37,18 @@ impl Kernel {
         Decision::from_word(multihome_parse(self.context))
     }
 
+    /// [`way::watch::outward`].
+    #[inline(always)]
+    pub fn watch_outward(&mut self, decision: Decision) {
+        multihome_watch_outward(self.context, decision.word());
+    }
+
+    /// [`way::watch::inward`].
+    #[inline(always)]
+    pub fn watch_inward(&mut self, decision: Decision) {
+        multihome_watch_inward(self.context, decision.word());
+    }
+
     /// [`way::lan::decide`].
     #[inline(always)]
     pub fn decide_lan(&mut self) -> Decision {
@@ -210,6 +222,28 @@ extern "C" fn multihome_reset(context: *mut xdp_md) -> u64 {
     let mut maps = Maps::new(&context);
     let mut packet = XdpPacket::new(&context);
     Decision::from(reset::answer(&mut packet, &mut maps)).word()
+}
+
+/// See [`Kernel::watch_outward`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_watch_outward(context: *mut xdp_md, decision: u64) -> u64 {
+    let decision = Decision::from_word(decision);
+    with_packet(context, |packet, maps, _, parsed| {
+        way::watch::outward(packet, maps, parsed, decision);
+        Ok(decision)
+    })
+}
+
+/// See [`Kernel::watch_inward`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_watch_inward(context: *mut xdp_md, decision: u64) -> u64 {
+    let decision = Decision::from_word(decision);
+    with_packet(context, |packet, maps, port, parsed| {
+        way::watch::inward(packet, maps, parsed, port.slot as u8 & 63, decision);
+        Ok(decision)
+    })
 }
 
 /// Runs a stage with all that it needs.

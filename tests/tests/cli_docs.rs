@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use multihome::{
     bfd::{BfdSettings, Session, SessionCounters, Snapshot},
     config::Config,
+    dataplane::TcpMeasure,
     events::{Kind, Occurrence, Record, Recorder, Timing, Tone},
     heartbeat::Heartbeat,
     metrics::{CounterSnapshot, DampingMeasure, Metrics, PathMeasure, Traffic, UplinkTraffic},
@@ -305,6 +306,7 @@ command = \"/bin/true\"
     };
     metrics.set_counters(CounterSnapshot {
         uplinks: [("u".into(), traffic)].into(),
+        tcp: [("u".into(), TcpMeasure::default())].into(),
         ports: [("l".into(), verdicts)].into(),
     });
     Ok(metrics.render()?)

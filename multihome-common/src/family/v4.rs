@@ -93,6 +93,24 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn known_hash(state: &SharedState, ends: &Ends<Address4>) -> FlowHash {
+        if state.is_tracked(state::IPV4) {
+            crate::flow::FlowKey::v4(ends.inside.0, ends.remote.0, ends.ports, ends.protocol)
+                .hash(state.seed)
+        } else {
+            Self::hash(state.seed, Policy::FiveTuple, ends)
+        }
+    }
+
+    #[inline(always)]
+    fn destination_at<P: Packet>(packet: &P, network_at: usize) -> Option<Address4> {
+        packet
+            .bytes(network_at + 16)
+            .copied()
+            .map(Address4::from_bytes)
+    }
+
+    #[inline(always)]
     fn is_martian_source(address: Address4) -> bool {
         // RFC 1812 section 5.3.7 and RFC 3927 section 2.7: "this network", loopback, link-local,
         // multicast and reserved.

@@ -83,6 +83,19 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn known_hash(state: &SharedState, ends: &Ends<Address6>) -> FlowHash {
+        Self::hash(state.seed, Policy::FiveTuple, ends)
+    }
+
+    #[inline(always)]
+    fn destination_at<P: Packet>(packet: &P, network_at: usize) -> Option<Address6> {
+        packet
+            .bytes(network_at + 24)
+            .copied()
+            .map(Address6::from_bytes)
+    }
+
+    #[inline(always)]
     fn is_martian_source(address: Address6) -> bool {
         // RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7: unspecified and loopback, link-local,
         // multicast.

@@ -19,6 +19,7 @@ use crate::{
         slot::{Direction, FlowSlot, Outside},
         table,
     },
+    hash::FlowHash,
     nat44::{
         ports::{self, Space},
         translate::{self, End, Headers},
@@ -28,9 +29,10 @@ use crate::{
     port::PortEntry,
     state::{IPV4, Policy, SharedState},
     tables::Tables,
+    tcp::{Segment, is_sampled},
     transport,
     uplink::MODE_NAT44,
-    wire::{ethernet, ethernet::Ethernet},
+    wire::{ethernet, ethernet::Ethernet, protocol, tcp},
 };
 
 /// Decides about a packet that came in on a LAN port; `None` when it must take the full way, as it came.
@@ -90,7 +92,7 @@ fn ethertype<P: Packet>(packet: &P, port: &PortEntry) -> Option<u16> {
     (header.destination() == port.mac).then(|| header.ethertype())
 }
 
-/// The uplink of a flow that has a pin, if a packet changes nothing of that.
+/// The pin of a flow and its hash, if a packet changes nothing of the pin.
 #[inline(always)]
 fn pin<F: Family, T: Tables>(
     tables: &T,
@@ -98,7 +100,11 @@ fn pin<F: Family, T: Tables>(
     ends: &Ends<F::Address>,
     direction: Direction,
     tcp_flags: u8,
-) -> Option<Pin> {
+) -> Option<(Pin, FlowHash)> {
+    // What opens a connection is looked at on the full way.
+    if tcp_flags & tcp::SYN != 0 {
+        return None;
+    }
     let now = tables.now();
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let pin = pin::known(tables, state.pin_lines as u32, hash)?;
@@ -107,7 +113,7 @@ fn pin<F: Family, T: Tables>(
         .used(pin::time(now), direction, tcp_flags)
         .passed(direction)
         == pin;
-    (same && state.is_calm(now)).then_some(pin)
+    (same && state.is_calm(now)).then_some((pin, hash))
 }
 
 #[inline(always)]
@@ -122,7 +128,8 @@ fn pinned_outward<F: Family, P: Packet, T: Tables>(
     }
     let flags = steer::tcp_flags(packet, network);
     let ends = Ends::outward(network);
-    let id = pin::<F, T>(tables, state, &ends, Direction::Outward, flags)?.uplink();
+    let (pin, hash) = pin::<F, T>(tables, state, &ends, Direction::Outward, flags)?;
+    let id = pin.uplink();
     if !state.is_alive(F::INDEX, id) {
         return None;
     }
@@ -130,6 +137,7 @@ fn pinned_outward<F: Family, P: Packet, T: Tables>(
     if network.len > usize::from(uplink.mtu) {
         return None;
     }
+    watch::<F, P, T>(packet, tables, network, hash, Direction::Outward, id);
     lan::forward::<F, P>(packet, ethernet::LEN, network, uplink, id).ok()
 }
 
@@ -149,13 +157,15 @@ fn pinned_inward<F: Family, P: Packet, T: Tables>(
     let inside = F::inside_of(uplink, network.destination).ok()?;
     let flags = steer::tcp_flags(packet, network);
     let ends = Ends::inward(network, inside);
-    if pin::<F, T>(tables, state, &ends, Direction::Inward, flags)?.uplink() != id {
+    let (pin, hash) = pin::<F, T>(tables, state, &ends, Direction::Inward, flags)?;
+    if pin.uplink() != id {
         return None;
     }
     let host = F::host(tables, inside)?;
     if network.len > usize::from(host.mtu) {
         return None;
     }
+    watch::<F, P, T>(packet, tables, network, hash, Direction::Inward, id);
     F::arrive(packet, ethernet::LEN, network, uplink, inside).ok()?;
     uplink::forward::<F, P>(packet, ethernet::LEN, host).ok()
 }
@@ -172,8 +182,12 @@ fn translated_outward<P: Packet, T: Tables>(
         return None;
     }
     let transport = transport::read(packet, network).ok()?;
+    if transport.tcp_flags() & tcp::SYN != 0 {
+        return None;
+    }
     let key = outward::key(network, transport);
-    let slot = table::known(tables, state, &key, key.hash(state.seed))?;
+    let hash = key.hash(state.seed);
+    let slot = table::known(tables, state, &key, hash)?;
     let now = tables.now();
     if !is_fresh(state, slot, Direction::Outward, now) {
         return None;
@@ -186,6 +200,7 @@ fn translated_outward<P: Packet, T: Tables>(
     slot.set_host(&outward::sender(packet, port).ok()?);
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
     slot.note(Direction::Outward, now, flags, bytes, true);
+    watch::<V4, P, T>(packet, tables, network, hash, Direction::Outward, id);
     let outside = slot.outside();
     let headers = headers(network);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)?;
@@ -225,8 +240,12 @@ fn translated_inward<P: Packet, T: Tables>(
     }
     let ends = u32::from(owner.inside_port()) << 16 | network.ports >> 16;
     let key = FlowKey::v4(owner.inside(), network.source.0, ends, network.protocol);
-    let slot = table::known(tables, state, &key, key.hash(state.seed))?;
+    let hash = key.hash(state.seed);
+    let slot = table::known(tables, state, &key, hash)?;
     let now = tables.now();
+    if transport.tcp_flags() & tcp::SYN != 0 {
+        return None;
+    }
     if slot.outside() != outside || slot.uplink() != id {
         return None;
     }
@@ -239,10 +258,29 @@ fn translated_inward<P: Packet, T: Tables>(
     }
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
     slot.note(Direction::Inward, now, flags, bytes, true);
+    watch::<V4, P, T>(packet, tables, network, hash, Direction::Inward, id);
     let (address, inside_port) = slot.inside4();
     let headers = headers(network);
     translate::rewrite(packet, &headers, End::Destination, address, inside_port)?;
     uplink::forward::<V4, P>(packet, ethernet::LEN, &host).ok()
+}
+
+/// Notes the data of a TCP flow, if it is in the sample.
+#[inline(always)]
+fn watch<F: Family, P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    network: &Network<F::Address>,
+    hash: FlowHash,
+    direction: Direction,
+    id: u8,
+) {
+    if !is_sampled(hash) || network.protocol != protocol::TCP {
+        return;
+    }
+    if let Some(segment) = Segment::read(packet, network, direction, id, F::INDEX) {
+        tables.note_segment(hash, segment);
+    }
 }
 
 /// Whether a packet of this direction took the full way in this unit of the pins' clock, nothing has

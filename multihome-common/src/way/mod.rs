@@ -14,6 +14,7 @@ pub mod steer;
 #[cfg(test)]
 mod tests;
 pub mod uplink;
+pub mod watch;
 #[cfg(any(test, feature = "user"))]
 pub mod whole;
 

@@ -6,7 +6,7 @@ use super::{
     line::{self, Fate},
     outward,
     stages::{self, Stages},
-    uplink,
+    uplink, watch,
 };
 use crate::{
     icmp_error,
@@ -49,7 +49,9 @@ pub fn from_lan_anew<P: Packet>(
         Ok(()) => lan::decide(whole.packet, whole.tables, &whole.parsed),
         Err(verdict) => verdict.into(),
     };
-    stages::after_lan(&mut whole, decision)
+    let decision = stages::after_lan(&mut whole, decision);
+    watch::outward(whole.packet, whole.tables, &whole.parsed, decision);
+    decision
 }
 
 /// The whole way of a packet that came in on an uplink, its answer and the uplink's line included.
@@ -109,7 +111,10 @@ pub fn from_uplink_anew<P: Packet>(
         Ok(()) => uplink::decide(whole.packet, whole.tables, port, &whole.parsed),
         Err(verdict) => verdict.into(),
     };
-    stages::after_uplink(&mut whole, decision)
+    let decision = stages::after_uplink(&mut whole, decision);
+    let id = port.slot as u8;
+    watch::inward(whole.packet, whole.tables, &whole.parsed, id, decision);
+    decision
 }
 
 impl<'a, P: Packet> Whole<'a, P> {

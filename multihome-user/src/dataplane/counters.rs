@@ -2,21 +2,27 @@
 
 use std::sync::Arc;
 
-use aya::{maps::Map, util::nr_cpus};
+use aya::{
+    maps::{Map, MapData},
+    util::nr_cpus,
+};
 use multihome_common::{
     abi::{self, Count},
     counters::{self, CounterTable},
     state::{IPV4, IPV6},
+    tcp::counts::{self, TcpCounts},
     verdict::Verdict,
+    word::Words,
 };
 
-use super::{DataplaneError, load::refused, read_only::ReadOnlyArray};
+use super::{DataplaneError, TcpMeasure, load::refused, read_only::ReadOnlyArray};
 
 /// Reads counters; clones share the map, and may live in other threads.
 #[derive(Clone, Debug)]
 pub struct CounterReader {
     tables: Arc<ReadOnlyArray<CounterTable>>,
     id: u32,
+    tcp: Arc<ReadOnlyArray<TcpCounts>>,
 }
 
 /// What came in on one port, since the maps were made.
@@ -29,19 +35,27 @@ pub struct PortCounters {
 }
 
 impl CounterReader {
-    pub(super) fn map(map: &Map) -> Result<Self, DataplaneError> {
-        let Map::Array(data) = map else {
-            return Err(DataplaneError::Missing(abi::COUNTERS));
-        };
+    pub(super) fn map(counters: &Map, tcp: &Map) -> Result<Self, DataplaneError> {
         Ok(Self {
-            tables: Arc::new(ReadOnlyArray::map(data, abi::COUNTERS)?),
-            id: data.info().map_err(refused(abi::COUNTERS))?.id(),
+            tables: Arc::new(mapped(counters, abi::COUNTERS)?),
+            id: array(counters, abi::COUNTERS)?
+                .info()
+                .map_err(refused(abi::COUNTERS))?
+                .id(),
+            tcp: Arc::new(mapped(tcp, abi::TCP_COUNTS)?),
         })
     }
 
     /// The kernel's number of the counters: another one for those that are made anew.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// What is counted of TCP that passes by the uplink of this id.
+    pub fn tcp(&self, id: u8) -> TcpMeasure {
+        let cpus = self.tables.len() as u32;
+        let places = (0..cpus).map(|cpu| counts::place(cpu, id));
+        TcpMeasure::sum(places.filter_map(|place| self.tcp.get(place)))
     }
 
     /// What came in on the port of this slot; forwarded packets are told apart for `uplinks`.
@@ -82,6 +96,17 @@ impl CounterReader {
     fn sum(&self, slot: u32, column: u32) -> Count {
         counters::sum(self.tables(), slot, column)
     }
+}
+
+fn array<'m>(map: &'m Map, name: &'static str) -> Result<&'m MapData, DataplaneError> {
+    let Map::Array(data) = map else {
+        return Err(DataplaneError::Missing(name));
+    };
+    Ok(data)
+}
+
+fn mapped<T: Words>(map: &Map, name: &'static str) -> Result<ReadOnlyArray<T>, DataplaneError> {
+    ReadOnlyArray::map(array(map, name)?, name)
 }
 
 /// How many tables there must be: one for each CPU that the machine may ever have.

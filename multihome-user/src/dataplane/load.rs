@@ -13,6 +13,7 @@ use aya::{
 use multihome_common::{
     abi::{self, SlotName},
     address::{Address4, Address6, AddressTable},
+    limits::MAX_UPLINKS,
     port::PortEntry,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
@@ -89,7 +90,10 @@ impl Dataplane {
     ) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
         sizes.apply(&mut loader);
-        loader.map_max_entries(abi::COUNTERS, counters::cpus()?);
+        let cpus = counters::cpus()?;
+        loader
+            .map_max_entries(abi::COUNTERS, cpus)
+            .map_max_entries(abi::TCP_COUNTS, cpus * MAX_UPLINKS as u32);
         for map in abi::MAPS {
             loader.map_pin_path(map.name, pins.join(map.name));
         }
@@ -135,7 +139,8 @@ impl Dataplane {
     /// # Errors
     /// When the object has no counters, or the kernel refuses.
     pub fn counters(&mut self) -> Result<CounterReader, DataplaneError> {
-        CounterReader::map(&take(&mut self.ebpf, abi::COUNTERS)?)
+        let counters = take(&mut self.ebpf, abi::COUNTERS)?;
+        CounterReader::map(&counters, &take(&mut self.ebpf, abi::TCP_COUNTS)?)
     }
 
     /// Takes the programs' log, for [`aya_log::EbpfLogger`].

@@ -19,6 +19,7 @@ mod shared;
 mod signals;
 mod sweep;
 mod tables;
+mod tcp;
 mod words;
 
 pub use attach::Attached;
@@ -32,3 +33,4 @@ pub use outside_ports::PortPlan;
 pub use pinned::{PinnedError, PinnedFlows, TableBytes};
 pub use signals::{Passed, SignalReader, Signals};
 pub use sweep::Swept;
+pub use tcp::{HandshakeTimes, TcpMeasure};

@@ -12,6 +12,9 @@ use prometheus::{
 };
 
 use super::encode::{counters, label};
+use crate::dataplane::TcpMeasure;
+
+mod tcp;
 
 /// An amount of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +55,12 @@ pub struct UplinkTraffic {
 }
 
 /// What the kernel's counters say at one moment, since they were made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CounterSnapshot {
     /// By the uplink's name.
     pub uplinks: BTreeMap<String, UplinkTraffic>,
+    /// What is counted of TCP, by the uplink's name.
+    pub tcp: BTreeMap<String, TcpMeasure>,
     /// What came in on a LAN port, by the device's name and verdict.
     pub ports: BTreeMap<String, VerdictTraffic>,
 }
@@ -79,7 +84,7 @@ struct Shown {
     collect: fn(&Shown, &CounterSnapshot) -> MetricFamily,
 }
 
-const SHOWN: [Shown; 6] = [
+const SHOWN: [Shown; 9] = [
     Shown {
         name: "multihome_xdp_packets_total",
         help: "Packets that came in on an uplink, by what was done with them.",
@@ -115,6 +120,24 @@ const SHOWN: [Shown; 6] = [
         help: "Bytes that came in on a LAN port, by what was done with them.",
         labels: &["port", "verdict"],
         collect: |shown, now| ports(shown, now, |traffic| traffic.bytes),
+    },
+    Shown {
+        name: "multihome_tcp_handshake_seconds",
+        help: "Time from a TCP connection's SYN out of an uplink to the SYN-ACK that came back by it.",
+        labels: &["uplink", "family"],
+        collect: tcp::handshakes,
+    },
+    Shown {
+        name: "multihome_tcp_retransmissions_total",
+        help: "TCP segments that were sent again by an uplink: SYNs of LAN hosts, and data in either direction of a sample of flows.",
+        labels: &["uplink", "kind"],
+        collect: tcp::retransmissions,
+    },
+    Shown {
+        name: "multihome_tcp_sampled_segments_total",
+        help: "TCP segments with data that passed by an uplink, of the sample of flows whose retransmissions are counted.",
+        labels: &["uplink"],
+        collect: tcp::sampled,
     },
 ];
 

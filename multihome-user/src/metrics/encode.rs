@@ -1,6 +1,8 @@
 //! Metric families that are made anew at each scrape, from values that somebody else counts.
 
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// A family of counters with the values that they have now.
 pub fn counters(
@@ -16,6 +18,42 @@ pub fn counters(
         metric
     });
     family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+/// How values are distributed.
+pub struct Distribution {
+    /// The upper bound of each bucket, rising, and the values of that bucket by itself.
+    pub buckets: Vec<(f64, u64)>,
+    /// All values, also those above the last bound.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+/// A family of histograms with the values that they have now.
+pub fn histograms(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Vec<LabelPair>, Distribution)>,
+) -> MetricFamily {
+    let metrics = values.into_iter().map(|(labels, distribution)| {
+        let mut below = 0;
+        let buckets = distribution.buckets.into_iter().map(|(bound, count)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(distribution.count);
+        histogram.set_sample_sum(distribution.sum);
+        let mut metric = Metric::from_label(labels);
+        metric.set_histogram(histogram);
+        metric
+    });
+    family(name, help, MetricType::HISTOGRAM, metrics.collect())
 }
 
 /// A gauge with the value that it has now.

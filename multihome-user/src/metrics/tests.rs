@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::events::{Kind, Occurrence, Recorder, Timing};
+use crate::{
+    dataplane::TcpMeasure,
+    events::{Kind, Occurrence, Recorder, Timing},
+};
 
 fn config() -> Config {
     let text = "
@@ -32,6 +35,20 @@ fn target(kind: TargetKind, target: &str) -> TargetId {
     }
 }
 
+fn tcp(factor: u64) -> TcpMeasure {
+    let mut measure = TcpMeasure {
+        syn: 2 * factor,
+        data: 3 * factor,
+        sampled: 100 * factor,
+        ..TcpMeasure::default()
+    };
+    let times = &mut measure.handshakes[0];
+    times.buckets[3] = 4 * factor;
+    times.buckets[12] = factor;
+    times.sum = Duration::from_millis(6_032) * factor as u32;
+    measure
+}
+
 fn snapshot(factor: u64) -> CounterSnapshot {
     let traffic = |packets| Traffic {
         packets: packets * factor,
@@ -46,6 +63,7 @@ fn snapshot(factor: u64) -> CounterSnapshot {
             },
         )]
         .into(),
+        tcp: [("fibre".into(), tcp(factor))].into(),
         ports: [("lan0".into(), [("forwarded", traffic(5))].into())].into(),
     }
 }

@@ -48,6 +48,7 @@ impl Names {
         let mut snapshot = CounterSnapshot::default();
         for (id, name) in &self.uplinks {
             let received = by_name(reader.port(u32::from(*id), []).verdicts);
+            snapshot.tcp.insert(name.clone(), reader.tcp(*id));
             let sent = Traffic::default();
             snapshot
                 .uplinks

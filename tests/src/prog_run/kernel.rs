@@ -25,6 +25,7 @@ use multihome_common::{
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
+    tcp::counts::TcpCounts,
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
 };
@@ -73,6 +74,7 @@ pub struct Kernel {
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     bucket: PerCpuArray<MapData, u64>,
     counters: Shared,
+    tcp: Shared,
     faults: Shared,
     /// Packets that lines have lost outward, after the last run.
     lost: u64,
@@ -98,6 +100,7 @@ impl Kernel {
         let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(abi::COUNTERS, cpus as u32)
+            .map_max_entries(abi::TCP_COUNTS, (cpus * MAX_UPLINKS) as u32)
             .map_max_entries(abi::FLOW_TAGS, buckets)
             .map_max_entries(abi::FLOWS, buckets * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, SPACES * LINES)
@@ -162,6 +165,10 @@ impl Kernel {
             hosts4: take(abi::HOSTS4)?.try_into()?,
             hosts6: take(abi::HOSTS6)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            tcp: Shared::of(
+                &take(abi::TCP_COUNTS)?,
+                cpus * MAX_UPLINKS * size_of::<TcpCounts>(),
+            )?,
             faults: Shared::of(&take(abi::FAULTS)?, MAX_UPLINKS * size_of::<Fault>())?,
             lost: 0,
             counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
@@ -385,6 +392,11 @@ impl Kernel {
     /// The tables of the counters, one for each CPU.
     pub fn counter_tables(&self) -> &[CounterTable] {
         self.counters.slice()
+    }
+
+    /// What is counted of TCP: for each CPU, by uplink.
+    pub fn tcp_counts(&self) -> &[TcpCounts] {
+        self.tcp.slice()
     }
 
     /// What the lines of the three uplinks have lost of what was sent.

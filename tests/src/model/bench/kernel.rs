@@ -82,6 +82,7 @@ impl InKernel {
         let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(abi::COUNTERS, cpus as u32)
+            .map_max_entries(abi::TCP_COUNTS, (cpus * MAX_UPLINKS) as u32)
             .map_max_entries(abi::FLOW_TAGS, BUCKETS[0])
             .map_max_entries(abi::FLOWS, BUCKETS[0] * WAYS as u32)
             .map_max_entries(abi::NAT_PORTS, POOLS * SPACES * LINES)
