@@ -26,9 +26,6 @@ use std::{
 use crate::probe::{Failure, Outcome, ProbeEvent, SmoothedRtt, TargetId, TargetKind};
 
 mod doubt;
-mod window;
-
-use window::LossWindow;
 
 /// When a path changes its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +220,6 @@ pub struct PathHealth {
     targets: BTreeMap<TargetId, TargetHealth>,
     /// The next hop was confirmed since the outcome of its last probe.
     next_hop_confirmed: bool,
-    window: LossWindow,
 }
 
 impl PathHealth {
@@ -243,7 +239,6 @@ impl PathHealth {
             since: now,
             targets: BTreeMap::new(),
             next_hop_confirmed: false,
-            window: LossWindow::default(),
         }
     }
 
@@ -295,7 +290,6 @@ impl PathHealth {
         if id.kind != judging {
             return None;
         }
-        self.window.add(answered);
         self.judge(id, failure, now)
     }
 
@@ -311,7 +305,6 @@ impl PathHealth {
             .values_mut()
             .for_each(|target| *target = UNKNOWN);
         self.next_hop_confirmed = false;
-        self.window = LossWindow::default();
     }
 
     /// The present state.
@@ -327,12 +320,6 @@ impl PathHealth {
     /// When it took its present state.
     pub fn since(&self) -> Instant {
         self.since
-    }
-
-    /// The share of the last 100 probes to judging targets that were lost, 0 to 1; 0 when nothing
-    /// is known.
-    pub fn loss(&self) -> f64 {
-        self.window.loss()
     }
 
     /// The smoothed round-trip time to the nearest judging target that answers: the mean over

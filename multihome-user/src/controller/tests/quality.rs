@@ -3,6 +3,7 @@
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::story::{FIBER, LTE, kernel, remote, seen, settings, uplink_config};
+use super::suspicion::world::{Network, World};
 use crate::{
     config::{CapacityConfig, Every, Limit, QuotaConfig, Rate, Ratio, SlaConfig, Volume},
     controller::{Action, Adopted, Controller, Event, GroupSettings, IPV4, Readings, Settings},
@@ -346,4 +347,69 @@ fn a_spent_uplink_leaves_the_groups_that_obey_and_returns_with_the_period() {
     gateway.carry(1, &mut total, [0.0, 0.0]);
     assert_eq!(gateway.words(), [0b11, 0b11]);
     assert_eq!(gateway.news(), [(Kind::QuotaRenewed, FIBER, None)]);
+}
+
+/// An hour each in which 1 % of the packets are lost and round trips vary by 50 ms: with the probes and bursts of a
+/// gateway by its defaults, no uplink is sick for an SLA of 5 %.
+#[test]
+fn an_hour_of_one_percent_of_loss_and_50_ms_of_jitter_breaks_no_sla_of_five_percent() {
+    let sla = two_groups().groups[1].sla.expect("it is given");
+    for (targets, seed) in [(1, 1), (2, 2), (4, 3)] {
+        let rough = Network {
+            loss: 0.01,
+            rtt: Duration::from_millis(20),
+            jitter: Duration::from_millis(50),
+        };
+        let mut world = World::with_sla(rough, targets, seed, sla);
+        world.packets_a_second = 25.0;
+        world.run(SECOND * 3600);
+        assert_eq!(world.verdicts, [], "{targets} targets, seed {seed}");
+        assert_eq!(world.transitions, [], "{targets} targets, seed {seed}");
+    }
+}
+
+/// How long it takes from 30 % of loss to the words, with the probes and bursts of a gateway by its defaults.
+#[test]
+fn thirty_percent_of_loss_against_five_is_found_in_seconds() {
+    let sla = two_groups().groups[1].sla.expect("it is given");
+    let calm = Network {
+        loss: 0.0,
+        rtt: Duration::from_millis(20),
+        jitter: Duration::from_millis(2),
+    };
+    // Each way, and one way.
+    for (name, loss, limit) in [("each way", 0.51, 3_000), ("one way", 0.3, 5_000)] {
+        for (packets, targets) in [(0.0, 4), (0.0, 2), (25.0, 4)] {
+            let mut times: Vec<u128> = (0..60)
+                .map(|seed| {
+                    let mut world = World::with_sla(calm, targets, seed, sla);
+                    world.packets_a_second = packets;
+                    world.run(SECOND * 20 + Duration::from_millis(seed * 17));
+                    let began = world.now;
+                    world.change(Network { loss, ..calm });
+                    for _ in 0..300 {
+                        world.run(Duration::from_millis(100));
+                        if !world.verdicts.is_empty() || !world.transitions.is_empty() {
+                            break;
+                        }
+                    }
+                    let sick = world.verdicts.first().map(|(at, _)| *at);
+                    let down = world.transitions.first().map(|(at, _)| *at);
+                    let at = sick
+                        .into_iter()
+                        .chain(down)
+                        .min()
+                        .expect("within half a minute");
+                    (at - began).as_millis()
+                })
+                .collect();
+            times.sort_unstable();
+            let (p50, p99) = (times[30], times[59]);
+            println!(
+                "{name}, {targets} targets, {packets} packets/s: {p50} ms (p50), {p99} ms (max)"
+            );
+            assert!(p50 < 2_000, "{name}, {targets} targets: {times:?}");
+            assert!(p99 < limit, "{name}, {targets} targets: {times:?}");
+        }
+    }
 }

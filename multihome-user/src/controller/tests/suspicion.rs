@@ -1,7 +1,7 @@
 //! The controller, the probes' schedule and the traffic in a simulated world with a seeded clock:
 //! what is an outage is found in time, and what is none is not.
 
-mod world;
+pub(super) mod world;
 
 use std::time::Duration;
 

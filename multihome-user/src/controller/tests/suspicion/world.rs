@@ -14,6 +14,7 @@ use super::super::{
     *,
 };
 use crate::{
+    config::SlaConfig,
     config::Target,
     events::Kind,
     probe::{BurstPlan, ProbeAction, ProbeSchedule, ProbeSettings, TargetKind},
@@ -49,6 +50,8 @@ pub struct World {
     pub answered: f64,
     /// When the first uplink's path changed, and to what: up or not.
     pub transitions: Vec<(Instant, bool)>,
+    /// When its group's SLA was broken or kept again: sick or not.
+    pub verdicts: Vec<(Instant, bool)>,
     /// Bursts, suspicions that were told, and probes to remote targets of the first uplink.
     pub bursts: usize,
     pub suspicions: usize,
@@ -81,6 +84,7 @@ impl World {
             packets_a_second: 0.0,
             answered: 1.0,
             transitions: Vec::new(),
+            verdicts: Vec::new(),
             bursts: 0,
             suspicions: 0,
             probes: 0,
@@ -111,6 +115,21 @@ impl World {
     pub fn settle_with(&mut self, suspicion: SuspicionSettings) {
         self.controller = controller(self.targets, suspicion, self.now);
         self.begin();
+    }
+
+    /// The same gateway, whose group asks for little loss.
+    pub fn with_sla(network: Network, targets: u8, seed: u64, sla: SlaConfig) -> Self {
+        let mut world = Self::new(network, targets, seed);
+        let mut settings = settings_of(targets, SuspicionSettings::default());
+        settings.groups[0].sla = Some(sla);
+        world.controller = Controller::new(settings, kernel(), world.now);
+        world.begin();
+        world
+    }
+
+    /// The network becomes another one.
+    pub fn change(&mut self, network: Network) {
+        self.network = network;
     }
 
     fn begin(&mut self) {
@@ -286,6 +305,10 @@ impl World {
                 continue;
             }
             self.suspicions += usize::from(occurrence.kind == Kind::Suspected);
+            if matches!(occurrence.kind, Kind::Sick | Kind::Well) {
+                let sick = occurrence.kind == Kind::Sick;
+                self.verdicts.push((self.now, sick));
+            }
             if matches!(occurrence.kind, Kind::PathUp | Kind::PathDown) {
                 let up = occurrence.kind == Kind::PathUp;
                 self.transitions.push((self.now, up));
@@ -296,6 +319,10 @@ impl World {
 
 /// A controller of two uplinks with so many remote targets each.
 fn controller(targets: u8, suspicion: SuspicionSettings, now: Instant) -> Controller {
+    Controller::new(settings_of(targets, suspicion), kernel(), now)
+}
+
+fn settings_of(targets: u8, suspicion: SuspicionSettings) -> Settings {
     let uplinks = [("fiber", "fiber0"), ("lte", "lte0")].map(|(name, device)| {
         let mut config = uplink_config(name, device, 1);
         config.probe = (1..=targets)
@@ -303,9 +330,8 @@ fn controller(targets: u8, suspicion: SuspicionSettings, now: Instant) -> Contro
             .collect();
         config
     });
-    let settings = Settings {
+    Settings {
         suspicion,
         ..settings(uplinks.into())
-    };
-    Controller::new(settings, kernel(), now)
+    }
 }
