@@ -71,6 +71,9 @@ impl Words {
                 self.last_good = good;
             } else if usable != 0 {
                 self.last_good = best_tier(against.least(usable), tiers);
+            } else {
+                // Nothing can serve now; what is remembered is not to name who is drained meanwhile.
+                self.last_good = against.least(self.last_good);
             }
         }
         if eligible != self.eligible {
@@ -120,6 +123,23 @@ mod tests {
             later + Duration::from_millis(80),
         );
         assert_eq!((words.eligible, words.last_good), (0, 0b11));
+    }
+
+    /// An uplink that was drained while nothing was usable was still named as last known good, beside one
+    /// that was not.
+    #[test]
+    fn what_is_drained_during_an_outage_is_not_remembered_as_good() {
+        let start = Instant::now();
+        let mut words = Words::new(0, 0b11, SETTLE, start);
+        words.update(Health::default(), &Against::default(), &[0b11], start);
+        assert_eq!((words.eligible, words.last_good), (0, 0b11));
+        let mut against = Against::default();
+        against.common.draining = 0b01;
+        words.update(Health::default(), &against, &[0b11], start);
+        assert_eq!((words.eligible, words.last_good), (0, 0b10));
+        against.common.draining = 0b11;
+        words.update(Health::default(), &against, &[0b11], start);
+        assert_eq!((words.eligible, words.last_good), (0, 0b10));
     }
 
     #[test]
