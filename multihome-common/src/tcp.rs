@@ -10,7 +10,12 @@ pub mod handshake;
 pub mod sequence;
 
 use crate::{
-    flow::slot::Direction, hash::FlowHash, packet::Packet, parse::Network, wire::tcp, word::Word,
+    flow::slot::Direction,
+    hash::FlowHash,
+    packet::Packet,
+    parse::Network,
+    wire::{ethernet, ipv4, ipv6, protocol, tcp},
+    word::Word,
 };
 use counts::TcpCounts;
 
@@ -26,6 +31,16 @@ pub const fn is_sampled(hash: FlowHash) -> bool {
     hash.0.is_multiple_of(SAMPLE)
 }
 
+/// Set in a place for IPv6.
+const FAMILY: u32 = 1 << 9;
+
+/// Where a segment passes: the uplink's id in bits 0 to 7, the direction in bit 8, the family in bit 9.
+#[inline(always)]
+pub const fn place(id: u8, direction: Direction, family: usize) -> u32 {
+    let inward = matches!(direction, Direction::Inward) as u32;
+    id as u32 | inward << 8 | (family as u32 & 1) << 9
+}
+
 /// A segment, where it passes, and by which uplink.
 ///
 /// Two words, so that the kernel can hand it to a function of its own.
@@ -33,30 +48,47 @@ pub const fn is_sampled(hash: FlowHash) -> bool {
 pub struct Segment {
     /// The sequence number in bits 0 to 31, the payload's length in bits 32 to 63.
     pub data: u64,
-    /// The uplink's id in bits 0 to 7, the direction in bit 8, the family in bit 9, TCP's flags in bits 16
-    /// to 23.
+    /// Its [`place`], and TCP's flags in bits 16 to 23.
     pub place: u32,
 }
 
 impl Segment {
     /// The segment of a packet of TCP that is no fragment.
     #[inline(always)]
-    pub fn read<P: Packet, A>(
-        packet: &P,
-        network: &Network<A>,
-        direction: Direction,
-        id: u8,
-        family: usize,
-    ) -> Option<Self> {
-        let header: &[u8; tcp::LEN] = packet.bytes(network.transport_at)?;
+    pub fn read<P: Packet, A>(packet: &P, network: &Network<A>, place: u32) -> Option<Self> {
+        Self::at(packet, network.transport_at, network.end, place)
+    }
+
+    /// The segment of a packet of TCP whose frame has no tags, and whose IP header no options or
+    /// extensions; `None` for other protocols.
+    #[inline(always)]
+    pub fn plain<P: Packet>(packet: &P, place: u32) -> Option<Self> {
+        let (protocol_at, len_at, header) = if place & FAMILY == 0 {
+            (9, 2, ipv4::LEN)
+        } else {
+            (6, 4, ipv6::LEN)
+        };
+        let protocol: &[u8; 1] = packet.bytes(ethernet::LEN + protocol_at)?;
+        let len: &[u8; 2] = packet.bytes(ethernet::LEN + len_at)?;
+        let len = usize::from(u16::from_be_bytes(*len));
+        // IPv4 tells the length of the packet, IPv6 that of its payload.
+        let end = ethernet::LEN + len + if place & FAMILY == 0 { 0 } else { header };
+        if protocol[0] != protocol::TCP {
+            return None;
+        }
+        Self::at(packet, ethernet::LEN + header, end, place)
+    }
+
+    #[inline(always)]
+    fn at<P: Packet>(packet: &P, transport_at: usize, end: usize, place: u32) -> Option<Self> {
+        let header: &[u8; tcp::LEN] = packet.bytes(transport_at)?;
         let sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-        let payload_at = network.transport_at + tcp::header_len(header);
-        let len = network.end.saturating_sub(payload_at) as u64;
-        let inward = matches!(direction, Direction::Inward) as u32;
+        let payload_at = transport_at + tcp::header_len(header);
+        let len = end.saturating_sub(payload_at) as u64;
         let flags = u32::from(header[tcp::FLAGS_AT]);
         Some(Self {
             data: u64::from(sequence) | len << 32,
-            place: u32::from(id) | inward << 8 | (family as u32 & 1) << 9 | flags << 16,
+            place: place | flags << 16,
         })
     }
 
@@ -108,6 +140,15 @@ pub trait TcpMemory {
         Self: Sized,
     {
         note(self, hash, segment);
+    }
+    /// Takes note of a packet of the short way, which may be one of TCP, whose flow has this hash.
+    fn note_plain<P: Packet>(&self, packet: &P, hash: FlowHash, place: u32)
+    where
+        Self: Sized,
+    {
+        if let Some(segment) = Segment::plain(packet, place) {
+            self.note_segment(hash, segment);
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! What the packet path asks of the flow and port tables, each step in a global function: the verifier
 //! walks it once, on its own, and not once for each way that leads to it.
 
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
+    programs::XdpContext,
+};
 use multihome_common::{
     abi::Clock,
     flow::{
@@ -20,7 +24,10 @@ use multihome_common::{
     verdict::Verdict,
 };
 
-use crate::maps::{Maps, scratch, state, uplink};
+use crate::{
+    maps::{Maps, scratch, state, uplink},
+    packet::XdpPacket,
+};
 
 /// What [`multihome_find_flow`] answers when there is no such flow.
 const NO_FLOW: u64 = u64::MAX;
@@ -232,6 +239,26 @@ extern "C" fn multihome_note_segment(hash: u64, data: u64, place: u32) -> u64 {
         Segment { data, place },
     );
     0
+}
+
+/// See [`tcp::TcpMemory::note_plain`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_note_plain(context: *mut xdp_md, hash: u64, place: u32) -> u64 {
+    if context.is_null() {
+        return 0;
+    }
+    let packet = XdpPacket::new(&XdpContext::new(context));
+    if let Some(segment) = Segment::plain(&packet, place) {
+        note_segment(FlowHash(hash), segment);
+    }
+    0
+}
+
+/// See [`tcp::TcpMemory::note_plain`].
+#[inline(always)]
+pub fn note_plain(context: *mut xdp_md, hash: FlowHash, place: u32) {
+    multihome_note_plain(context, hash.0, place);
 }
 
 /// See [`tcp::note`].

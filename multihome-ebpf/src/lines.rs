@@ -72,15 +72,20 @@ extern "C" fn multihome_went_on(slot: u32, decision: u64) -> u64 {
     line::went_on(maps, state, slot as u8 & 63, fate, decision).word()
 }
 
-/// Sends a packet of so many bytes out of the uplink of this slot, if its line does not lose it; the XDP
+/// Sends the packet of this context out of the uplink of this slot, if its line does not lose it; the XDP
 /// action.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn multihome_send(slot: u32, bytes: u64) -> u64 {
+extern "C" fn multihome_send(context: *mut xdp_md, slot: u32) -> u64 {
     let id = slot as u8 & 63;
+    if context.is_null() {
+        return XDP_DROP.into();
+    }
     let lost =
         state().is_some_and(|state| line::loses_outward(&Maps::without_context(), state, id));
     if lost {
+        let context = XdpContext::new(context);
+        let bytes = (context.data_end() - context.data()) as u64;
         counters::count(id.into(), Verdict::DropFaultOut.number().into(), bytes);
         return XDP_DROP.into();
     }
@@ -101,6 +106,6 @@ pub fn went_on(slot: u32, decision: Decision) -> Decision {
 
 /// Sends a packet out of the uplink of this slot, whose line may lose it; the XDP action.
 #[inline(always)]
-pub fn send(slot: u32, bytes: u64) -> u32 {
-    multihome_send(slot, bytes) as u32
+pub fn send(context: &XdpContext, slot: u32) -> u32 {
+    multihome_send(context.ctx, slot) as u32
 }

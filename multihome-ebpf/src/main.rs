@@ -109,7 +109,7 @@ fn run(
         Disposition::Forward => {
             let egress = u32::from(decision.egress());
             if side == Side::Lan && is_faulty(egress) {
-                return lines::send(egress, bytes);
+                return lines::send(context, egress);
             }
             maps::redirect(decision.egress())
         }

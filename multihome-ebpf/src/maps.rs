@@ -30,6 +30,7 @@ use multihome_common::{
         PORT_TABLE_SIZE,
     },
     nat44::ports::{Found, PortLine, PortMemory},
+    packet::Packet,
     port::PortEntry,
     rank::RankRow,
     rate_limit::TokenBucket,
@@ -342,6 +343,11 @@ impl TcpMemory for Maps {
     #[inline(always)]
     fn note_segment(&self, hash: FlowHash, segment: Segment) {
         flows::note_segment(hash, segment);
+    }
+
+    #[inline(always)]
+    fn note_plain<P: Packet>(&self, _: &P, hash: FlowHash, place: u32) {
+        flows::note_plain(self.context, hash, place);
     }
 }
 

@@ -29,10 +29,10 @@ use crate::{
     port::PortEntry,
     state::{IPV4, Policy, SharedState},
     tables::Tables,
-    tcp::{Segment, is_sampled},
+    tcp::{is_sampled, place},
     transport,
     uplink::MODE_NAT44,
-    wire::{ethernet, ethernet::Ethernet, protocol, tcp},
+    wire::{ethernet, ethernet::Ethernet, tcp},
 };
 
 /// Decides about a packet that came in on a LAN port; `None` when it must take the full way, as it came.
@@ -137,7 +137,12 @@ fn pinned_outward<F: Family, P: Packet, T: Tables>(
     if network.len > usize::from(uplink.mtu) {
         return None;
     }
-    watch::<F, P, T>(packet, tables, network, hash, Direction::Outward, id);
+    watch(
+        packet,
+        tables,
+        hash,
+        place(id, Direction::Outward, F::INDEX),
+    );
     lan::forward::<F, P>(packet, ethernet::LEN, network, uplink, id).ok()
 }
 
@@ -165,7 +170,7 @@ fn pinned_inward<F: Family, P: Packet, T: Tables>(
     if network.len > usize::from(host.mtu) {
         return None;
     }
-    watch::<F, P, T>(packet, tables, network, hash, Direction::Inward, id);
+    watch(packet, tables, hash, place(id, Direction::Inward, F::INDEX));
     F::arrive(packet, ethernet::LEN, network, uplink, inside).ok()?;
     uplink::forward::<F, P>(packet, ethernet::LEN, host).ok()
 }
@@ -200,7 +205,12 @@ fn translated_outward<P: Packet, T: Tables>(
     slot.set_host(&outward::sender(packet, port).ok()?);
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
     slot.note(Direction::Outward, now, flags, bytes, true);
-    watch::<V4, P, T>(packet, tables, network, hash, Direction::Outward, id);
+    watch(
+        packet,
+        tables,
+        hash,
+        place(id, Direction::Outward, V4::INDEX),
+    );
     let outside = slot.outside();
     let headers = headers(network);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)?;
@@ -258,7 +268,12 @@ fn translated_inward<P: Packet, T: Tables>(
     }
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
     slot.note(Direction::Inward, now, flags, bytes, true);
-    watch::<V4, P, T>(packet, tables, network, hash, Direction::Inward, id);
+    watch(
+        packet,
+        tables,
+        hash,
+        place(id, Direction::Inward, V4::INDEX),
+    );
     let (address, inside_port) = slot.inside4();
     let headers = headers(network);
     translate::rewrite(packet, &headers, End::Destination, address, inside_port)?;
@@ -267,19 +282,10 @@ fn translated_inward<P: Packet, T: Tables>(
 
 /// Notes the data of a TCP flow, if it is in the sample.
 #[inline(always)]
-fn watch<F: Family, P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    network: &Network<F::Address>,
-    hash: FlowHash,
-    direction: Direction,
-    id: u8,
-) {
-    if !is_sampled(hash) || network.protocol != protocol::TCP {
-        return;
-    }
-    if let Some(segment) = Segment::read(packet, network, direction, id, F::INDEX) {
-        tables.note_segment(hash, segment);
+fn watch<P: Packet, T: Tables>(packet: &P, tables: &T, hash: FlowHash, place: u32) {
+    // A flow of another protocol is told apart where there is room for that.
+    if is_sampled(hash) {
+        tables.note_plain(packet, hash, place);
     }
 }
 

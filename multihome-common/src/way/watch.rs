@@ -9,7 +9,7 @@ use crate::{
     packet::Packet,
     parse::{Network, Parsed},
     tables::Tables,
-    tcp::Segment,
+    tcp::{self, Segment},
     verdict::Verdict,
     way::steer::Ends,
     wire::{ethernet, protocol},
@@ -68,7 +68,11 @@ fn sent<F: Family, P: Packet, T: Tables>(packet: &P, tables: &T, parsed: &Parsed
     let Some(state) = tables.state() else {
         return;
     };
-    let Some(segment) = Segment::read(packet, network, Direction::Outward, id, F::INDEX) else {
+    let Some(segment) = Segment::read(
+        packet,
+        network,
+        tcp::place(id, Direction::Outward, F::INDEX),
+    ) else {
         return;
     };
     let hash = F::known_hash(state, &Ends::outward(network));
@@ -92,7 +96,8 @@ fn delivered<F: Family, P: Packet, T: Tables>(packet: &P, tables: &T, parsed: &P
     let Some(inside) = F::destination_at(packet, parsed.network_at) else {
         return;
     };
-    let Some(segment) = Segment::read(packet, network, Direction::Inward, id, F::INDEX) else {
+    let Some(segment) = Segment::read(packet, network, tcp::place(id, Direction::Inward, F::INDEX))
+    else {
         return;
     };
     let ends = Ends {
