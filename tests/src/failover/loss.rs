@@ -94,6 +94,11 @@ impl Loss {
         !matches!(self, Self::Bfd | Self::Idle)
     }
 
+    /// Whether flows that use the uplinks are watched.
+    pub const fn has_flows(self) -> bool {
+        matches!(self, Self::Carrier | Self::Bfd | Self::Blackhole)
+    }
+
     /// How many losses there are in one gateway's life, each of another uplink: a connection chooses its
     /// uplink itself, and is only sure to be on another one after the first loss.
     pub const fn losses_in_a_life(self, uplinks: usize) -> usize {

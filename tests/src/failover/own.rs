@@ -20,6 +20,7 @@ use crate::{
     traffic::{
         bfd::{Program, Setup, Speaker},
         clock,
+        flows::Flow,
     },
 };
 
@@ -102,13 +103,19 @@ impl Own {
                 })?;
             }
             thread::sleep(WARM);
+            // Before any loss: an uplink that has come back takes no new flows for a while.
+            let flows = if self.loss.has_flows() {
+                watch::find(&self.lab)?
+            } else {
+                Vec::new()
+            };
             for turn in 0..self.loss.losses_in_a_life(self.lab.uplinks.len()) {
                 if outcomes.len() == trials as usize {
                     break;
                 }
                 let number = outcomes.len() + 1;
                 let outcome = self
-                    .trial(&gateway, turn, &mut speakers)
+                    .trial(&gateway, turn, &flows, &mut speakers)
                     .with_context(|| format!("trial {number} of {}", self.loss.name()))?;
                 outcomes.push(outcome);
             }
@@ -126,20 +133,20 @@ impl Own {
         &self,
         gateway: &Gateway<'_>,
         uplink: usize,
+        flows: &[Flow],
         speakers: &mut [Speaker<'_>],
     ) -> Result<Outcome> {
         let Self { lab, loss, .. } = self;
         let (cut, patience) = (loss.cut(), loss.patience());
         let (uplink, took) = match loss {
             Loss::Carrier | Loss::Bfd | Loss::Blackhole => {
-                let flows = watch::find(lab)?;
                 let lose = || {
                     if let Some(speaker) = speakers.get_mut(uplink) {
                         speaker.freeze(true)?;
                     }
                     lab.cut(uplink, cut)
                 };
-                let took = watch::moved(lab, &flows, INTERVAL, uplink, patience, lose)?;
+                let took = watch::moved(lab, flows, INTERVAL, uplink, patience, lose)?;
                 if let Some(speaker) = speakers.get_mut(uplink) {
                     speaker.freeze(false)?;
                 }
