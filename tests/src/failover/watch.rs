@@ -23,7 +23,7 @@ const BEGINNING: Duration = Duration::from_millis(300);
 
 /// Flows that take each of the uplinks.
 pub(super) fn find(lab: &GatewayLab) -> Result<Vec<Flow>> {
-    flows::find(lab, FLOWS, ECHO_PORT)
+    flows::find_answered(lab, FLOWS, ECHO_PORT)
 }
 
 /// Sends on all flows in this distance while an uplink is lost, and returns how many milliseconds later

@@ -1,6 +1,11 @@
 //! Flows, told apart by their source port, and which uplink each of them takes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Socket, Type};
@@ -87,6 +92,24 @@ pub fn uplinks_of(lab: &GatewayLab, flows: &[Flow]) -> Result<Vec<Option<usize>>
 /// Finds flows to a port of the server that nobody listens at yet: for each uplink that many of
 /// each family.
 pub fn find(lab: &GatewayLab, per_uplink: usize, port: u16) -> Result<Vec<Flow>> {
+    find_by(lab, per_uplink, port, uplinks_to)
+}
+
+/// As [`find`], with each packet sent back: hundreds of packets that nobody answers look like a silent loss,
+/// and teach the gateway that silence is usual in this traffic.
+pub fn find_answered(lab: &GatewayLab, per_uplink: usize, port: u16) -> Result<Vec<Flow>> {
+    find_by(lab, per_uplink, port, |lab, flows, port| {
+        let socket = server_socket(lab, port)?;
+        answering(socket, || taken_by(lab, flows, port))
+    })
+}
+
+fn find_by(
+    lab: &GatewayLab,
+    per_uplink: usize,
+    port: u16,
+    uplinks_to: impl Fn(&GatewayLab, &[Flow], u16) -> Result<Vec<Option<usize>>>,
+) -> Result<Vec<Flow>> {
     const CANDIDATES: u16 = 400;
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -116,6 +139,32 @@ pub fn find(lab: &GatewayLab, per_uplink: usize, port: u16) -> Result<Vec<Flow>>
 fn uplinks_to(lab: &GatewayLab, flows: &[Flow], port: u16) -> Result<Vec<Option<usize>>> {
     // Without a socket there, the server would answer that nobody is there.
     let _open = server_socket(lab, port)?;
+    taken_by(lab, flows, port)
+}
+
+/// Does something while what comes to a socket is sent back.
+fn answering<R>(socket: Socket, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut packet = [0; 128];
+            while !stop.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut packet) {
+                    // What does not get through is tried again by who sent it.
+                    let _ = socket.send_to(&packet[..length], from);
+                }
+            }
+        });
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// The index of the uplink that each flow takes to a port of the server that is open.
+fn taken_by(lab: &GatewayLab, flows: &[Flow], port: u16) -> Result<Vec<Option<usize>>> {
     let mut taken = vec![None; flows.len()];
     for attempt in 0..ATTEMPTS {
         let capture = at_internet(lab, port)?;
