@@ -3,9 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,15 +12,16 @@ use thiserror::Error;
 use crate::{
     config::{Ipv6Prefix, UplinkName},
     exit::{Classify, ExitClass},
-    run_dir::RunDir,
+    run_dir::{
+        RunDir,
+        kept::{Kept, KeptError, MAX_FILE},
+    },
 };
 
-/// The file's name.
-const FILE: &str = "prefixes";
-/// What is written, until it takes the file's place as a whole.
-const NEW_FILE: &str = "prefixes.new";
-/// The largest file that is read, in bytes: all uplinks fit ten times over.
-const MAX_FILE: u64 = 64 * 1024;
+const FILE: Kept = Kept {
+    name: "prefixes",
+    new: "prefixes.new",
+};
 
 /// The prefixes that were told, by the uplink's name.
 pub type Prefixes = BTreeMap<String, Ipv6Prefix>;
@@ -32,15 +30,8 @@ pub type Prefixes = BTreeMap<String, Ipv6Prefix>;
 #[derive(Debug, Error)]
 pub enum PrefixFileError {
     /// The kernel refused it.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// It is none of ours.
     #[error("{}: {reason}", path.display())]
     Damaged {
@@ -60,7 +51,7 @@ pub enum PrefixFileError {
 impl Classify for PrefixFileError {
     fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Io { .. } | Self::Damaged { .. } => ExitClass::Runtime,
+            Self::Kept(_) | Self::Damaged { .. } => ExitClass::Runtime,
             Self::Full { .. } => ExitClass::Input,
         }
     }
@@ -71,7 +62,7 @@ impl Classify for PrefixFileError {
                 "remove {} and tell the prefixes anew",
                 path.display()
             )),
-            Self::Io { .. } => None,
+            Self::Kept(_) => None,
         }
     }
 }
@@ -81,58 +72,27 @@ impl Classify for PrefixFileError {
 /// # Errors
 /// When the file cannot be read, or is not one that [`write`] has written.
 pub fn read(run_dir: &Path) -> Result<Prefixes, PrefixFileError> {
-    let path = run_dir.join(FILE);
-    let mut text = String::new();
-    let read = File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
-    match read {
-        Ok(_) => parse(&text).map_err(|reason| PrefixFileError::Damaged { path, reason }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Prefixes::new()),
-        Err(source) => Err(PrefixFileError::Io {
-            action: "read",
-            path,
-            source,
-        }),
-    }
+    let Some(text) = FILE.read(run_dir)? else {
+        return Ok(Prefixes::new());
+    };
+    parse(&text).map_err(|reason| PrefixFileError::Damaged {
+        path: FILE.path(run_dir),
+        reason,
+    })
 }
 
 /// Writes the prefixes in place of those that are there, all or none of them.
 ///
-/// The disk is not waited for: what must survive is the end of a controller, not that of the machine,
-/// after which the provider is asked anew; and the control loop must not stand still for a disk.
+/// The disk is not waited for: after the end of the machine, the provider is asked anew.
 ///
 /// # Errors
 /// When the kernel refuses it; then the file is as it was.
 pub fn write(run_dir: &RunDir, prefixes: &Prefixes) -> Result<(), PrefixFileError> {
-    if prefixes.is_empty() {
-        return remove(run_dir);
-    }
     let mut text = String::new();
     for (uplink, prefix) in prefixes {
         text.push_str(&format!("{uplink} {prefix}\n"));
     }
-    let (path, new) = (run_dir.path().join(FILE), run_dir.path().join(NEW_FILE));
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&new)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(|source| {
-            // Most likely there is no room, and a half-written file takes some of it.
-            let _ = fs::remove_file(&new);
-            PrefixFileError::Io {
-                action: "write",
-                path,
-                source,
-            }
-        })
+    Ok(FILE.write(run_dir, &text)?)
 }
 
 /// Enters one uplink's prefix, or takes it out, while no controller has the run directory.
@@ -151,7 +111,7 @@ pub fn change(
     };
     if prefixes.len() > MAX_UPLINKS {
         return Err(PrefixFileError::Full {
-            path: run_dir.path().join(FILE),
+            path: FILE.path(run_dir.path()),
         });
     }
     write(run_dir, &prefixes)
@@ -162,24 +122,11 @@ pub fn change(
 /// # Errors
 /// When the kernel refuses it.
 pub fn remove(run_dir: &RunDir) -> Result<(), PrefixFileError> {
-    for name in [NEW_FILE, FILE] {
-        let path = run_dir.path().join(name);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(PrefixFileError::Io {
-                    action: "remove",
-                    path,
-                    source,
-                });
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
+    Ok(FILE.remove(run_dir)?)
 }
 
 fn parse(text: &str) -> Result<Prefixes, String> {
-    if text.len() as u64 > MAX_FILE {
+    if text.len() > MAX_FILE {
         return Err(format!("it is larger than {MAX_FILE} bytes"));
     }
     let mut prefixes = Prefixes::new();
@@ -208,7 +155,7 @@ fn parse(text: &str) -> Result<Prefixes, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
+    use std::{fs, os::unix::fs::MetadataExt as _};
 
     fn prefix(text: &str) -> Ipv6Prefix {
         text.parse().expect(text)
@@ -229,7 +176,7 @@ mod tests {
             ("lte".to_owned(), prefix("2001:db8:2:300::/56")),
         ]);
         write(&run_dir, &told).expect("it is written");
-        let metadata = fs::metadata(path.join(FILE)).expect("it is there");
+        let metadata = fs::metadata(FILE.path(&path)).expect("it is there");
         assert_eq!(metadata.mode() & 0o777, 0o600);
         drop(run_dir);
         assert_eq!(read(&path).expect("it reads back"), told);
@@ -258,7 +205,7 @@ mod tests {
         for n in 0..=MAX_UPLINKS {
             change(&run_dir, &name(n), None).expect("it is taken out");
         }
-        assert!(!run_dir.path().join(FILE).exists());
+        assert!(!FILE.path(run_dir.path()).exists());
     }
 
     #[test]
@@ -275,13 +222,13 @@ mod tests {
             (&too_many, "more than 64 uplinks"),
             (&"x".repeat(70_000), "larger than 65536 bytes"),
         ] {
-            fs::write(run_dir.path().join(FILE), text).expect("there is room");
+            fs::write(FILE.path(run_dir.path()), text).expect("there is room");
             let error = read(run_dir.path()).expect_err(text);
             assert!(error.to_string().contains(said), "{error}");
         }
-        fs::remove_file(run_dir.path().join(FILE)).expect("it is there");
-        std::os::unix::fs::symlink("lock", run_dir.path().join(FILE)).expect("room for a link");
+        fs::remove_file(FILE.path(run_dir.path())).expect("it is there");
+        std::os::unix::fs::symlink("lock", FILE.path(run_dir.path())).expect("room for a link");
         let error = read(run_dir.path()).expect_err("it is a link");
-        assert!(matches!(error, PrefixFileError::Io { .. }), "{error}");
+        assert!(matches!(error, PrefixFileError::Kept(_)), "{error}");
     }
 }
