@@ -25,6 +25,7 @@ use std::{
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -116,6 +117,17 @@ impl Lab {
     pub fn remove(mut self) -> Result<()> {
         self.guard.release()
     }
+}
+
+/// How long a lab waits for what takes at most this long on a machine of the usual speed: as often as long as
+/// `MULTIHOME_LAB_SLOWNESS` says, which a virtual machine with an emulated CPU sets.
+pub fn patience(at_most: Duration) -> Duration {
+    let slowness = std::env::var("MULTIHOME_LAB_SLOWNESS");
+    at_most
+        * slowness
+            .ok()
+            .and_then(|times| times.parse().ok())
+            .unwrap_or(1)
 }
 
 /// Has this process's labs removed before a signal ends it; `program` says so.

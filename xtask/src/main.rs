@@ -42,6 +42,9 @@ enum Command {
     Bench(bench::Options),
     /// Runs the XDP programs' golden tables on Debian's kernels, in virtual machines
     Vm(vm::Options),
+    /// Runs one program in a virtual machine: what cargo starts the tests of `vm --test` through
+    #[command(hide = true)]
+    VmRun(vm::userland::Options),
     /// Fuzzes the packet path on this machine, without privilege
     Fuzz(fuzz::Options),
     /// Runs what CI runs, on a fresh clone of the last commit
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Vm(options) => vm::run(&options),
+        Command::VmRun(options) => vm::userland::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Ci(options) => ci::run(&options),
     };

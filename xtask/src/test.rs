@@ -28,6 +28,11 @@ fn in_golden(name: &str) -> bool {
         .any(|start| name.starts_with(start))
 }
 
+/// Whether a file of tests needs a kernel with all its modules, and runs in a virtual machine that has one.
+fn in_vm(name: &str) -> bool {
+    name.starts_with("vm_")
+}
+
 /// Options of `cargo xtask test`.
 #[derive(Args)]
 pub struct Options {
@@ -46,7 +51,7 @@ enum Kind {
     Golden,
     /// The real gateway with real clients, in labs of network namespaces; and that all can be measured
     E2e,
-    /// The golden tables on the oldest supported kernel, in a virtual machine
+    /// In virtual machines: the golden tables on the oldest supported kernel, and what needs VLAN devices or PPP
     Vm,
 }
 
@@ -75,12 +80,17 @@ impl Kind {
             Self::Unit => unit(),
             Self::Golden => as_root(in_golden),
             Self::E2e => {
-                as_root(|name| !in_golden(name))?;
+                as_root(|name| !in_golden(name) && !in_vm(name))?;
                 let quick = bench::Options::quick();
                 bench::measure_failover(&quick)?;
                 bench::measure(&quick)
             }
-            Self::Vm => vm::run_oldest(),
+            Self::Vm => {
+                vm::run_oldest()?;
+                let mut names = integration_tests(INTEGRATION_TESTS)?;
+                names.retain(|name| in_vm(name));
+                vm::userland::test(&names, &[], false)
+            }
         }
     }
 }
@@ -216,7 +226,7 @@ fn integration_tests(directory: &str) -> Result<Vec<String>> {
 }
 
 /// The setting that makes cargo start test binaries through these words.
-fn runner(words: &[OsString]) -> Result<String> {
+pub fn runner(words: &[OsString]) -> Result<String> {
     let quoted = words.iter().map(|word| {
         let word = word
             .to_str()

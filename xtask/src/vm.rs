@@ -10,16 +10,18 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    build,
+    build, run,
     setup::{self, Need},
 };
 
 mod cpio;
 mod initramfs;
 mod kernels;
+mod modules;
 mod qemu;
 #[path = "../../tests/src/vm/report.rs"]
 mod report;
+pub mod userland;
 
 use kernels::{Kernel, Series};
 
@@ -38,6 +40,16 @@ pub struct Options {
         default_value = "all"
     )]
     series: Vec<Choice>,
+    /// Instead of the matrix, runs this file of tests (tests/tests/NAME.rs) with Debian's full kernel, which
+    /// has VLAN devices, PPP and WireGuard, and this machine's programs
+    #[arg(long = "test", value_name = "NAME", conflicts_with = "series")]
+    tests: Vec<String>,
+    /// With --test: builds without optimization
+    #[arg(long, requires = "tests")]
+    debug: bool,
+    /// With --test: words for the test program, such as a test's name
+    #[arg(last = true, requires = "tests")]
+    words: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +68,9 @@ enum Choice {
 
 /// Runs `cargo xtask vm`.
 pub fn run(options: &Options) -> Result<()> {
+    if !options.tests.is_empty() {
+        return userland::test(&options.tests, &options.words, options.debug);
+    }
     let chosen = |choice| options.series.contains(&choice) || options.series.contains(&Choice::All);
     let all = [
         (Choice::V6_1, Series::V6_1),
@@ -87,12 +102,11 @@ struct Row {
 }
 
 fn matrix(series: &[Series]) -> Result<()> {
-    if std::env::consts::ARCH != "x86_64" {
-        bail!("the kernel matrix boots x86-64 kernels, and this machine builds for another CPU");
-    }
+    check_architecture()?;
     setup::ensure(Need::Vm)?;
     let init = build::compile("vm_init", true)?;
-    let initramfs = initramfs::pack(&init).context("packing the initramfs")?;
+    let initramfs = run::target_dir().join("multihome-initramfs.cpio");
+    initramfs::pack(&init, &[], &initramfs).context("packing the initramfs")?;
     let mut rows = Vec::new();
     let mut skipped = Vec::new();
     for series in series {
@@ -102,6 +116,14 @@ fn matrix(series: &[Series]) -> Result<()> {
         }
     }
     show(&rows, &skipped)
+}
+
+/// Fails on machines whose programs the kernels do not run.
+fn check_architecture() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("the kernel matrix boots x86-64 kernels, and this machine builds for another CPU");
+    }
+    Ok(())
 }
 
 /// Boots a kernel and collects what it reports.
@@ -115,7 +137,14 @@ fn boot(kernel: &Kernel, initramfs: &Path) -> Row {
         trouble: None,
     };
     let mut ended = false;
-    let run = qemu::boot(&kernel.image, initramfs, TIME_LIMIT, |console| {
+    let machine = qemu::Machine {
+        kernel: &kernel.image,
+        initramfs,
+        memory: 1024,
+        cpus: 1,
+        share: None,
+    };
+    let run = qemu::boot(&machine, TIME_LIMIT, |console| {
         println!("{:>8} | {console}", kernel.series.name());
         match report::Line::read(console) {
             Some(report::Line::Kernel(release)) => row.kernel = release,
@@ -128,7 +157,7 @@ fn boot(kernel: &Kernel, initramfs: &Path) -> Row {
             }
             Some(report::Line::Error(text)) => row.trouble = Some(text),
             Some(report::Line::End) => ended = true,
-            None => {}
+            Some(report::Line::Done(_)) | None => {}
         }
     });
     if let Err(error) = run {

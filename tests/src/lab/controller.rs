@@ -15,7 +15,7 @@ use multihome::events::{Kind, Record};
 use serde::Deserialize;
 
 use super::{
-    Process,
+    Process, patience,
     topology::{GatewayLab, Uplink},
 };
 use crate::traffic::{clock, flows::Family};
@@ -350,6 +350,7 @@ impl<'lab> Gateway<'lab> {
         at_most: Duration,
         wanted: impl Fn(&Status) -> bool,
     ) -> Result<Duration> {
+        let at_most = patience(at_most);
         let start = Instant::now();
         loop {
             let status = self.status()?;

@@ -16,6 +16,8 @@ use nix::{
     unistd::Pid,
 };
 
+use super::patience;
+
 /// How often a condition is looked at again while waiting for it.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -88,6 +90,7 @@ impl Process {
 
     /// Waits until it ends by itself. Fails, with its output, when that takes too long.
     pub fn wait(&mut self, at_most: Duration) -> Result<ExitStatus> {
+        let at_most = patience(at_most);
         let deadline = Instant::now() + at_most;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -121,6 +124,7 @@ impl Process {
         at_most: Duration,
         mut condition: impl FnMut(&Self) -> bool,
     ) -> Result<()> {
+        let at_most = patience(at_most);
         let deadline = Instant::now() + at_most;
         while !condition(self) {
             if let Some(status) = self.child.try_wait()? {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
-use crate::lab::{Process, topology::GatewayLab};
+use crate::lab::{Process, patience, topology::GatewayLab};
 
 /// What ping has counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ impl Ping {
 /// Pings a few times, and fails unless each request is answered.
 pub fn ping(lab: &GatewayLab, host: usize, to: IpAddr, options: &[&str]) -> Result<()> {
     let to = to.to_string();
-    let mut words = vec!["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2"];
+    let wait = patience(Duration::from_secs(2)).as_secs().to_string();
+    let mut words = vec!["ping", "-n", "-c", "3", "-i", "0.2", "-W", &wait];
     words.extend(options);
     words.push(&to);
     let count = count(&lab.hosts[host].namespace.output(&words)?)?;

@@ -27,6 +27,8 @@ pub enum Line {
         /// How many had not.
         failed: u32,
     },
+    /// The job that the machine was given has ended, with this exit code.
+    Done(i32),
     /// Something went wrong; the text says what.
     Error(String),
     /// The report is complete. A report without this line is of a machine that died.
@@ -56,6 +58,7 @@ impl Line {
                     failed: failed.parse().ok()?,
                 })
             }
+            "done" => Some(Self::Done(rest.parse().ok()?)),
             "error" => Some(Self::Error(rest.to_owned())),
             "end" => Some(Self::End),
             _ => None,
@@ -70,6 +73,7 @@ impl fmt::Display for Line {
             Self::Kernel(release) => write!(f, "kernel {release}"),
             Self::Program { name, instructions } => write!(f, "program {name} {instructions}"),
             Self::Golden { passed, failed } => write!(f, "golden {passed} {failed}"),
+            Self::Done(code) => write!(f, "done {code}"),
             // The text of an error may have several lines, a report's line is one.
             Self::Error(text) => write!(f, "error {}", text.replace(['\n', '\r'], " ")),
             Self::End => f.write_str("end"),
@@ -93,6 +97,7 @@ mod tests {
                 passed: 70,
                 failed: 2,
             },
+            Line::Done(101),
             Line::Error("no such map: RANKS".to_owned()),
             Line::End,
         ] {

@@ -58,10 +58,14 @@ const TAKEN: [(&str, &[&str]); 6] = [
     ("bird2", &["usr/sbin/bird", "usr/sbin/birdc"]),
 ];
 
-/// Tools that the kernel matrix uses. xz unpacks kernel modules.
-const VM: [(&str, &str); 2] = [
+/// Tools that the kernel matrix uses, and what runs only there: kmod and xz are for kernel modules.
+const VM: [(&str, &str); 6] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("xz", "xz-utils"),
+    ("depmod", "kmod"),
+    ("modprobe", "kmod"),
+    ("pppd", "ppp"),
+    ("pppoe-server", "pppoe"),
 ];
 
 /// Makes sure that labs of network namespaces can run.

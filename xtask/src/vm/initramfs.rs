@@ -1,4 +1,4 @@
-//! The first and only file system of a virtual machine: one program, and the libraries it loads.
+//! The first file system of a virtual machine: one program, the libraries it loads, and what it is given.
 
 use std::{
     fs,
@@ -11,8 +11,24 @@ use anyhow::{Context as _, Result};
 use super::cpio::Archive;
 use crate::run;
 
-/// Packs an initramfs whose first program is `init`, and returns where it lies.
-pub fn pack(init: &Path) -> Result<PathBuf> {
+/// A file that the first program is given.
+pub struct Extra {
+    place: PathBuf,
+    content: Vec<u8>,
+}
+
+impl Extra {
+    /// A file at an absolute path.
+    pub fn new(place: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
+        Self {
+            place: place.into(),
+            content: content.into(),
+        }
+    }
+}
+
+/// Packs an initramfs whose first program is `init` into the file `place`.
+pub fn pack(init: &Path, extras: &[Extra], place: &Path) -> Result<()> {
     let mut archive = Archive::default();
     for directory in ["/dev", "/proc", "/sys", "/run", "/tmp"] {
         archive.directory(Path::new(directory))?;
@@ -20,15 +36,17 @@ pub fn pack(init: &Path) -> Result<PathBuf> {
     // The kernel opens it for the first program's input and output, before anything is mounted.
     archive.character_device(Path::new("/dev/console"), 5, 1)?;
     // Debug information would be most of the archive, and unpacking it most of the boot.
-    let stripped = init.with_extension("stripped");
+    let stripped = place.with_extension("init");
     run::output(Command::new("strip").arg("-o").arg(&stripped).arg(init))?;
     archive.program(Path::new("/init"), &read(&stripped)?)?;
+    fs::remove_file(&stripped).with_context(|| stripped.display().to_string())?;
     for library in libraries(&run::output(Command::new("ldd").arg(init))?) {
         archive.program(&library, &read(&library)?)?;
     }
-    let place = run::target_dir().join("multihome-initramfs.cpio");
-    fs::write(&place, archive.finish()?).with_context(|| place.display().to_string())?;
-    Ok(place)
+    for extra in extras {
+        archive.program(&extra.place, &extra.content)?;
+    }
+    fs::write(place, archive.finish()?).with_context(|| place.display().to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! Debian's kernels, downloaded from the machine's own mirror into the project's cache.
 //!
-//! The "cloud" build boots fastest and is the smallest; its XDP and BPF are those of the others.
+//! The "cloud" build boots fastest and is the smallest; its XDP and BPF are those of the others. The full one
+//! has all modules.
 
 use std::{
     fs, io,
@@ -23,6 +24,8 @@ pub enum Series {
     V6_12,
     /// The newest that Debian offers to users of its stable release.
     Newest,
+    /// The long-term kernel of Debian 13 with all its modules: VLAN devices, PPP, WireGuard, netem.
+    Full,
 }
 
 impl Series {
@@ -32,6 +35,7 @@ impl Series {
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
             Self::Newest => "newest",
+            Self::Full => "6.12-full",
         }
     }
 
@@ -39,7 +43,7 @@ impl Series {
     fn suites(self) -> &'static [&'static str] {
         match self {
             Self::V6_1 => &["bookworm"],
-            Self::V6_12 => &["trixie", "bookworm-backports"],
+            Self::V6_12 | Self::Full => &["trixie", "bookworm-backports"],
             Self::Newest => &["trixie-backports", "sid"],
         }
     }
@@ -51,6 +55,7 @@ impl Series {
             Self::V6_12 => r"^linux-image-6\.12\.[^-]*-([0-9]+-)?cloud-amd64(-unsigned)?$",
             // From 6.19 on the image has a package of its own.
             Self::Newest => r"^linux-binary-[0-9][^-]*-([0-9]+-)?cloud-amd64$",
+            Self::Full => r"^linux-image-6\.12\.[^-]*-([0-9]+-)?amd64(-unsigned)?$",
         }
     }
 }
@@ -93,6 +98,22 @@ impl Kernel {
             }
         }
         Err(anyhow!("no suite of this machine's mirror has it{tried}"))
+    }
+
+    /// The directory of its modules.
+    pub fn modules(&self) -> Result<PathBuf> {
+        let root = self
+            .image
+            .ancestors()
+            .find(|dir| dir.ends_with(self.series.name()));
+        let root = root.with_context(|| self.image.display().to_string())?;
+        let places = ["lib/modules", "usr/lib/modules"];
+        let mut places = places
+            .map(|place| root.join(place).join(&self.release))
+            .into_iter();
+        places
+            .find(|place| place.join("kernel").is_dir())
+            .with_context(|| format!("no modules of {} in {}", self.release, root.display()))
     }
 
     /// The kernel that was unpacked there, if one was: boot/vmlinuz-RELEASE, or from 6.19 on
