@@ -40,7 +40,9 @@ pub use damping::DampingConfig;
 pub use duration::TextDuration;
 pub use error::{BfdMistake, ConfigError, ForwardError, GroupError, HookError, QualityError};
 pub use forward::{ForwardConfig, Protocol};
-pub use group::{DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, NamedGroup, OnUplinkLoss};
+pub use group::{
+    DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, MemberConfig, NamedGroup, OnUplinkLoss,
+};
 pub use hook::{DEFAULT_HOOK_TIMEOUT, HookConfig};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
@@ -99,7 +101,7 @@ pub struct Config {
     pub xdp_mode: XdpMode,
     /// The seed of the flow hash; `None` takes a random one, kept with the pinned state.
     pub seed: Option<u64>,
-    /// How flows are spread over the uplinks, and moved between them.
+    /// How groups that say nothing of their own spread and move flows.
     pub group: GroupConfig,
     /// The groups: 1 to 64, the one named [`DEFAULT_GROUP`] first.
     pub groups: Vec<NamedGroup>,

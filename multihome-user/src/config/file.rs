@@ -13,11 +13,11 @@ use super::{
     Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
     error::ConfigError,
     layer::{
-        AskedLayer, BfdLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer,
-        HookLayer, Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer, QualityLayer,
-        SlaLayer, UplinkLayer,
+        BfdLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer, HookLayer,
+        Layer, NamedGroupLayer, NatLayer, NatTimeoutLayer, ProbeLayer, QualityLayer, SlaWord,
+        UplinkLayer,
     },
-    origin::{Located, Source},
+    origin::{Located, Origin, Source},
     suggest,
     value::{
         Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
@@ -30,10 +30,12 @@ use super::{
 mod bfd;
 mod list;
 mod targets;
+mod members;
 
 use bfd::FileBfd;
 use list::{OneOrMany, Table, Tables, locate, locate_all};
 use targets::{Targets, locate_targets};
+use members::{Members, locate_members};
 
 /// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -68,7 +70,7 @@ struct FileConfig {
     inside_prefix: Option<Ipv6Prefix>,
     #[serde(default)]
     quality: QualityLayer,
-    sla: Option<Spanned<SlaLayer>>,
+    sla: Option<Spanned<SlaWord>>,
     obey_quota: Option<bool>,
     detach_on_exit: Option<bool>,
     manage_routes: Option<bool>,
@@ -148,8 +150,12 @@ impl Table for FileForward {
 #[serde(deny_unknown_fields)]
 struct FileGroup {
     name: Spanned<GroupName>,
-    members: Option<Spanned<OneOrMany>>,
-    sla: Option<Spanned<SlaLayer>>,
+    members: Option<Spanned<Members>>,
+    hash: Option<HashPolicy>,
+    on_uplink_loss: Option<OnUplinkLoss>,
+    failback: Option<Failback>,
+    failback_after: Option<FailbackAfter>,
+    sla: Option<Spanned<SlaWord>>,
     obey_quota: Option<bool>,
 }
 
@@ -229,15 +235,13 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             on_uplink_loss: file.on_uplink_loss,
             failback: file.failback,
             failback_after: file.failback_after,
-        },
-        inside_prefix: file.inside_prefix,
-        quality: file.quality,
-        asked: AskedLayer {
             sla: file.sla.map(|sla| locate(&source, sla)),
             obey_quota: file.obey_quota,
         },
         nat: NatLayer {
             flows: file.nat.flows,
+        inside_prefix: file.inside_prefix,
+        quality: file.quality,
             filtering: file.nat.filtering,
             unasked: file.nat.unasked,
             ports: locate_all(&source, file.nat.ports)?,
@@ -308,12 +312,15 @@ fn locate_forward(source: &Source<'_>, forward: FileForward) -> Result<ForwardLa
 }
 
 fn locate_group(source: &Source<'_>, group: FileGroup) -> Result<NamedGroupLayer, ConfigError> {
-    let is_given = group.members.is_some();
-    let members = locate_all(source, group.members)?;
+    let members = group.members.map(|members| locate_members(source, members));
     Ok(NamedGroupLayer {
         name: locate(source, group.name),
-        members: is_given.then_some(members),
-        asked: AskedLayer {
+        members: members.transpose()?,
+        group: GroupLayer {
+            hash: group.hash,
+            on_uplink_loss: group.on_uplink_loss,
+            failback: group.failback,
+            failback_after: group.failback_after,
             sla: group.sla.map(|sla| locate(source, sla)),
             obey_quota: group.obey_quota,
         },
@@ -333,13 +340,18 @@ fn locate_hook(source: &Source<'_>, hook: FileHook) -> Result<HookLayer, ConfigE
 /// Says in the project's words what the TOML reader found.
 fn explain(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or(0..0);
-    let origin = source.origin(span.clone());
-    match unknown_field(error.message()) {
-        Some((key, known)) => {
-            // The file's own spelling, if the span is of the key.
-            let key = source
-                .slice(span)
-                .map_or(key, |text| text.trim_matches(['"', '\'']));
+    // The file's own spelling, if the span is of the key.
+    let key = source.slice(span.clone());
+    let key = key.map(|text| text.trim_matches(['"', '\'']));
+    explain_at(source.origin(span), key, error.message())
+}
+
+/// The same of a message of which it is known where it belongs; `key` is the file's spelling of an unknown
+/// key.
+fn explain_at(origin: Origin, key: Option<&str>, message: &str) -> ConfigError {
+    match unknown_field(message) {
+        Some((unknown, known)) => {
+            let key = key.unwrap_or(unknown);
             ConfigError::UnknownKey {
                 origin,
                 key: key.into(),
@@ -349,7 +361,7 @@ fn explain(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
         }
         None => ConfigError::File {
             origin,
-            message: plain(error.message()),
+            message: plain(message),
         },
     }
 }

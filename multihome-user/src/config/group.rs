@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::SlaConfig;
+use super::{SlaConfig, UplinkConfig};
 
-/// How flows are spread over the uplinks, and moved between them.
+/// How a group spreads flows over its uplinks, moves them between these, and what it asks of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
     /// What of a packet chooses its uplink; `None` is, for each family, `SrcDst` when any uplink
@@ -16,6 +16,10 @@ pub struct GroupConfig {
     pub failback: Failback,
     /// How long an uplink must be up before flows go back to it: at most 1 hour.
     pub failback_after: Duration,
+    /// What it asks of its members.
+    pub sla: Option<SlaConfig>,
+    /// Members whose quota is used up get no new flows of it, as long as there are others.
+    pub obey_quota: bool,
 }
 
 impl Default for GroupConfig {
@@ -25,6 +29,8 @@ impl Default for GroupConfig {
             on_uplink_loss: OnUplinkLoss::default(),
             failback: Failback::default(),
             failback_after: Duration::from_secs(10),
+            sla: None,
+            obey_quota: true,
         }
     }
 }
@@ -100,10 +106,30 @@ pub const DEFAULT_GROUP: &str = "default";
 pub struct NamedGroup {
     /// Its name in status, metrics and logs; that of no other group.
     pub name: String,
-    /// Names of its uplinks: at least one, distinct.
-    pub members: Vec<String>,
-    /// What it asks of its members.
-    pub sla: Option<SlaConfig>,
-    /// Members whose quota is used up get no new flows of it, as long as there are others.
-    pub obey_quota: bool,
+    /// Its uplinks: at least one, distinct.
+    pub members: Vec<MemberConfig>,
+    /// How it spreads and moves flows.
+    pub config: GroupConfig,
+}
+
+/// An uplink in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberConfig {
+    /// The uplink's name.
+    pub uplink: String,
+    /// Its share relative to the other members of its tier: 1 to 1 000 000.
+    pub weight: u32,
+    /// Failover priority in this group: 1 to 16, lower ones first.
+    pub tier: u8,
+}
+
+impl MemberConfig {
+    /// An uplink with the weight and the tier of its own.
+    pub fn of(uplink: &UplinkConfig) -> Self {
+        Self {
+            uplink: uplink.name.clone(),
+            weight: uplink.weight,
+            tier: uplink.tier,
+        }
+    }
 }

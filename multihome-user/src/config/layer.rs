@@ -21,7 +21,7 @@ use super::{
 
 mod quality;
 
-pub use quality::{AskedLayer, CapacityLayer, CarryLayer, QualityLayer, SlaLayer};
+pub use quality::{CapacityLayer, CarryLayer, QualityLayer, SlaLayer, SlaWord};
 
 /// What one source says; what it leaves out is `None` or empty.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +39,6 @@ pub struct Layer {
     pub inside_prefix: Option<Ipv6Prefix>,
     /// Only a file says it.
     pub quality: QualityLayer,
-    /// Of the default group; only a file says it.
-    pub asked: AskedLayer,
     /// Only a file says it.
     pub nat: NatLayer,
     /// Only a file says it.
@@ -99,14 +97,32 @@ impl From<BfdWord> for BfdLayer {
     }
 }
 
-/// What one source says of spreading and moving flows.
-#[derive(Clone, Copy, Debug, Default)]
+/// What one source says of spreading and moving flows: of all groups, or of one.
+#[derive(Clone, Debug, Default)]
 pub struct GroupLayer {
     pub hash: Option<HashPolicy>,
     pub on_uplink_loss: Option<OnUplinkLoss>,
     pub failback: Option<Failback>,
     pub failback_after: Option<FailbackAfter>,
 }
+    /// Only a file says it.
+    pub sla: Option<Located<SlaWord>>,
+    /// Only a file says it.
+    pub obey_quota: Option<bool>,
+}
+
+impl GroupLayer {
+    /// Lays another one over it.
+    pub fn under(self, above: Self) -> Self {
+        Self {
+            hash: above.hash.or(self.hash),
+            on_uplink_loss: above.on_uplink_loss.or(self.on_uplink_loss),
+            failback: above.failback.or(self.failback),
+            failback_after: above.failback_after.or(self.failback_after),
+            sla: above.sla.or(self.sla),
+            obey_quota: above.obey_quota.or(self.obey_quota),
+        }
+    }
 
 /// What one source says of probing.
 #[derive(Clone, Debug, Default)]
@@ -167,8 +183,16 @@ pub struct ForwardLayer {
 pub struct NamedGroupLayer {
     pub name: Located<GroupName>,
     /// `None` is all uplinks.
-    pub members: Option<Vec<Located<UplinkName>>>,
-    pub asked: AskedLayer,
+    pub members: Option<Vec<Located<MemberLayer>>>,
+    pub group: GroupLayer,
+}
+
+/// What a file says of a member; what it leaves out is the uplink's own.
+#[derive(Clone, Debug)]
+pub struct MemberLayer {
+    pub uplink: UplinkName,
+    pub weight: Option<Weight>,
+    pub tier: Option<Tier>,
 }
 
 /// What a file says of a hook.
@@ -287,9 +311,10 @@ impl From<Flags> for Layer {
                 failback: flags.failback,
                 failback_after: flags.failback_after,
             },
+                sla: None,
+                obey_quota: None,
             inside_prefix: flags.inside_prefix,
             quality: QualityLayer::default(),
-            asked: AskedLayer::default(),
             nat: NatLayer::default(),
             forwards: Vec::new(),
             groups: Vec::new(),

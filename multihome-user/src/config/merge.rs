@@ -8,10 +8,9 @@ use std::{
 use multihome_common::limits;
 
 use super::{
-    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, GroupConfig, MAX_RUN_DIR,
-    ProbeConfig,
+    Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, MAX_RUN_DIR, ProbeConfig,
     error::{ConfigError, RunDirProblem},
-    layer::{GroupLayer, Layer, ProbeLayer},
+    layer::{Layer, ProbeLayer},
     origin::{Located, Origin, Origins},
     value::{Device, Listen},
 };
@@ -53,7 +52,8 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let (nat, nat_ports) = nat::check(below.nat)?;
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
     let (hooks, hook_origins) = hook::check(below.hooks)?;
-    let groups = group::check(below.groups, below.asked, &uplinks)?;
+    let group = group::common(below.group.under(above.group))?;
+    let groups = group::check(below.groups, &group, &uplinks)?;
     Ok(Config {
         lan,
         uplinks,
@@ -65,7 +65,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         quality: quality::window(below.quality),
         xdp_mode: above.xdp_mode.or(below.xdp_mode).unwrap_or_default(),
         seed: above.seed.or(below.seed).map(|seed| seed.0),
-        group: merge_group(below.group, above.group),
+        group,
         groups,
         inside_prefix,
         nat,
@@ -123,21 +123,6 @@ fn merge_probe(below: ProbeLayer, above: ProbeLayer) -> ProbeConfig {
             (None, Some(_)) => None,
             (None, None) => default.rate,
         },
-    }
-}
-
-fn merge_group(below: GroupLayer, above: GroupLayer) -> GroupConfig {
-    GroupConfig {
-        hash: above.hash.or(below.hash),
-        on_uplink_loss: above
-            .on_uplink_loss
-            .or(below.on_uplink_loss)
-            .unwrap_or_default(),
-        failback: above.failback.or(below.failback).unwrap_or_default(),
-        failback_after: above
-            .failback_after
-            .or(below.failback_after)
-            .map_or(GroupConfig::default().failback_after, |value| value.0),
     }
 }
 

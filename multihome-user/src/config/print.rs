@@ -139,10 +139,8 @@ pub fn to_toml(config: &Config) -> String {
         inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,
         manage_routes: config.manage_routes,
-        obey_quota: config.groups.first().is_none_or(|group| group.obey_quota),
-        sla: (config.groups.first())
-            .and_then(|group| group.sla.as_ref())
-            .map(PrintedSla::new),
+        obey_quota: config.group.obey_quota,
+        sla: config.group.sla.as_ref().map(PrintedSla::new),
         quality: PrintedQuality::new(&config.quality),
         probe: PrintedProbe {
             interval: TextDuration(config.probe.interval).to_string(),

@@ -115,6 +115,11 @@ obey_quota = false
 [[group]]
 name = "bulk"
 "#;
+members = [{ uplink = "lte", weight = 3, tier = 1 }, { uplink = "fibre", tier = 2 }]
+hash = "5-tuple"
+on_uplink_loss = "reset"
+failback = "immediate"
+failback_after = "5s"
 
 /// The least that is a configuration.
 const LEAST: &str = "lan = \"lan0\"\n[[uplink]]\nname = \"a\"\ndevice = \"eth0\"\n";
@@ -167,7 +172,10 @@ fn groups_are_the_default_one_first_and_have_all_uplinks_unless_told() {
     let named = |config: Config| {
         let groups = config.groups.into_iter();
         groups
-            .map(|group| (group.name, group.members.join(" ")))
+            .map(|group| {
+                let members = group.members.iter().map(|member| member.uplink.as_str());
+                (group.name, members.collect::<Vec<_>>().join(" "))
+            })
             .collect::<Vec<_>>()
     };
     let of = |name: &str, members: &str| (name.to_owned(), members.to_owned());
@@ -175,7 +183,7 @@ fn groups_are_the_default_one_first_and_have_all_uplinks_unless_told() {
     let all = [
         of("default", "fibre lte"),
         of("voice", "fibre"),
-        of("bulk", "fibre lte"),
+        of("bulk", "lte fibre"),
     ];
     assert_eq!(named(config), all);
     let text =
@@ -197,6 +205,60 @@ fn groups_are_the_default_one_first_and_have_all_uplinks_unless_told() {
 }
 
 #[test]
+#[test]
+fn a_group_follows_the_top_of_the_file_unless_it_says_otherwise() {
+    let text = format!(
+        "hash = \"src\"\nfailback = \"immediate\"\nobey_quota = false\nsla = {{ loss = \"2%\" }}\n{LEAST}\
+         [[group]]\nname = \"as-all\"\n\
+         [[group]]\nname = \"own\"\nhash = \"5-tuple\"\nsla = \"off\"\n\
+         [[group]]\nname = \"default\"\nobey_quota = true\nsla = {{ loss = \"5%\" }}\n"
+    );
+    let config = read(&text).expect("the file is right");
+    let top = config.group;
+    let loss = |group: &GroupConfig| group.sla.and_then(|sla| sla.loss).map(|loss| loss.enter);
+    assert_eq!((top.hash, top.obey_quota), (Some(HashPolicy::Src), false));
+    assert_eq!(loss(&top), Some(Ratio::percent(2)));
+    let [default, as_all, own] = &config.groups[..] else {
+        panic!("three groups")
+    };
+    assert_eq!(as_all.config, top);
+    let off = GroupConfig {
+        hash: Some(HashPolicy::FiveTuple),
+        sla: None,
+        ..top
+    };
+    assert_eq!(own.config, off);
+    assert_eq!(
+        (default.config.hash, default.config.obey_quota),
+        (Some(HashPolicy::Src), true)
+    );
+    assert_eq!(loss(&default.config), Some(Ratio::percent(5)));
+}
+
+#[test]
+fn members_have_the_weight_and_tier_of_their_uplink_unless_told() {
+    let text = format!(
+        "{LEAST}weight = 7\ntier = 3\n[[uplink]]\nname = \"b\"\ndevice = \"eth1\"\n\
+         [[group]]\nname = \"g\"\nmembers = {{ uplink = \"a\", tier = 1 }}\n\
+         [[group]]\nname = \"h\"\nmembers = [\"b\", {{ uplink = \"a\", weight = 2 }}]\n\
+         [[group]]\nname = \"i\"\n[[group.members]]\nuplink = \"b\"\nweight = 9\n"
+    );
+    let config = read(&text).expect("the file is right");
+    let members = |group: &NamedGroup| {
+        let members = group.members.iter();
+        let each = members.map(|it| (it.uplink.clone(), it.weight, it.tier));
+        each.collect::<Vec<_>>()
+    };
+    let of = |name: &str, weight, tier| (name.to_owned(), weight, tier);
+    let [default, g, h, i] = &config.groups[..] else {
+        panic!("four groups")
+    };
+    assert_eq!(members(default), [of("a", 7, 3), of("b", 1, 1)]);
+    assert_eq!(members(g), [of("a", 7, 1)]);
+    assert_eq!(members(h), [of("b", 1, 1), of("a", 2, 3)]);
+    assert_eq!(members(i), [of("b", 9, 1)]);
+}
+
 fn reads_every_key() {
     let config = read(FULL).expect("the file is right");
     assert_eq!(config.lan, ["lan0", "lan1"]);
@@ -215,6 +277,8 @@ fn reads_every_key() {
             failback: Failback::Sticky,
             failback_after: Duration::from_secs(60),
         }
+            sla: None,
+            obey_quota: true,
     );
     assert_eq!(
         config.inside_prefix,
@@ -344,8 +408,22 @@ fn reads_every_key() {
     let [default, voice, bulk] = &config.groups[..] else {
         panic!("three groups")
     };
-    assert_eq!((default.sla, default.obey_quota), (None, true));
-    assert_eq!((bulk.sla, bulk.obey_quota), (None, true));
+    assert_eq!(default.config, config.group);
+    let own = GroupConfig {
+        hash: Some(HashPolicy::FiveTuple),
+        on_uplink_loss: OnUplinkLoss::Reset,
+        failback: Failback::Immediate,
+        failback_after: Duration::from_secs(5),
+        ..config.group
+    };
+    assert_eq!(bulk.config, own);
+    let member = |uplink: &str, weight, tier| MemberConfig {
+        uplink: uplink.into(),
+        weight,
+        tier,
+    };
+    assert_eq!(voice.members, [member("fibre", 5, 1)]);
+    assert_eq!(bulk.members, [member("lte", 3, 1), member("fibre", 5, 2)]);
     let times = |enter, leave| {
         let (enter, leave) = (ms(enter), ms(leave));
         Some(Limit { enter, leave })
@@ -360,10 +438,15 @@ fn reads_every_key() {
         sick_after: Duration::ZERO,
         well_after: Duration::from_secs(30),
     };
-    assert_eq!((voice.sla, voice.obey_quota), (Some(sla), false));
+    let own = GroupConfig {
+        sla: Some(sla),
+        obey_quota: false,
+        ..config.group
+    };
+    assert_eq!(voice.config, own);
     assert_eq!(config.state_dir, Path::new("/var/lib/multihome-b"));
     assert_eq!(config.quality.window, Duration::from_secs(30));
-    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:75:10");
+    assert_eq!(config.device_origin("wwan0").to_string(), "gw.toml:76:10");
     assert_eq!(config.device_origin("lan1").to_string(), "gw.toml:2:16");
 }
 
@@ -442,6 +525,7 @@ fn flags_stand_over_the_file() {
         }
     );
     assert_eq!(config.metrics_listen, None);
+            ..GroupConfig::default()
     let names: Vec<_> = config
         .uplinks
         .iter()

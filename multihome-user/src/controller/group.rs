@@ -8,7 +8,7 @@ use super::{
     settled::Settled,
     words::{Health, Words},
 };
-use crate::config::GroupConfig;
+use crate::{config::GroupConfig, ranking::Member};
 
 /// One group as the controller sees it now.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Group {
     pub name: String,
     /// How its flows are spread, and moved.
     pub(super) config: GroupConfig,
-    /// Members whose quota is used up get no new flows of it.
-    obey_quota: bool,
+    /// Its members with their weights and tiers, in the order of the configuration.
+    ranked: Vec<Member>,
     /// The members of each tier, best tier first.
     tiers: Vec<u64>,
     /// What speaks against members in this group alone, by family.
@@ -38,8 +38,8 @@ impl Group {
     pub(super) fn new(settings: GroupSettings, settle: std::time::Duration, now: Instant) -> Self {
         let left = settings.left;
         let mut tiers: BTreeMap<u8, u64> = BTreeMap::new();
-        for (id, tier) in settings.members {
-            *tiers.entry(tier).or_default() |= 1 << id;
+        for member in &settings.members {
+            *tiers.entry(member.tier).or_default() |= 1 << member.id;
         }
         Self {
             id: settings.id,
@@ -49,7 +49,7 @@ impl Group {
             words: FAMILIES.map(|f| Words::new(left.eligible[f], left.last_good[f], settle, now)),
             settled: FAMILIES.map(|f| Settled::new(&settings.config, left.settled[f], now)),
             config: settings.config,
-            obey_quota: settings.obey_quota,
+            ranked: settings.members,
             conduct_told: None,
         }
     }
@@ -59,9 +59,19 @@ impl Group {
         self.tiers.iter().fold(0, |members, tier| members | tier)
     }
 
+    /// Its members with their weights and tiers, in the order of the configuration.
+    pub fn ranked(&self) -> &[Member] {
+        &self.ranked
+    }
+
+    /// How its flows are spread, and moved.
+    pub fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
     /// Whether members whose quota is used up get no new flows of it.
     pub fn obeys_quota(&self) -> bool {
-        self.obey_quota
+        self.config.obey_quota
     }
 
     /// Its eligible word of a family.

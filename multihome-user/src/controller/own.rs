@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use multihome_common::state::{IPV4, IPV6};
 
-use super::{Controller, FAMILIES, Uplink, path::Path};
+use super::{Controller, FAMILIES, Uplink, group::Group, path::Path};
 use crate::{
     config::DEFAULT_GROUP,
     kernel_settings::Device,
@@ -96,15 +96,27 @@ impl Controller {
             .collect();
         sources.sort_unstable();
         sources.dedup();
+        let (tier, weight) = self.own_rank(uplink);
         View {
             id: uplink.id,
-            tier: uplink.config.tier,
-            weight: uplink.config.weight,
+            tier,
+            weight,
             device: uplink.config.device.clone(),
             hops: [hop(&uplink.paths[IPV4]), hop(&uplink.paths[IPV6])],
             exists: [uplink.paths[IPV4].exists(), uplink.paths[IPV6].exists()],
             sources,
         }
+    }
+
+    /// Tier and weight in the default group, or the uplink's own where it is no member.
+    fn own_rank(&self, uplink: &Uplink) -> (u8, u32) {
+        let default = self.groups.iter().find(|it| it.name == DEFAULT_GROUP);
+        let mut members = default.into_iter().flat_map(Group::ranked);
+        members
+            .find(|member| member.id == uplink.id)
+            .map_or((uplink.config.tier, uplink.config.weight), |member| {
+                (member.tier, member.weight)
+            })
     }
 
     fn addresses_of_uplink(&self, uplink: &Uplink) -> impl Iterator<Item = &Address> {

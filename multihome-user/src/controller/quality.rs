@@ -84,13 +84,13 @@ impl Quality {
         let ids = || settings.uplinks.iter().map(|(id, _)| *id);
         let paths = || ids().flat_map(|id| FAMILIES.map(|family| (id, family)));
         let judges = settings.groups.iter().flat_map(|group| {
-            let members = group.members.iter().map(|(id, _)| *id);
+            let members = group.members.iter().map(|member| member.id);
             let paths = members.flat_map(|id| FAMILIES.map(|family| (id, family)));
             paths.filter_map(|(id, family)| {
                 let sick = settings
                     .adopted
                     .is_some_and(|left| left_out(group, left.alive[family], id, family));
-                Some(((group.id, id, family), Judge::new(group.sla?, sick)))
+                Some(((group.id, id, family), Judge::new(group.config.sla?, sick)))
             })
         });
         let meters = settings
@@ -217,11 +217,11 @@ impl Quality {
 /// better tier served.
 fn left_out(group: &GroupSettings, alive: u64, id: u8, family: usize) -> bool {
     let eligible = group.left.eligible[family];
-    let tier_of = |wanted: u8| group.members.iter().find(|(id, _)| *id == wanted);
-    let serving = (group.members.iter()).filter(|(id, _)| eligible >> id & 1 == 1);
-    let best = serving.map(|(_, tier)| *tier).min();
+    let tier_of = |wanted: u8| group.members.iter().find(|it| it.id == wanted);
+    let serving = (group.members.iter()).filter(|it| eligible >> it.id & 1 == 1);
+    let best = serving.map(|it| it.tier).min();
     (alive & !eligible & group.left.had) >> id & 1 == 1
-        && best.is_some_and(|best| tier_of(id).is_some_and(|(_, tier)| *tier <= best))
+        && best.is_some_and(|best| tier_of(id).is_some_and(|it| it.tier <= best))
 }
 
 impl Controller {

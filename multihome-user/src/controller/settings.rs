@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
-    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, SlaConfig, Unasked, UplinkConfig},
+    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
     health::HealthSettings,
     quality::quota::Ledger,
+    ranking::Member,
     suspicion::SuspicionSettings,
 };
 
@@ -51,14 +52,10 @@ pub struct GroupSettings {
     pub id: u8,
     /// Its name.
     pub name: String,
-    /// Its members: ids and tiers.
-    pub members: Vec<(u8, u8)>,
-    /// How its flows are spread, and moved.
+    /// Its members.
+    pub members: Vec<Member>,
+    /// How its flows are spread, and moved, and what it asks of its members.
     pub config: GroupConfig,
-    /// What it asks of its members.
-    pub sla: Option<SlaConfig>,
-    /// Members whose quota is used up get no new flows of it.
-    pub obey_quota: bool,
     /// The words that an earlier controller left it.
     pub left: LeftWords,
 }

@@ -14,8 +14,8 @@ use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};
 use proptest::prelude::*;
 
 use self::story::{
-    FIBER, LTE, SETTLE, Story, address, default_route, kernel, link, neighbour, next_hop, seen,
-    settings, uplink_config,
+    FIBER, LTE, SETTLE, Story, address, default_route, kernel, link, member, neighbour, next_hop,
+    seen, settings, uplink_config,
 };
 use super::*;
 use crate::{

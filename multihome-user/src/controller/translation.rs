@@ -17,7 +17,7 @@ use multihome_common::{
     },
 };
 
-use super::{Action, Controller, FAMILIES, Uplink};
+use super::{Action, Controller, FAMILIES, Uplink, group::Group};
 use crate::{
     config::{
         Filtering, GroupConfig, HashPolicy, Ipv6Prefix, Mode4, Mode6, OnUplinkLoss, Unasked,
@@ -146,18 +146,25 @@ impl Controller {
     /// that looks up no flows would send the LAN's addresses out as they are.
     pub(super) fn refresh_conduct(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
-        let translates = FAMILIES.map(|family| self.translates(family));
-        if translates[IPV4] && self.applied.tracked >> IPV4 & 1 == 0 {
+        if self.translates(IPV4) && self.applied.tracked >> IPV4 & 1 == 0 {
             self.applied.tracked |= 1 << IPV4;
             actions.push(Action::SetTracked(self.applied.tracked));
         }
+        let translating = FAMILIES.map(|family| self.translating(family));
         for group in &mut self.groups {
+            let translates = translating.map(|uplinks| uplinks & group.members() != 0);
             let conduct = conduct(&group.config, translates);
             if group.conduct_told.replace(conduct) != Some(conduct) {
                 actions.push(Action::SetConduct(group.id, conduct));
             }
         }
         actions
+    }
+
+    /// What of a packet of a group chooses its uplink.
+    pub fn hash_of(&self, group: &Group, family: usize) -> HashPolicy {
+        let translates = self.translating(family) & group.members() != 0;
+        hash(group.config(), translates)
     }
 
     /// So many flows were left in the whole table: without any, and without an uplink that
@@ -173,10 +180,15 @@ impl Controller {
 
     /// Whether any uplink translates this family.
     fn translates(&self, family: usize) -> bool {
-        let treatments = self.uplinks.iter().map(|uplink| &uplink.treatments[family]);
-        treatments
-            .into_iter()
-            .any(|treatment| *treatment != Treatment::Routed)
+        self.translating(family) != 0
+    }
+
+    /// The uplinks that translate this family; bit n = uplink n.
+    fn translating(&self, family: usize) -> u64 {
+        let uplinks = self.uplinks.iter();
+        uplinks
+            .filter(|uplink| uplink.treatments[family] != Treatment::Routed)
+            .fold(0, |word, uplink| word | 1 << uplink.id)
     }
 
     /// Enters into an uplink's entry how it translates.
@@ -286,15 +298,22 @@ pub fn translation(
     nptv6::Translation::new(prefix(inside), prefix(outside))
 }
 
+/// What of a group's flows is hashed in a family of which it is known whether an uplink translates it.
+fn hash(group: &GroupConfig, translates: bool) -> HashPolicy {
+    group.hash.unwrap_or(if translates {
+        // Servers that tie a session to an address would else see a host come from several.
+        HashPolicy::SrcDst
+    } else {
+        HashPolicy::FiveTuple
+    })
+}
+
 /// What of a group's flows is hashed, by family, and what becomes of those of a lost uplink.
 fn conduct(group: &GroupConfig, translates: [bool; 2]) -> u64 {
-    let policy = |family: usize| match group.hash {
-        Some(HashPolicy::FiveTuple) => Policy::FiveTuple,
-        Some(HashPolicy::SrcDst) => Policy::SourceDestination,
-        Some(HashPolicy::Src) => Policy::Source,
-        // Servers that tie a session to an address would else see a host come from several.
-        None if translates[family] => Policy::SourceDestination,
-        None => Policy::FiveTuple,
+    let policy = |family: usize| match hash(group, translates[family]) {
+        HashPolicy::FiveTuple => Policy::FiveTuple,
+        HashPolicy::SrcDst => Policy::SourceDestination,
+        HashPolicy::Src => Policy::Source,
     };
     let flags = match group.on_uplink_loss {
         OnUplinkLoss::Reset => 0,

@@ -16,7 +16,7 @@ use crate::{
 
 /// Gives groups their ids and names, takes their words over, and clears those of groups that are gone.
 ///
-/// `uplinks` has all uplinks with their ids, `before` the names by id that an earlier controller left, and
+/// `uplinks` has the names of all uplinks by their ids, `before` the names by id that an earlier controller left, and
 /// `known` the uplinks that it had: the words' other bits are of uplinks that are gone, and a new one may
 /// have the place.
 ///
@@ -24,7 +24,7 @@ use crate::{
 /// When a map cannot be read or written.
 pub fn take_over(
     config: &Config,
-    uplinks: &[Member],
+    uplinks: &[(u8, String)],
     before: &[Option<String>],
     known: u64,
     dataplane: &mut Dataplane,
@@ -36,22 +36,25 @@ pub fn take_over(
         let NamedGroup {
             name,
             members,
-            sla,
-            obey_quota,
+            config,
         } = group;
         let had = before.get(usize::from(id)).and_then(Option::as_deref) == Some(name);
-        let members = uplinks
-            .iter()
-            .filter(|uplink| members.contains(&uplink.name));
-        let members: Vec<(u8, u8)> = members.map(|uplink| (uplink.id, uplink.tier)).collect();
-        let kept = members.iter().fold(0, |word, (id, _)| word | 1u64 << id) & known;
+        let members = members.iter().filter_map(|member| {
+            let (id, name) = uplinks.iter().find(|(_, name)| *name == member.uplink)?;
+            Some(Member {
+                id: *id,
+                name: name.clone(),
+                weight: member.weight,
+                tier: member.tier,
+            })
+        });
+        let members: Vec<Member> = members.collect();
+        let kept = members.iter().fold(0, |word, it| word | 1u64 << it.id) & known;
         groups.push(GroupSettings {
             id,
             name: name.clone(),
             members,
-            config: config.group,
-            sla: *sla,
-            obey_quota: *obey_quota,
+            config: *config,
             left: if had {
                 left(usize::from(id), kept, dataplane)
             } else {
@@ -91,12 +94,14 @@ fn left(id: usize, kept: u64, dataplane: &Dataplane) -> LeftWords {
 }
 
 /// Writes the rank rows of every group.
-pub fn rank(groups: &[GroupSettings], uplinks: &[Member], seed: Seed, dataplane: &mut Dataplane) {
-    let names = uplinks.iter().map(|uplink| uplink.name.clone()).collect();
-    let draws = Draws::new(names, seed);
+pub fn rank(
+    groups: &[GroupSettings],
+    uplinks: &[(u8, String)],
+    seed: Seed,
+    dataplane: &mut Dataplane,
+) {
+    let draws = Draws::new(uplinks.iter().map(|(_, name)| name.clone()).collect(), seed);
     for group in groups {
-        let is_member = |uplink: &&Member| group.members.iter().any(|(id, _)| *id == uplink.id);
-        let members: Vec<Member> = uplinks.iter().filter(is_member).cloned().collect();
-        dataplane.set_rows(usize::from(group.id), &draws.rows(&members));
+        dataplane.set_rows(usize::from(group.id), &draws.rows(&group.members));
     }
 }

@@ -25,7 +25,6 @@ use crate::{
     kernel_ports,
     probe::{ProbeError, ProbeSettings},
     quality::quota::Ledger,
-    ranking::Member,
     suspicion::SuspicionSettings,
 };
 

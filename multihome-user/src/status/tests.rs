@@ -140,13 +140,21 @@ fn example() -> Status {
         groups: vec![GroupStatus {
             name: "default".into(),
             members: vec!["fibre".into(), "mobile-backup".into()],
+            weights: [("fibre".into(), 5), ("mobile-backup".into(), 1)].into(),
+            tiers: [("fibre".into(), 1), ("mobile-backup".into(), 2)].into(),
+            on_uplink_loss: "reset".into(),
+            failback: "sticky".into(),
+            failback_after_seconds: 10.0,
+            obey_quota: true,
             ipv4: GroupFamilyStatus {
+                hash: "src-dst".into(),
                 eligible: vec!["fibre".into()],
                 alive: vec!["fibre".into()],
                 last_good: Vec::new(),
                 impediments: [("fibre".into(), vec!["full".into()])].into(),
             },
             ipv6: GroupFamilyStatus {
+                hash: "5-tuple".into(),
                 last_good: vec!["fibre".into()],
                 ..GroupFamilyStatus::default()
             },

@@ -41,14 +41,6 @@ pub enum QualityError {
         /// What was given.
         given: String,
     },
-    /// The default group's key in two places.
-    #[error("{origin}: {key} of the group \"default\" stands at the top of the file already")]
-    Twice {
-        /// Where the group stands.
-        origin: Origin,
-        /// The key.
-        key: &'static str,
-    },
     /// A capacity of no direction.
     #[error("{0}: this capacity says nothing; give it up, down or both")]
     CapacityEmpty(Origin),

@@ -1,7 +1,12 @@
 //! What a file says of quality, capacity and quotas, in the form in which it stands there. There are no
 //! flags for it.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, value::MapAccessDeserializer},
+};
 
 use super::{
     super::value::{JudgeAfter, Latency, MonthDay, QualityWindow, Rate, Ratio},
@@ -16,12 +21,9 @@ pub struct QualityLayer {
     pub window: Option<QualityWindow>,
 }
 
-/// `sla = { ... }`.
+/// What an SLA says.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table, such as { loss = \"2%\", latency = \"150ms\" }"
-)]
+#[serde(deny_unknown_fields)]
 pub struct SlaLayer {
     pub loss: Option<Ratio>,
     pub loss_leave: Option<Ratio>,
@@ -33,11 +35,39 @@ pub struct SlaLayer {
     pub well_after: Option<JudgeAfter>,
 }
 
-/// What a group asks for.
-#[derive(Clone, Debug, Default)]
-pub struct AskedLayer {
-    pub sla: Option<Located<SlaLayer>>,
-    pub obey_quota: Option<bool>,
+/// `sla = { ... }`, or `sla = "off"`.
+#[derive(Clone, Copy, Debug)]
+pub enum SlaWord {
+    /// Nothing is asked for, whatever is at the top.
+    Off,
+    Table(SlaLayer),
+}
+
+impl<'de> Deserialize<'de> for SlaWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SlaVisitor)
+    }
+}
+
+struct SlaVisitor;
+
+impl<'de> de::Visitor<'de> for SlaVisitor {
+    type Value = SlaWord;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table, such as { loss = \"2%\", latency = \"150ms\" }, or \"off\"")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<SlaWord, E> {
+        match word {
+            "off" => Ok(SlaWord::Off),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<SlaWord, A::Error> {
+        SlaLayer::deserialize(MapAccessDeserializer::new(map)).map(SlaWord::Table)
+    }
 }
 
 /// `capacity = { ... }`.

@@ -2,29 +2,55 @@
 
 use multihome_common::limits::MAX_GROUPS;
 
-use super::super::{
-    NamedGroup, UplinkConfig,
-    error::{ConfigError, GroupError, QualityError},
-    group::DEFAULT_GROUP,
-    layer::{AskedLayer, NamedGroupLayer},
-    origin::{Located, Origin},
-    suggest,
-    value::UplinkName,
+use super::{
+    super::{
+        GroupConfig, MemberConfig, NamedGroup, UplinkConfig,
+        error::{ConfigError, GroupError, QualityError},
+        group::DEFAULT_GROUP,
+        layer::{GroupLayer, MemberLayer, NamedGroupLayer, SlaWord},
+        origin::{Located, Origin},
+        suggest,
+        value::UplinkName,
+    },
+    quality,
 };
-use super::quality;
+
+/// What the groups do that say nothing of their own.
+pub fn common(layer: GroupLayer) -> Result<GroupConfig, QualityError> {
+    over(&GroupConfig::default(), layer)
+}
+
+/// What a group does that says this of its own, and of which `common` holds otherwise.
+fn over(common: &GroupConfig, layer: GroupLayer) -> Result<GroupConfig, QualityError> {
+    Ok(GroupConfig {
+        hash: layer.hash.or(common.hash),
+        on_uplink_loss: layer.on_uplink_loss.unwrap_or(common.on_uplink_loss),
+        failback: layer.failback.unwrap_or(common.failback),
+        failback_after: layer
+            .failback_after
+            .map_or(common.failback_after, |after| after.0),
+        sla: match layer.sla {
+            None => common.sla,
+            Some(Located { value, origin }) => match value {
+                SlaWord::Off => None,
+                SlaWord::Table(value) => Some(quality::sla(Located { value, origin })?),
+            },
+        },
+        obey_quota: layer.obey_quota.unwrap_or(common.obey_quota),
+    })
+}
 
 /// The groups, the default one first. It is made up of all uplinks when none bears its name.
 pub fn check(
     groups: Vec<NamedGroupLayer>,
-    default: AskedLayer,
+    common: &GroupConfig,
     uplinks: &[UplinkConfig],
 ) -> Result<Vec<NamedGroup>, ConfigError> {
-    let all = || uplinks.iter().map(|uplink| uplink.name.clone()).collect();
+    let all = || uplinks.iter().map(MemberConfig::of).collect();
     let mut checked = vec![NamedGroup {
         name: DEFAULT_GROUP.into(),
         members: all(),
-        sla: default.sla.map(quality::sla).transpose()?,
-        obey_quota: default.obey_quota.unwrap_or(true),
+        config: *common,
     }];
     let mut seen: Vec<(String, Origin)> = Vec::new();
     for group in groups {
@@ -53,65 +79,53 @@ pub fn check(
             }
             Some(members) => check_members(members, uplinks)?,
         };
-        let sla = group.asked.sla.map(quality::sla).transpose()?;
-        if name == DEFAULT_GROUP {
-            checked[0].members = members;
-            let twice = |key| QualityError::Twice {
-                origin: origin.clone(),
-                key,
-            };
-            if let Some(sla) = sla
-                && checked[0].sla.replace(sla).is_some()
-            {
-                return Err(twice("sla").into());
-            }
-            if let Some(obey) = group.asked.obey_quota {
-                if default.obey_quota.is_some() {
-                    return Err(twice("obey_quota").into());
-                }
-                checked[0].obey_quota = obey;
-            }
-            continue;
-        }
-        if checked.len() == MAX_GROUPS {
-            return Err(GroupError::TooMany { origin }.into());
-        }
-        checked.push(NamedGroup {
-            name,
+        let group = NamedGroup {
             members,
-            sla,
-            obey_quota: group.asked.obey_quota.unwrap_or(true),
-        });
+            config: over(common, group.group)?,
+            name,
+        };
+        if group.name == DEFAULT_GROUP {
+            checked[0] = group;
+        } else if checked.len() == MAX_GROUPS {
+            return Err(GroupError::TooMany { origin }.into());
+        } else {
+            checked.push(group);
+        }
     }
     Ok(checked)
 }
 
-/// Names of uplinks, each once.
+/// Uplinks, each once.
 fn check_members(
-    names: Vec<Located<UplinkName>>,
+    members: Vec<Located<MemberLayer>>,
     uplinks: &[UplinkConfig],
-) -> Result<Vec<String>, GroupError> {
-    let mut checked = Vec::new();
-    for Located {
-        value: UplinkName(name),
-        origin,
-    } in names
-    {
-        let mut known = uplinks.iter().map(|uplink| uplink.name.as_str());
-        if !known.clone().any(|known| known == name) {
+) -> Result<Vec<MemberConfig>, GroupError> {
+    let mut checked: Vec<MemberConfig> = Vec::new();
+    for Located { value, origin } in members {
+        let MemberLayer {
+            uplink: UplinkName(name),
+            weight,
+            tier,
+        } = value;
+        let Some(uplink) = uplinks.iter().find(|uplink| uplink.name == name) else {
+            let mut known = uplinks.iter().map(|uplink| uplink.name.as_str());
             return Err(GroupError::UnknownUplink {
                 origin,
                 suggestion: suggest::closest(&name, &mut known),
                 name: name.into(),
             });
-        }
-        if checked.contains(&name) {
+        };
+        if checked.iter().any(|member| member.uplink == name) {
             return Err(GroupError::SameUplink {
                 origin,
                 name: name.into(),
             });
         }
-        checked.push(name);
+        checked.push(MemberConfig {
+            uplink: name,
+            weight: weight.map_or(uplink.weight, |weight| weight.0),
+            tier: tier.map_or(uplink.tier, |tier| tier.0),
+        });
     }
     Ok(checked)
 }

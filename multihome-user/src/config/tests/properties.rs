@@ -137,6 +137,8 @@ fn any_group() -> impl Strategy<Value = GroupConfig> {
         select(vec![OnUplinkLoss::Reset, OnUplinkLoss::Hold]),
         select(vec![Failback::Sticky, Failback::Immediate]),
         0..=3_600_000_u64,
+        any_sla(),
+        any::<bool>(),
     )
         .prop_map(|(hash, on_uplink_loss, failback, after)| GroupConfig {
             hash,
@@ -359,7 +361,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_forwards(),
         (
             any_group(),
-            proptest::collection::vec((any::<u8>(), any_sla(), any::<bool>()), 0..5),
+            proptest::collection::vec((any::<u8>(), any_group(), 0..4_u32, 1..4_u8), 0..5),
             any_damping(),
             1_000..=300_000_u64,
         ),
@@ -408,9 +410,13 @@ fn any_config() -> impl Strategy<Value = Config> {
                     forward
                 });
                 let forwards = forwards.collect();
-                let named = |(at, (drawn, sla, obey_quota)): (usize, (u8, _, bool))| NamedGroup {
-                    sla,
-                    obey_quota,
+                type Drawn = (u8, GroupConfig, u32, u8);
+                let named = |(at, (drawn, own, weight, tier)): (usize, Drawn)| NamedGroup {
+                    config: GroupConfig {
+                        // There is no word for the hash that follows the uplinks.
+                        hash: own.hash.or(group.hash),
+                        ..own
+                    },
                     name: if at == 0 {
                         DEFAULT_GROUP.to_owned()
                     } else {
@@ -419,14 +425,18 @@ fn any_config() -> impl Strategy<Value = Config> {
                     // The first uplink is always there: no group is empty.
                     members: (0..uplinks.len())
                         .filter(|at| (drawn | 1) >> at & 1 == 1)
-                        .map(|at| uplinks[at].name.clone())
+                        .map(|at| match weight {
+                            0 => MemberConfig::of(&uplinks[at]),
+                            _ => MemberConfig {
+                                uplink: uplinks[at].name.clone(),
+                                weight: weight + at as u32 % 2,
+                                tier,
+                            },
+                        })
                         .collect(),
                 };
-                let groups = (0..).zip(
-                    [(u8::MAX, None, true)]
-                        .into_iter()
-                        .chain(drawn_groups.clone()),
-                );
+                let plain = (u8::MAX, group, 0, 1);
+                let groups = (0..).zip([plain].into_iter().chain(drawn_groups.clone()));
                 let mut groups: Vec<NamedGroup> = groups.map(named).collect();
                 if let Some(first) = drawn_groups.first() {
                     groups[0] = named((0, *first));

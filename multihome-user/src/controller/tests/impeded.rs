@@ -262,7 +262,7 @@ proptest! {
     ) {
         let mut given = damped(tier);
         given.damping.hold = Duration::from_secs(hold);
-        for (id, members) in [(1, vec![(FIBER, 1)]), (2, vec![(FIBER, 2), (LTE, 1)])] {
+        for (id, members) in [(1, vec![member(FIBER, 1)]), (2, vec![member(FIBER, 2), member(LTE, 1)])] {
             let first = given.groups[0].clone();
             given.groups.push(GroupSettings { id, name: format!("g{id}"), members, ..first });
         }

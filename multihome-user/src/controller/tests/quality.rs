@@ -2,10 +2,12 @@
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use super::story::{FIBER, LTE, kernel, remote, seen, settings, uplink_config};
+use super::story::{FIBER, LTE, kernel, member, remote, seen, settings, uplink_config};
 use super::suspicion::world::{Network, World};
 use crate::{
-    config::{CapacityConfig, Every, Limit, QuotaConfig, Rate, Ratio, SlaConfig, Volume},
+    config::{
+        CapacityConfig, Every, GroupConfig, Limit, QuotaConfig, Rate, Ratio, SlaConfig, Volume,
+    },
     controller::{Action, Adopted, Controller, Event, GroupSettings, IPV4, Readings, Settings},
     events::{Kind, Occurrence},
     netlink::NeighbourState,
@@ -35,16 +37,19 @@ fn two_groups() -> Settings {
     settings.groups.push(GroupSettings {
         id: VOICE,
         name: "voice".to_owned(),
-        sla: Some(SlaConfig {
-            loss: Some(Limit {
-                enter: Ratio::percent(5),
-                leave: Ratio::percent(2),
+        config: GroupConfig {
+            sla: Some(SlaConfig {
+                loss: Some(Limit {
+                    enter: Ratio::percent(5),
+                    leave: Ratio::percent(2),
+                }),
+                latency: None,
+                jitter: None,
+                sick_after: Duration::ZERO,
+                well_after: SECOND * 10,
             }),
-            latency: None,
-            jitter: None,
-            sick_after: Duration::ZERO,
-            well_after: SECOND * 10,
-        }),
+            ..settings.groups[0].config
+        },
         ..settings.groups[0].clone()
     });
     settings
@@ -221,7 +226,7 @@ fn many_probes_make_no_lossy_path_dead() {
 #[test]
 fn the_only_uplink_serves_also_when_it_is_sick() {
     let mut settings = two_groups();
-    settings.groups[1].members = vec![(FIBER, 1)];
+    settings.groups[1].members = vec![member(FIBER, 1)];
     let mut gateway = Gateway::new(settings);
     gateway.probe(20, None);
     gateway.probe(5, Some(3));
@@ -305,7 +310,7 @@ fn a_capped_line_that_is_full_gets_no_new_flows() {
 #[test]
 fn a_spent_uplink_leaves_the_groups_that_obey_and_returns_with_the_period() {
     let mut settings = two_groups();
-    settings.groups[0].obey_quota = false;
+    settings.groups[0].config.obey_quota = false;
     let wall = Timestamp::from_second(1_795_000_000).expect("in range");
     let quota = QuotaConfig {
         limit: Volume(50_000_000),
@@ -353,7 +358,7 @@ fn a_spent_uplink_leaves_the_groups_that_obey_and_returns_with_the_period() {
 /// gateway by its defaults, no uplink is sick for an SLA of 5 %.
 #[test]
 fn an_hour_of_one_percent_of_loss_and_50_ms_of_jitter_breaks_no_sla_of_five_percent() {
-    let sla = two_groups().groups[1].sla.expect("it is given");
+    let sla = two_groups().groups[1].config.sla.expect("it is given");
     for (targets, seed) in [(1, 1), (2, 2), (4, 3)] {
         let rough = Network {
             loss: 0.01,
@@ -371,7 +376,7 @@ fn an_hour_of_one_percent_of_loss_and_50_ms_of_jitter_breaks_no_sla_of_five_perc
 /// How long it takes from 30 % of loss to the words, with the probes and bursts of a gateway by its defaults.
 #[test]
 fn thirty_percent_of_loss_against_five_is_found_in_seconds() {
-    let sla = two_groups().groups[1].sla.expect("it is given");
+    let sla = two_groups().groups[1].config.sla.expect("it is given");
     let calm = Network {
         loss: 0.0,
         rtt: Duration::from_millis(20),

@@ -16,6 +16,7 @@ use crate::{
     quality::quota::Ledger,
     suspicion::SuspicionSettings,
 };
+    ranking::Member,
 
 pub(super) const FIBER: u8 = 0;
 pub(super) const LTE: u8 = 1;
@@ -130,7 +131,23 @@ pub(super) fn kernel() -> NetState {
 
 /// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
 pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
-    let members = (0..).zip(uplinks.iter().map(|u| u.tier)).collect();
+    let member = |(id, uplink): (u8, &UplinkConfig)| Member {
+        id,
+        name: uplink.name.clone(),
+        weight: uplink.weight,
+        tier: uplink.tier,
+    };
+    let members = (0..).zip(&uplinks).map(member).collect();
+/// An uplink in a group.
+pub(super) fn member(id: u8, tier: u8) -> Member {
+    Member {
+        id,
+        name: ["fiber", "lte"][usize::from(id)].to_owned(),
+        weight: 1,
+        tier,
+    }
+}
+
     Settings {
         entries: std::collections::BTreeMap::new(),
         uplinks: (0..).zip(uplinks).collect(),
@@ -160,8 +177,6 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
                 failback_after: FAILBACK_AFTER,
                 ..GroupConfig::default()
             },
-            sla: None,
-            obey_quota: true,
             left: LeftWords::default(),
         }],
         translation: Translation {

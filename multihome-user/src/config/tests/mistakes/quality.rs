@@ -33,16 +33,8 @@ fn mistakes_in_slas_capacities_and_quotas_are_explained() {
             "late judgement",
             top("sla = { latency = \"2s\", sick_after = \"2h\" }"),
         ),
-        (
-            "default twice",
-            format!(
-                "sla = {{ loss = \"2%\" }}\n{LEAST}[[group]]\nname = \"default\"\nsla = {{ loss = \"3%\" }}\n"
-            ),
-        ),
-        (
-            "obeying twice",
-            format!("obey_quota = true\n{LEAST}[[group]]\nname = \"default\"\nobey_quota = true\n"),
-        ),
+        ("another word", group("sla = \"none\"")),
+        ("an sla as a number", group("sla = 2")),
         ("short window", top("quality.window = \"100ms\"")),
         ("unknown quality", top("quality.windows = \"10s\"")),
         ("capacity of nothing", uplink("capacity = {}")),

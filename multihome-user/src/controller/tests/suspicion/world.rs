@@ -121,7 +121,7 @@ impl World {
     pub fn with_sla(network: Network, targets: u8, seed: u64, sla: SlaConfig) -> Self {
         let mut world = Self::new(network, targets, seed);
         let mut settings = settings_of(targets, SuspicionSettings::default());
-        settings.groups[0].sla = Some(sla);
+        settings.groups[0].config.sla = Some(sla);
         world.controller = Controller::new(settings, kernel(), world.now);
         world.begin();
         world
