@@ -27,6 +27,7 @@ use crate::{
     tcp::{TcpMemory, counts::TcpCounts, handshake, sequence},
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
+    way::whole::Prepared,
     word::Word,
 };
 
@@ -257,6 +258,13 @@ impl TcpMemory for SimTables {
 
     fn tcp_clock(&self) -> u64 {
         self.nanoseconds()
+    }
+}
+
+impl Prepared for SimTables {
+    fn prepared(&self) -> Result<Opening, Verdict> {
+        let opening = self.opening.lock().map_err(|_| Verdict::DropInternal)?;
+        Ok(*opening)
     }
 }
 

@@ -76,8 +76,10 @@ pub struct UplinkEntry {
     pub outside: [u32; MAX_OUTSIDE],
     /// The LAN's IPv6 prefix and the uplink's.
     pub prefix: Translation,
+    /// The largest MSS in bytes that a connection by the uplink may open with, for each family; 0 for any.
+    pub mss: [u16; 2],
     /// Room for later fields; zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u32; 7],
 }
 
 impl UplinkEntry {
@@ -130,7 +132,7 @@ impl HostEntry {
 const _: () = assert!(size_of::<UplinkEntry>() == 128);
 const _: () = assert!(size_of::<HostEntry>() == 16);
 
-// SAFETY: `repr(C)`, no padding (8 + 2 x 12 + 8 x 4 + 32 + 32 = 128), every field takes any bytes.
+// SAFETY: `repr(C)`, no padding (8 + 2 x 12 + 8 x 4 + 32 + 2 x 2 + 7 x 4 = 128), every field takes any bytes.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for UplinkEntry {}
 // SAFETY: `repr(C)`, no padding (12 + 2 + 2 = 16), every field takes any bytes.

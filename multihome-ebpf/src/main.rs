@@ -94,8 +94,14 @@ fn run(
             }
             if decision.disposition() as u8 == Disposition::Forward as u8 {
                 match side {
-                    Side::Lan => kernel.watch_outward(decision),
-                    Side::Uplink => kernel.watch_inward(decision),
+                    Side::Lan => {
+                        kernel.watch_outward(decision);
+                        kernel.clamp(decision.egress());
+                    }
+                    Side::Uplink => {
+                        kernel.watch_inward(decision);
+                        kernel.clamp(port.slot as u8);
+                    }
                 }
             }
             (decision, bytes)

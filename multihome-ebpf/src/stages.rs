@@ -49,6 +49,12 @@ impl Kernel {
         multihome_watch_inward(self.context, decision.word());
     }
 
+    /// [`way::mss::clamp`].
+    #[inline(always)]
+    pub fn clamp(&mut self, id: u8) {
+        multihome_clamp(self.context, u32::from(id));
+    }
+
     /// [`way::lan::decide`].
     #[inline(always)]
     pub fn decide_lan(&mut self) -> Decision {
@@ -243,6 +249,16 @@ extern "C" fn multihome_watch_inward(context: *mut xdp_md, decision: u64) -> u64
     with_packet(context, |packet, maps, port, parsed| {
         way::watch::inward(packet, maps, parsed, port.slot as u8 & 63, decision);
         Ok(decision)
+    })
+}
+
+/// See [`Kernel::clamp`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_clamp(context: *mut xdp_md, id: u32) -> u64 {
+    with_packet(context, |packet, maps, _, parsed| {
+        way::mss::clamp(packet, maps, parsed, id as u8);
+        Ok(Verdict::Forwarded.into())
     })
 }
 

@@ -23,6 +23,7 @@ mod hook;
 mod layer;
 mod merge;
 mod mode;
+mod mss;
 mod nat;
 mod origin;
 mod ports;
@@ -46,6 +47,7 @@ pub use group::{
 pub use hook::{DEFAULT_HOOK_TIMEOUT, HookConfig};
 pub use layer::Flags;
 pub use mode::{Mode, Mode4, Mode6};
+pub use mss::MssClamp;
 pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
 pub use ports::check_ports;
@@ -144,6 +146,8 @@ pub struct UplinkConfig {
     pub outside: Vec<Ipv4Addr>,
     /// What the LAN's IPv6 prefix is translated to.
     pub prefix: Option<UplinkPrefix>,
+    /// What its connections may open with.
+    pub mss_clamp: MssClamp,
     /// Targets of a family that must answer for its path to be up, at most as many as it has of one;
     /// `None` is that of all uplinks.
     pub quorum: Option<u32>,

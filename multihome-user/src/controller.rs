@@ -31,6 +31,7 @@ pub mod eligible;
 mod forwards;
 pub mod group;
 mod hosts;
+mod mss;
 mod neighbours;
 mod own;
 pub mod path;

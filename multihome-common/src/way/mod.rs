@@ -8,6 +8,7 @@ pub mod inward;
 pub mod known;
 pub mod lan;
 pub mod line;
+pub mod mss;
 pub mod outward;
 pub mod stages;
 pub mod steer;

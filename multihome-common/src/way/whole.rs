@@ -4,25 +4,35 @@
 use super::{
     Decision, errors, fragments, hairpin, inward, known, lan,
     line::{self, Fate},
-    outward,
+    mss, outward,
     stages::{self, Stages},
     uplink, watch,
 };
 use crate::{
     icmp_error,
+    nat44::open::Opening,
     packet::Packet,
     parse::{self, Parsed},
     port::PortEntry,
     reset,
     sim::SimTables,
-    tables::Tables as _,
+    tables::Tables,
     verdict::{Disposition, Verdict},
 };
 
+/// Tables that keep what the path prepares, until the flow is opened.
+pub trait Prepared: Tables {
+    /// The flow that was prepared last.
+    ///
+    /// # Errors
+    /// When what keeps it is broken.
+    fn prepared(&self) -> Result<Opening, Verdict>;
+}
+
 /// A packet with all that its stages need.
-struct Whole<'a, P> {
+struct Whole<'a, P, T> {
     packet: &'a mut P,
-    tables: &'a mut SimTables,
+    tables: &'a mut T,
     port: &'a PortEntry,
     parsed: Parsed,
 }
@@ -39,9 +49,9 @@ pub fn from_lan<P: Packet>(packet: &mut P, tables: &mut SimTables, port: &PortEn
 }
 
 /// The same, without the short way.
-pub fn from_lan_anew<P: Packet>(
+pub fn from_lan_anew<P: Packet, T: Prepared>(
     packet: &mut P,
-    tables: &mut SimTables,
+    tables: &mut T,
     port: &PortEntry,
 ) -> Decision {
     let mut whole = Whole::new(packet, tables, port);
@@ -51,6 +61,7 @@ pub fn from_lan_anew<P: Packet>(
     };
     let decision = stages::after_lan(&mut whole, decision);
     watch::outward(whole.packet, whole.tables, &whole.parsed, decision);
+    whole.clamp(decision, decision.egress());
     decision
 }
 
@@ -101,9 +112,9 @@ pub fn leaves(tables: &SimTables, decision: Decision) -> Decision {
 }
 
 /// The same, without the short way.
-pub fn from_uplink_anew<P: Packet>(
+pub fn from_uplink_anew<P: Packet, T: Prepared>(
     packet: &mut P,
-    tables: &mut SimTables,
+    tables: &mut T,
     port: &PortEntry,
 ) -> Decision {
     let mut whole = Whole::new(packet, tables, port);
@@ -114,16 +125,23 @@ pub fn from_uplink_anew<P: Packet>(
     let decision = stages::after_uplink(&mut whole, decision);
     let id = port.slot as u8;
     watch::inward(whole.packet, whole.tables, &whole.parsed, id, decision);
+    whole.clamp(decision, id);
     decision
 }
 
-impl<'a, P: Packet> Whole<'a, P> {
-    fn new(packet: &'a mut P, tables: &'a mut SimTables, port: &'a PortEntry) -> Self {
+impl<'a, P: Packet, T: Prepared> Whole<'a, P, T> {
+    fn new(packet: &'a mut P, tables: &'a mut T, port: &'a PortEntry) -> Self {
         Self {
             packet,
             tables,
             port,
             parsed: Parsed::default(),
+        }
+    }
+
+    fn clamp(&mut self, decision: Decision, id: u8) {
+        if decision.disposition() == Disposition::Forward {
+            mss::clamp(self.packet, self.tables, &self.parsed, id);
         }
     }
 
@@ -137,7 +155,7 @@ fn either(result: Result<Decision, Verdict>) -> Decision {
     result.unwrap_or_else(Decision::from)
 }
 
-impl<P: Packet> Stages for Whole<'_, P> {
+impl<P: Packet, T: Prepared> Stages for Whole<'_, P, T> {
     fn outward(&mut self, flow: u32) -> Decision {
         let (tables, port) = (&*self.tables, self.port);
         either(outward::outward(
@@ -185,12 +203,9 @@ impl<P: Packet> Stages for Whole<'_, P> {
     }
 
     fn open(&mut self) -> Result<u32, Verdict> {
-        let opening = *self
-            .tables
-            .opening
-            .lock()
-            .map_err(|_| Verdict::DropInternal)?;
-        self.tables.open_flow(&self.tables.state, &opening)
+        let opening = self.tables.prepared()?;
+        let state = self.tables.state().ok_or(Verdict::DropInternal)?;
+        self.tables.open_flow(state, &opening)
     }
 
     fn reset(&mut self) -> Decision {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, MssClamp, OnUplinkLoss, Protocol, QuotaConfig, Unasked,
+    XdpMode,
     error::ConfigError,
     layer::{
         BfdLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer, HookLayer,
@@ -29,13 +30,13 @@ use super::{
 
 mod bfd;
 mod list;
-mod targets;
 mod members;
+mod targets;
 
 use bfd::FileBfd;
 use list::{OneOrMany, Table, Tables, locate, locate_all};
-use targets::{Targets, locate_targets};
 use members::{Members, locate_members};
+use targets::{Targets, locate_targets};
 
 /// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -86,6 +87,7 @@ struct FileUplink {
     mode: Option<Spanned<OneOrMany>>,
     outside: Option<Spanned<OneOrMany>>,
     prefix: Option<Spanned<UplinkPrefix>>,
+    mss_clamp: Option<MssClamp>,
     gateway: Option<Spanned<OneOrMany>>,
     quorum: Option<Spanned<Quorum>>,
     probe: Option<Spanned<Targets>>,
@@ -238,10 +240,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             sla: file.sla.map(|sla| locate(&source, sla)),
             obey_quota: file.obey_quota,
         },
-        nat: NatLayer {
-            flows: file.nat.flows,
         inside_prefix: file.inside_prefix,
         quality: file.quality,
+        nat: NatLayer {
+            flows: file.nat.flows,
             filtering: file.nat.filtering,
             unasked: file.nat.unasked,
             ports: locate_all(&source, file.nat.ports)?,
@@ -279,6 +281,7 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
         modes: locate_all(source, uplink.mode)?,
         outsides: locate_all(source, uplink.outside)?,
         prefix: uplink.prefix.map(|prefix| locate(source, prefix)),
+        mss_clamp: uplink.mss_clamp,
         gateways: locate_all(source, uplink.gateway)?,
         quorum: uplink.quorum.map(|quorum| locate(source, quorum)),
         probes: locate_targets(source, uplink.probe)?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, Mode, MssClamp, OnUplinkLoss, Protocol, Unasked, XdpMode,
     duration::TextDuration,
     origin::{Located, Origin},
     target::Target,
@@ -61,6 +61,7 @@ pub struct UplinkLayer {
     pub modes: Vec<Located<Mode>>,
     pub outsides: Vec<Located<Outside>>,
     pub prefix: Option<Located<UplinkPrefix>>,
+    pub mss_clamp: Option<MssClamp>,
     pub gateways: Vec<Located<Gateway>>,
     pub quorum: Option<Located<Quorum>>,
     pub probes: Vec<Located<Target>>,
@@ -104,7 +105,6 @@ pub struct GroupLayer {
     pub on_uplink_loss: Option<OnUplinkLoss>,
     pub failback: Option<Failback>,
     pub failback_after: Option<FailbackAfter>,
-}
     /// Only a file says it.
     pub sla: Option<Located<SlaWord>>,
     /// Only a file says it.
@@ -123,6 +123,7 @@ impl GroupLayer {
             obey_quota: above.obey_quota.or(self.obey_quota),
         }
     }
+}
 
 /// What one source says of probing.
 #[derive(Clone, Debug, Default)]
@@ -310,9 +311,9 @@ impl From<Flags> for Layer {
                 on_uplink_loss: flags.on_uplink_loss,
                 failback: flags.failback,
                 failback_after: flags.failback_after,
-            },
                 sla: None,
                 obey_quota: None,
+            },
             inside_prefix: flags.inside_prefix,
             quality: QualityLayer::default(),
             nat: NatLayer::default(),
@@ -338,6 +339,7 @@ impl From<UplinkArg> for UplinkLayer {
             modes: all_at(arg.modes, &origin),
             outsides: all_at(arg.outsides, &origin),
             prefix: arg.prefix.map(|prefix| at(prefix, &origin)),
+            mss_clamp: arg.mss_clamp,
             gateways: all_at(arg.gateways, &origin),
             quorum: arg.quorum.map(|quorum| at(quorum, &origin)),
             probes: all_at(arg.probes, &origin),

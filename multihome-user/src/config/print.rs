@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Config, HashPolicy, Mode, UplinkConfig, duration::TextDuration};
+use super::{Config, HashPolicy, Mode, MssClamp, UplinkConfig, duration::TextDuration};
 
 mod bfd;
 mod forward;
@@ -95,6 +95,7 @@ struct PrintedUplink<'c> {
     outside: &'c [Ipv4Addr],
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
+    mss_clamp: PrintedMss,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gateway: Vec<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +113,13 @@ struct PrintedUplink<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<PrintedCapacity>,
     bfd: PrintedBfd,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PrintedMss {
+    Word(&'static str),
+    Bytes(u16),
 }
 
 #[derive(Serialize)]
@@ -190,6 +198,11 @@ fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
         },
         outside: &uplink.outside,
         prefix: uplink.prefix.map(|prefix| prefix.to_string()),
+        mss_clamp: match uplink.mss_clamp {
+            MssClamp::Auto => PrintedMss::Word("auto"),
+            MssClamp::At(mss) => PrintedMss::Bytes(mss),
+            MssClamp::Off => PrintedMss::Word("off"),
+        },
         gateway: uplink
             .gateway4
             .map(IpAddr::from)

@@ -65,6 +65,7 @@ weight = 5
 tier = 1
 gateway = ["192.0.2.1", "fe80::1"]
 mode = ["nat44", "nptv6"]
+mss_clamp = 1400
 outside = ["192.0.2.5", "192.0.2.6"]
 prefix = "2001:db8:1::/56"
 quorum = 2
@@ -114,12 +115,12 @@ obey_quota = false
 
 [[group]]
 name = "bulk"
-"#;
 members = [{ uplink = "lte", weight = 3, tier = 1 }, { uplink = "fibre", tier = 2 }]
 hash = "5-tuple"
 on_uplink_loss = "reset"
 failback = "immediate"
 failback_after = "5s"
+"#;
 
 /// The least that is a configuration.
 const LEAST: &str = "lan = \"lan0\"\n[[uplink]]\nname = \"a\"\ndevice = \"eth0\"\n";
@@ -205,7 +206,6 @@ fn groups_are_the_default_one_first_and_have_all_uplinks_unless_told() {
 }
 
 #[test]
-#[test]
 fn a_group_follows_the_top_of_the_file_unless_it_says_otherwise() {
     let text = format!(
         "hash = \"src\"\nfailback = \"immediate\"\nobey_quota = false\nsla = {{ loss = \"2%\" }}\n{LEAST}\
@@ -259,6 +259,7 @@ fn members_have_the_weight_and_tier_of_their_uplink_unless_told() {
     assert_eq!(members(i), [of("b", 9, 1)]);
 }
 
+#[test]
 fn reads_every_key() {
     let config = read(FULL).expect("the file is right");
     assert_eq!(config.lan, ["lan0", "lan1"]);
@@ -276,9 +277,9 @@ fn reads_every_key() {
             on_uplink_loss: OnUplinkLoss::Hold,
             failback: Failback::Sticky,
             failback_after: Duration::from_secs(60),
-        }
             sla: None,
             obey_quota: true,
+        }
     );
     assert_eq!(
         config.inside_prefix,
@@ -339,6 +340,7 @@ fn reads_every_key() {
                 gateway6: Some("fe80::1".parse().expect("an address")),
                 mode: Mode::Nat44Nptv6,
                 outside: vec![Ipv4Addr::new(192, 0, 2, 5), Ipv4Addr::new(192, 0, 2, 6)],
+                mss_clamp: MssClamp::At(1400),
                 prefix: Some(UplinkPrefix::Fixed(
                     "2001:db8:1::/56".parse().expect("a prefix")
                 )),
@@ -381,6 +383,7 @@ fn reads_every_key() {
                 mode: Mode::Nat44,
                 outside: vec![Ipv4Addr::new(198, 51, 100, 2)],
                 prefix: None,
+                mss_clamp: MssClamp::Auto,
                 quorum: None,
                 probe: vec!["149.112.112.112".parse().expect("a target")],
                 bfd: None,
@@ -522,10 +525,10 @@ fn flags_stand_over_the_file() {
             on_uplink_loss: OnUplinkLoss::Hold,
             failback: Failback::Immediate,
             failback_after: Duration::ZERO,
+            ..GroupConfig::default()
         }
     );
     assert_eq!(config.metrics_listen, None);
-            ..GroupConfig::default()
     let names: Vec<_> = config
         .uplinks
         .iter()

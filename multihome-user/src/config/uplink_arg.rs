@@ -5,7 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{
-    Mode, suggest,
+    Mode, MssClamp, suggest,
     target::Target,
     value::{
         BfdWord, Device, Gateway, Outside, Quorum, Tier, UplinkName, UplinkPrefix, ValueError,
@@ -14,8 +14,17 @@ use super::{
 };
 
 /// The keys that may follow name and device.
-const KEYS: [&str; 9] = [
-    "weight", "tier", "gateway", "mode", "outside", "prefix", "quorum", "probe", "bfd",
+const KEYS: [&str; 10] = [
+    "weight",
+    "tier",
+    "gateway",
+    "mode",
+    "outside",
+    "prefix",
+    "mss_clamp",
+    "quorum",
+    "probe",
+    "bfd",
 ];
 
 /// Why the value of `--uplink` cannot be used.
@@ -55,6 +64,7 @@ pub struct UplinkArg {
     pub(super) modes: Vec<Mode>,
     pub(super) outsides: Vec<Outside>,
     pub(super) prefix: Option<UplinkPrefix>,
+    pub(super) mss_clamp: Option<MssClamp>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) quorum: Option<Quorum>,
     pub(super) probes: Vec<Target>,
@@ -82,6 +92,7 @@ impl FromStr for UplinkArg {
             modes: Vec::new(),
             outsides: Vec::new(),
             prefix: None,
+            mss_clamp: None,
             gateways: Vec::new(),
             quorum: None,
             probes: Vec::new(),
@@ -95,6 +106,7 @@ impl FromStr for UplinkArg {
                 "weight" => set(&mut arg.weight, "weight", value)?,
                 "tier" => set(&mut arg.tier, "tier", value)?,
                 "prefix" => set(&mut arg.prefix, "prefix", value)?,
+                "mss_clamp" => set(&mut arg.mss_clamp, "mss_clamp", value)?,
                 "bfd" => set(&mut arg.bfd, "bfd", value)?,
                 "quorum" => set(&mut arg.quorum, "quorum", value)?,
                 "mode" => arg.modes.push(value.parse()?),
@@ -134,7 +146,7 @@ mod tests {
     fn reads_all_keys() {
         let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
                     mode=nptv6,outside=198.51.100.1,outside=198.51.100.2,prefix=2001:db8:1::/48,\
-                    quorum=2,probe=9.9.9.9,probe=2620:fe::fe,bfd=10msx3";
+                    mss_clamp=1400,quorum=2,probe=9.9.9.9,probe=2620:fe::fe,bfd=10msx3";
         let arg: UplinkArg = text.parse().expect("all keys are valid");
         assert_eq!(
             arg,
@@ -150,6 +162,7 @@ mod tests {
                     Outside("198.51.100.2".parse().expect("an address")),
                 ],
                 prefix: "2001:db8:1::/48".parse().ok(),
+                mss_clamp: Some(MssClamp::At(1400)),
                 gateways: vec![
                     Gateway("192.0.2.1".parse().expect("an address")),
                     Gateway("fe80::1".parse().expect("an address")),
@@ -172,7 +185,7 @@ mod tests {
 
     #[test]
     fn explains_each_mistake() {
-        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, quorum, probe, bfd";
+        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, mss_clamp, quorum, probe, bfd";
         for (text, message) in [
             (
                 "",

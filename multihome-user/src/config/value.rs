@@ -21,6 +21,7 @@ mod address;
 mod amount;
 mod bfd;
 mod hook;
+mod mss;
 mod number;
 mod optional;
 mod port;
@@ -130,6 +131,11 @@ pub enum ValueError {
         "the probe rate is {0:?}; it must be a whole number of packets a second from 1 to 10000, or \"off\""
     )]
     ProbeRate(String),
+    /// Neither a size of segments nor one of the words that may stand in its place.
+    #[error(
+        "mss_clamp is {0:?}; it must be \"auto\", \"off\" or a whole number of bytes from 536 to 65495"
+    )]
+    MssClamp(String),
     /// Not an IPv6 prefix.
     #[error(
         "{0:?} is not an IPv6 prefix of a network, such as \"2001:db8:1::/48\"; its length is 1 to 64"

@@ -153,6 +153,7 @@ impl Controller {
             };
             let mut entry = before.copied().unwrap_or_default();
             entry.mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+            entry.mss = self.mss(uplink, entry.mtu);
             self.translate(uplink, &mut entry);
             for family in FAMILIES {
                 // A path that lost its next hop keeps the last one: it may be all there is left.

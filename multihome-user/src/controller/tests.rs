@@ -516,3 +516,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_largest_mss_follows_the_mtu_of_the_uplink_and_of_the_lan() {
+    let mut story = Story::begin(1, None);
+    let mut told = |ifindex, name, mtu| {
+        let actions = story.net(NetEvent::Link(Link {
+            mtu,
+            ..link(ifindex, name, true)
+        }));
+        let entries = actions.iter().filter_map(|action| match action {
+            Action::SetUplink(id, entry) => Some((*id, entry.mtu, entry.mss)),
+            _ => None,
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let fits = [1452, 1432];
+    assert_eq!(told(10, "fiber0", 1492), [(FIBER, 1492, fits)]);
+    assert_eq!(told(10, "fiber0", 1500), [(FIBER, 1500, [0; 2])]);
+    // Jumbo frames in the LAN.
+    let full = [1460, 1440];
+    assert_eq!(
+        told(1, "lan0", 9000),
+        [(FIBER, 1500, full), (LTE, 1500, full)]
+    );
+}

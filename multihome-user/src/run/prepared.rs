@@ -87,24 +87,13 @@ impl Prepared {
         dataplane.set_timeouts(&upkeep::timeouts(&config.nat.timeouts));
         let seed = seed(config, dataplane.seed())?;
         dataplane.set_seed(seed);
-        let members: Vec<Member> = config
-            .uplinks
-            .iter()
-            .zip(&slots.uplinks)
-            .map(|(uplink, &id)| Member {
-                id,
-                name: uplink.name.clone(),
-                weight: uplink.weight,
-                tier: uplink.tier,
-            })
-            .collect();
-        let groups = groups::take_over(config, &members, &groups_before, known, dataplane)?;
-        groups::rank(&groups, &members, seed, dataplane);
+        let ids = slots.uplinks.iter().copied();
+        let names = config.uplinks.iter().map(|uplink| uplink.name.clone());
+        let uplinks: Vec<(u8, String)> = ids.zip(names).collect();
+        let groups = groups::take_over(config, &uplinks, &groups_before, known, dataplane)?;
+        groups::rank(&groups, &uplinks, seed, dataplane);
         let names = Names {
-            uplinks: members
-                .into_iter()
-                .map(|member| (member.id, member.name))
-                .collect(),
+            uplinks,
             lan: slots
                 .lan
                 .iter()

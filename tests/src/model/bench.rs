@@ -155,6 +155,7 @@ pub(super) fn uplink_entry(site: &Site, id: u8) -> UplinkEntry {
     let uplink = &site.uplinks[usize::from(id)];
     let mut entry = UplinkEntry {
         mtu: uplink.mtu,
+        mss: uplink.mss,
         pool: uplink.pool,
         next_hop: [false, true].map(|v6| Hop::new(next_hop(id, v6), uplink_mac(id))),
         ..UplinkEntry::default()

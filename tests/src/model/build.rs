@@ -14,13 +14,28 @@ pub fn transport(
     kind: u8,
     payload: &[u8],
 ) -> Vec<u8> {
+    with_options(addresses, protocol, ports, kind, &[], payload)
+}
+
+/// The same with options of TCP, whole words of them.
+pub fn with_options(
+    addresses: (IpAddr, IpAddr),
+    protocol: u8,
+    ports: (u16, u16),
+    kind: u8,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let (from, to) = (ports.0.to_be_bytes(), ports.1.to_be_bytes());
     let (mut message, sum_at) = match protocol {
         number::TCP => {
             let head = [
                 &from[..],
                 &to,
-                &[0, 0, 1, 7, 0, 0, 9, 3, 0x50, kind, 4, 0, 0, 0, 0, 0],
+                &[0, 0, 1, 7, 0, 0, 9, 3],
+                &[0x50 + (options.len() as u8 / 4 << 4), kind],
+                &[4, 0, 0, 0, 0, 0],
+                options,
             ];
             (head.concat(), Some(16))
         }

@@ -179,6 +179,7 @@ impl Gateway {
                     Port::Lan => self.outbound(&packet),
                     Port::Uplink(id) => self.inbound(&packet, id),
                 };
+                let fate = fate.map(|fate| self.clamped(port, &packet, fate));
                 fate.unwrap_or_else(|stop| stopped(&packet, stop))
             }
             Err(verdict) => Fate {

@@ -13,6 +13,7 @@ pub mod errors;
 pub mod flows;
 pub mod gateway;
 pub mod lan;
+pub mod mss;
 pub mod packet;
 pub mod prefix;
 pub mod random;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    build::{frame, transport},
+    build::{frame, transport, with_options},
     packet::{Packet, be, number},
     site::{Port, host_mac, host4, host6},
     traffic::{REMEMBERED, Traffic},
@@ -62,7 +62,9 @@ impl Traffic {
             };
         }
         let payload = self.payload();
-        let message = transport((from, to), packet.protocol, ports, kind, &payload);
+        let options = self.options(packet.protocol, kind);
+        let addresses = (from, to);
+        let message = with_options(addresses, packet.protocol, ports, kind, &options, &payload);
         let head = self.head();
         Some((
             port,

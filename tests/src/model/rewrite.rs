@@ -1,7 +1,10 @@
 //! What packets look like when they leave: addresses and ports changed, checksums made from all that
 //! they cover, before and after.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
 use multihome_common::verdict::Verdict;
@@ -138,6 +141,14 @@ impl Out {
         if protocol == number::UDP && self.bytes[sum_at..sum_at + 2] == [0, 0] {
             self.bytes[sum_at..sum_at + 2].copy_from_slice(&[0xff, 0xff]);
         }
+        self
+    }
+
+    /// Sets the options of the TCP segment at `tcp_at`.
+    pub fn options(mut self, tcp_at: usize, place: Range<usize>, options: &[u8]) -> Self {
+        let before = self.bytes[place.clone()].to_vec();
+        self.bytes[place].copy_from_slice(options);
+        self.mend(tcp_at + 16, &before, options);
         self
     }
 

@@ -39,6 +39,8 @@ pub enum Port {
 pub struct Uplink {
     /// The largest packet; no two uplinks have the same, so that an answer names its uplink.
     pub mtu: u16,
+    /// The largest MSS of its connections, by family; 0 for any.
+    pub mss: [u16; 2],
     /// Outside IPv4 addresses; none where nothing is translated.
     pub outside: Vec<Ipv4Addr>,
     /// Number of the first one's part of the port table.
@@ -105,8 +107,9 @@ impl Site {
     /// The site of this conduct.
     pub fn new(conduct: Conduct) -> Self {
         let v6 = |third, length| Some((Ipv6Addr::new(0x2001, 0xdb8, third, 0, 0, 0, 0, 0), length));
-        let uplink = |mtu, outside: &[Ipv4Addr], pool, prefix| Uplink {
+        let uplink = |mtu, mss, outside: &[Ipv4Addr], pool, prefix| Uplink {
             mtu,
+            mss,
             outside: outside.to_vec(),
             pool,
             prefix,
@@ -114,12 +117,19 @@ impl Site {
         let mut uplinks = vec![
             uplink(
                 1500,
+                [0; 2],
                 &[Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)],
                 0,
                 v6(0xb0, 48),
             ),
-            uplink(1400, &[Ipv4Addr::new(198, 51, 100, 2)], 2, v6(0xb1, 64)),
-            uplink(1480, &[Ipv4Addr::new(203, 0, 113, 2)], 3, None),
+            uplink(
+                1400,
+                [1360, 1340],
+                &[Ipv4Addr::new(198, 51, 100, 2)],
+                2,
+                v6(0xb1, 64),
+            ),
+            uplink(1480, [1001, 0], &[Ipv4Addr::new(203, 0, 113, 2)], 3, None),
         ];
         for (id, uplink) in uplinks.iter_mut().enumerate() {
             if conduct.routed || conduct.mixed && id == 2 {

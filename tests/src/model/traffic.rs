@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    build::{Head, frame, transport},
+    build::{Head, frame, with_options},
     packet::{Packet, be, flag, number},
     random::Random,
     site::{GATEWAY, Port, SUBNETS, Site, host_mac, host4, host6},
@@ -151,6 +151,36 @@ impl Traffic {
         }
     }
 
+    /// The options of a TCP segment that opens a connection, broken ones too; none of any other packet.
+    pub(super) fn options(&self, protocol: u8, kind: u8) -> Vec<u8> {
+        // Numbers of their own, so that what a seed tells besides is what it told without options.
+        let mut random = Random(self.random.0 ^ 0x0204_05b4);
+        if protocol != number::TCP || kind & flag::SYN == 0 || random.one_in(6) {
+            return Vec::new();
+        }
+        let mut options = Vec::new();
+        for _ in 0..random.below(7) {
+            let value = random.of(&[1460, 1440, 1360, 1341, 1002, 1001, 536, 8960, 0xffff]);
+            let value: [u8; 2] = u16::to_be_bytes(value);
+            let other = random.number().to_be_bytes();
+            let parts: [&[u8]; 9] = [
+                &[2, 4, value[0], value[1]],
+                &[2, 4, value[0], value[1]],
+                &[1],
+                &[1],
+                &[4, 2],
+                &[3, 3, 7],
+                &[8, 10, 1, 2, 3, 4, 0, 0, 0, 0],
+                &[0],
+                &other[..1 + random.below(8)],
+            ];
+            options.extend(random.of(&parts));
+        }
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), random.of(&[0, 1, 2]));
+        options
+    }
+
     pub(super) fn server4(&mut self) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, 0, 1 + self.random.below(5) as u8)
     }
@@ -216,7 +246,8 @@ impl Traffic {
         let ports = (inside, self.random.of(&[53, 80, 443]));
         let kind = self.kind(protocol, true);
         let payload = self.payload();
-        let message = transport((from, to), protocol, ports, kind, &payload);
+        let options = self.options(protocol, kind);
+        let message = with_options((from, to), protocol, ports, kind, &options, &payload);
         let head = self.head();
         (Port::Lan, frame(mac, (from, to), protocol, head, &message))
     }
@@ -282,7 +313,8 @@ impl Traffic {
         let begins = self.random.one_in(2);
         let kind = self.kind(protocol, begins);
         let payload = self.payload();
-        let message = transport((from, to), protocol, ports, kind, &payload);
+        let options = self.options(protocol, kind);
+        let message = with_options((from, to), protocol, ports, kind, &options, &payload);
         let head = self.head();
         Some((
             Port::Uplink(id),
@@ -312,7 +344,8 @@ impl Traffic {
         let ports = (self.random.of(&[80, 1000, 1001, 1003, 2022]), port);
         let kind = self.kind(protocol, true);
         let payload = self.payload();
-        let message = transport((from, to), protocol, ports, kind, &payload);
+        let options = self.options(protocol, kind);
+        let message = with_options((from, to), protocol, ports, kind, &options, &payload);
         let head = self.head();
         Some((Port::Lan, frame(mac, (from, to), protocol, head, &message)))
     }

@@ -35,6 +35,7 @@ pub fn all_rows() -> Vec<Row> {
         rows::delivery::rows(),
         rows::passed::rows(),
         rows::answers::rows(),
+        rows::clamped::rows(),
         rows::dropped::rows(),
         rows::faults::rows(),
         rows::translated::rows(),

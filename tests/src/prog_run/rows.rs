@@ -1,6 +1,7 @@
 //! The rows, by what becomes of the packet.
 
 pub mod answers;
+pub mod clamped;
 pub mod delivery;
 pub mod dropped;
 pub mod faults;

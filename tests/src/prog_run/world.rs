@@ -66,6 +66,8 @@ pub struct World {
     pub port: PortEntry,
     /// The LAN host's MTU.
     pub host_mtu: u16,
+    /// The largest MSS of connections by the uplinks, by family; 0 for any.
+    pub mss: [u16; 2],
     /// How the uplinks translate IPv4 addresses, if they do.
     pub nat: Option<Nat>,
     /// The uplinks translate the LAN's IPv6 prefix, each to one of its own.
@@ -133,6 +135,7 @@ impl Default for World {
                 ..PortEntry::default()
             },
             host_mtu: 1500,
+            mss: [0; 2],
             nat: None,
             nptv6: false,
             rfc6296: false,
@@ -242,6 +245,7 @@ impl World {
     pub fn uplink(&self, id: u8) -> UplinkEntry {
         let mut entry = UplinkEntry {
             mtu: if id == 1 { SMALL_MTU } else { 1500 },
+            mss: self.mss,
             next_hop: [0, 1].map(|family| Hop::new(next_hop(id, family), uplink_mac(id))),
             ..UplinkEntry::default()
         };

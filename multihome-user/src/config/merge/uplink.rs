@@ -38,6 +38,7 @@ pub fn merge(
                 known.weight = uplink.weight.or(known.weight);
                 known.tier = uplink.tier.or(known.tier);
                 known.prefix = uplink.prefix.or(known.prefix.take());
+                known.mss_clamp = uplink.mss_clamp.or(known.mss_clamp);
                 known.carry = std::mem::take(&mut known.carry).under(uplink.carry);
                 known.bfd = merge_bfd(known.bfd.take(), uplink.bfd);
                 replace_list(&mut known.modes, uplink.modes);
@@ -170,6 +171,7 @@ fn check_one(
         mode,
         outside: check_outsides(uplink.outsides, &name, outside_users)?,
         prefix,
+        mss_clamp: uplink.mss_clamp.unwrap_or_default(),
         quorum: uplink.quorum.map(|quorum| quorum.value.0),
         probe: check_targets(uplink.probes, &name)?,
         capacity,

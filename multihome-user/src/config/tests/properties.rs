@@ -140,12 +140,24 @@ fn any_group() -> impl Strategy<Value = GroupConfig> {
         any_sla(),
         any::<bool>(),
     )
-        .prop_map(|(hash, on_uplink_loss, failback, after)| GroupConfig {
-            hash,
-            on_uplink_loss,
-            failback,
-            failback_after: Duration::from_millis(after),
-        })
+        .prop_map(
+            |(hash, on_uplink_loss, failback, after, sla, obey_quota)| GroupConfig {
+                hash,
+                on_uplink_loss,
+                failback,
+                failback_after: Duration::from_millis(after),
+                sla,
+                obey_quota,
+            },
+        )
+}
+
+fn any_mss() -> impl Strategy<Value = MssClamp> {
+    prop_oneof![
+        Just(MssClamp::Auto),
+        Just(MssClamp::Off),
+        (536..=65_495_u16).prop_map(MssClamp::At),
+    ]
 }
 
 fn any_damping() -> impl Strategy<Value = DampingConfig> {
@@ -307,7 +319,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_mode(),
         any_prefix(),
         0..=2_u8,
-        (0..=MAX_OUTSIDE, any_carry(), any_bfd()),
+        (0..=MAX_OUTSIDE, any_carry(), any_bfd(), any_mss()),
     )
         .prop_map(
             |(
@@ -320,7 +332,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 mode,
                 prefix,
                 kind,
-                (outside, (capacity, quota), bfd),
+                (outside, (capacity, quota), bfd, mss_clamp),
             )| {
                 UplinkConfig {
                     name,
@@ -341,6 +353,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                         1 => Some(UplinkPrefix::Delegated),
                         _ => Some(UplinkPrefix::Fixed(prefix)),
                     },
+                    mss_clamp,
                     quorum: probes.0,
                     probe: probes.1,
                     capacity,

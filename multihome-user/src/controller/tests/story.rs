@@ -6,7 +6,9 @@ use std::{
 };
 
 use crate::{
-    config::{DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, Target, UplinkConfig},
+    config::{
+        DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, MssClamp, Target, UplinkConfig,
+    },
     controller::{
         Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
     },
@@ -14,9 +16,9 @@ use crate::{
     netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
     probe::{Outcome, ProbeEvent, TargetId},
     quality::quota::Ledger,
+    ranking::Member,
     suspicion::SuspicionSettings,
 };
-    ranking::Member,
 
 pub(super) const FIBER: u8 = 0;
 pub(super) const LTE: u8 = 1;
@@ -96,6 +98,7 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
         mode: Mode::Routed,
         outside: Vec::new(),
         prefix: None,
+        mss_clamp: MssClamp::default(),
         quorum: None,
         probe: vec![Target::ping(remote(FIBER).target)],
         bfd: None,
@@ -129,15 +132,6 @@ pub(super) fn kernel() -> NetState {
     net
 }
 
-/// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
-pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
-    let member = |(id, uplink): (u8, &UplinkConfig)| Member {
-        id,
-        name: uplink.name.clone(),
-        weight: uplink.weight,
-        tier: uplink.tier,
-    };
-    let members = (0..).zip(&uplinks).map(member).collect();
 /// An uplink in a group.
 pub(super) fn member(id: u8, tier: u8) -> Member {
     Member {
@@ -148,6 +142,15 @@ pub(super) fn member(id: u8, tier: u8) -> Member {
     }
 }
 
+/// What a gateway with these uplinks looks after; flows go back to an uplink that returns.
+pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
+    let member = |(id, uplink): (u8, &UplinkConfig)| Member {
+        id,
+        name: uplink.name.clone(),
+        weight: uplink.weight,
+        tier: uplink.tier,
+    };
+    let members = (0..).zip(&uplinks).map(member).collect();
     Settings {
         entries: std::collections::BTreeMap::new(),
         uplinks: (0..).zip(uplinks).collect(),

@@ -23,7 +23,7 @@ use crate::prog_run::{
 
 /// The LAN host under an uplink's prefix, told from RFC 6296 section 3.1 and not from the code: the
 /// word behind the /48 makes up for the difference of the prefixes' sums.
-fn outside(id: u8) -> Ipv6Addr {
+pub(super) fn outside(id: u8) -> Ipv6Addr {
     let sum =
         |prefix: Ipv6Addr| -> i64 { prefix.segments()[..3].iter().map(|&w| i64::from(w)).sum() };
     let mut segments = HOST6.segments();
