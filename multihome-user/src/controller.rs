@@ -499,6 +499,8 @@ impl Controller {
         let mut actions = Vec::new();
         if std::mem::take(&mut self.behind.paths) {
             actions.extend(self.refresh(true, now));
+            // A next hop that is new must not wait for the next tick.
+            actions.extend(self.resolve_next_hops(false));
         }
         if std::mem::take(&mut self.behind.hosts) {
             actions.extend(self.refresh_hosts());

@@ -96,6 +96,7 @@ fn start(args: &RunArgs) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
     if args.check {
         check_ports(&config, kernel_ports::read()?)?;
+        run::check_kinds(&config)?;
         hooks::check(&config)?;
         let advice = config.advice();
         let remarks = advice

@@ -53,6 +53,7 @@ mod slots;
 mod telemetry;
 pub mod upkeep;
 
+pub use checks::check_kinds;
 use checks::{check_devices, ports_for_flows, tell_of_other_sizes};
 use counting::{Counting, Opened};
 use drains::Drains;

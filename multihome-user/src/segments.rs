@@ -281,6 +281,7 @@ mod tests {
             address: text.parse().unwrap(),
             prefix_len,
             usable: true,
+            deprecated: false,
             broadcast: None,
         };
         let route = |text: &str, prefix_len, ifindex, gateway: Option<&str>| Route {
@@ -290,6 +291,7 @@ mod tests {
             metric: 0,
             gateway: gateway.map(|gateway| gateway.parse().unwrap()),
             ifindex,
+            advertised: false,
         };
         for event in [
             NetEvent::AddressAdded(1, address("10.1.0.1", 24)),
@@ -383,6 +385,7 @@ mod tests {
             ifindex: 1,
             gateway: None,
             metric: 1024,
+            advertised: false,
         }));
         let outsides = Outsides {
             prefixes: vec!["2001:db8:b0::/48".parse().unwrap()],
@@ -416,6 +419,7 @@ mod tests {
                 metric: 0,
                 gateway: None,
                 ifindex,
+                advertised: false,
             }));
         }
         net
@@ -448,6 +452,7 @@ mod tests {
             metric: 0,
             gateway: None,
             ifindex: 3,
+            advertised: false,
         });
         net.apply(&all);
         let start = std::time::Instant::now();
@@ -469,6 +474,7 @@ mod tests {
                 metric,
                 gateway: None,
                 ifindex,
+                advertised: false,
             }
         })
     }

@@ -14,13 +14,17 @@ use crate::{
     config::UplinkConfig,
     events::Occurrence,
     health::{HealthEvent, HealthSettings, PathHealth},
-    netlink::{Link, NeighbourState, NetState},
+    netlink::{Link, Misfit, NeighbourState, NetState},
     probe::{Method, ProbeEvent, ProbeTarget, TargetId, service::Service},
 };
 
 mod doubt;
+mod next_hop;
+mod source;
 
 pub(super) use doubt::Doubt;
+use next_hop::{Routed, routed};
+pub(super) use source::source;
 
 /// What a path looks at.
 #[derive(Clone, Copy)]
@@ -29,6 +33,8 @@ pub struct Sight<'a> {
     pub net: &'a NetState,
     /// The uplink's device, if it is there.
     pub link: Option<&'a Link>,
+    /// Why the device that is there cannot serve, if it cannot.
+    pub misfit: Option<Misfit>,
     /// Packets may not leave untranslated, and there is no prefix to translate to.
     pub lacks_prefix: bool,
 }
@@ -55,7 +61,16 @@ pub struct Path {
     health: PathHealth,
     bfd: PathBfd,
     next_hop: Option<IpAddr>,
+    /// A router's advertisements named it.
+    advertised: bool,
+    /// The next hop of a better route that does not serve now.
+    sought: Option<IpAddr>,
+    /// Where packets go.
     mac: Option<[u8; 6]>,
+    /// Since when that is the former next hop's MAC, as the present one's is being asked for.
+    handing_over: Option<Instant>,
+    /// When the device last began to carry data.
+    carries_since: Option<Instant>,
     sources: Sources,
     /// There was an address of ours to probe from.
     had_address: bool,
@@ -138,7 +153,11 @@ impl Path {
             ),
             bfd: PathBfd::new(uplink, family, config.bfd.as_ref(), now),
             next_hop: None,
+            advertised: false,
+            sought: None,
             mac: None,
+            handing_over: None,
+            carries_since: None,
             sources: Sources::default(),
             had_address: false,
             address_lost: None,
@@ -305,7 +324,7 @@ impl Path {
     pub fn neighbours(&self) -> impl Iterator<Item = IpAddr> {
         let peer = self.bfd.peer(self.next_hop);
         let peer = peer.filter(|_| peer != self.next_hop);
-        self.next_hop.into_iter().chain(peer)
+        self.next_hop.into_iter().chain(peer).chain(self.sought)
     }
 
     /// Whether the next hop never answered a ping, so that another sign of life must do.
@@ -422,6 +441,7 @@ impl Path {
         Sight {
             net,
             link,
+            misfit,
             lacks_prefix,
         }: Sight<'_>,
         now: Instant,
@@ -429,19 +449,13 @@ impl Path {
         self.resolving = false;
         self.lacks_prefix = false;
         let Some(link) = link else {
-            return Some("the device is gone".to_owned());
+            self.carries_since = None;
+            let misfit = misfit.map(|misfit| misfit.to_string());
+            return misfit.or(Some("the device is gone".to_owned()));
         };
-        if let Some(next_hop) = self.configured.or_else(|| self.routed(net, link)) {
-            if self.next_hop != Some(next_hop) {
-                self.answered = false;
-                self.mac = None;
-            }
-            self.next_hop = Some(next_hop);
-            self.route_lost = None;
-            self.route_lost_told = false;
-        } else if self.next_hop.is_some() {
-            self.route_lost.get_or_insert(now);
-        }
+        let carries = link.admin_up && link.carrier;
+        self.carries_since = carries.then(|| self.carries_since.unwrap_or(now));
+        self.find_next_hop(net, link, now);
         let Some(next_hop) = self.next_hop else {
             return Some("no next hop: no default route and no gateway= given".to_owned());
         };
@@ -459,6 +473,11 @@ impl Path {
             .and_then(|n| n.mac)
         {
             self.mac = Some(mac);
+            self.handing_over = None;
+        }
+        if past(self.handing_over, now) {
+            self.mac = None;
+            self.handing_over = None;
         }
         if !link.admin_up {
             return Some("the device is switched off".to_owned());
@@ -469,7 +488,17 @@ impl Path {
         if past(self.address_lost, now) {
             return Some("no address of ours on the device any more".to_owned());
         }
-        if neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed) {
+        // A link that was down takes its route along, which comes back with the next advertisement.
+        if self.advertised
+            && past(self.route_lost.max(self.carries_since), now)
+            && self.route_lost.is_some()
+        {
+            return Some(format!(
+                "{next_hop} is no default router any more: its router advertisements say so, or have ceased"
+            ));
+        }
+        let failed = neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed);
+        if failed && self.handing_over.is_none() {
             let protocol = if self.family == IPV4 {
                 "ARP"
             } else {
@@ -488,6 +517,33 @@ impl Path {
         None
     }
 
+    /// Takes the next hop as it is configured or routed now.
+    ///
+    /// Packets go on to the former one until the MAC of the present one is known: it is the provider's too, and a
+    /// gap would end connections that have lost nothing but their router.
+    fn find_next_hop(&mut self, net: &NetState, link: &Link, now: Instant) {
+        let found = match self.configured {
+            Some(configured) => Routed {
+                next_hop: Some((configured, false)),
+                sought: None,
+            },
+            None => routed(net, link, self.family == IPV4, self.next_hop),
+        };
+        self.sought = found.sought;
+        if let Some((next_hop, advertised)) = found.next_hop {
+            if self.next_hop != Some(next_hop) {
+                self.answered = false;
+                self.handing_over = self.mac.is_some().then_some(now);
+            }
+            self.next_hop = Some(next_hop);
+            self.advertised = advertised;
+            self.route_lost = None;
+            self.route_lost_told = false;
+        } else if self.next_hop.is_some() {
+            self.route_lost.get_or_insert(now);
+        }
+    }
+
     /// Notes whether there is an address of ours to probe from.
     fn note_address(&mut self, now: Instant) {
         if self.sources == Sources::default() {
@@ -499,48 +555,9 @@ impl Path {
             self.address_lost = None;
         }
     }
-
-    /// The best default route's gateway over the device, of this family.
-    fn routed(&self, net: &NetState, link: &Link) -> Option<IpAddr> {
-        net.default_routes(link.ifindex)
-            .into_iter()
-            .filter(|route| route.destination.is_ipv4() == (self.family == IPV4))
-            .filter_map(|route| route.gateway)
-            .find(|gateway| gateway.is_ipv4() == (self.family == IPV4))
-    }
 }
 
 /// Whether what was lost at this time, if anything, is more than late.
 fn past(lost: Option<Instant>, now: Instant) -> bool {
     lost.is_some_and(|lost| now.saturating_duration_since(lost) >= ADDRESSES_APPEAR)
-}
-
-/// Our address on the device for packets to `target`: one in its subnet, else any of its scope.
-pub(super) fn source(net: &NetState, link: &Link, target: IpAddr) -> Option<IpAddr> {
-    let is_link_local = |address: IpAddr| match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let shares_subnet = |address: IpAddr, prefix_len: u8| match (address, target) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let shift = 32 - u32::from(prefix_len.min(32));
-            (u64::from(a.to_bits()) >> shift) == (u64::from(b.to_bits()) >> shift)
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let shift = 128 - u32::from(prefix_len.min(128));
-            a.to_bits().checked_shr(shift) == b.to_bits().checked_shr(shift)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-    };
-    let fitting = || {
-        net.addresses_of(link.ifindex).filter(|address| {
-            address.usable
-                && address.address.is_ipv4() == target.is_ipv4()
-                && is_link_local(address.address) == is_link_local(target)
-        })
-    };
-    fitting()
-        .find(|address| shares_subnet(address.address, address.prefix_len))
-        .or_else(|| fitting().next())
-        .map(|address| address.address)
 }

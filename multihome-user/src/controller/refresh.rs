@@ -29,7 +29,9 @@ impl Controller {
         let mut changes = Vec::new();
         let inside = self.translation.inside_prefix;
         for uplink in &mut self.uplinks {
-            uplink.link = self.net.link_by_name(&uplink.config.device).cloned();
+            let link = self.net.link_by_name(&uplink.config.device);
+            let misfit = link.and_then(Link::misfit);
+            uplink.link = link.filter(|_| misfit.is_none()).cloned();
             uplink.treatments[IPV6] = treatment6(&uplink.config, inside, uplink.delegated);
             let link = uplink.link.as_ref();
             for (path, treatment) in uplink.paths.iter_mut().zip(&uplink.treatments) {
@@ -37,6 +39,7 @@ impl Controller {
                     Sight {
                         net: &self.net,
                         link,
+                        misfit,
                         lacks_prefix: treatment.lacks_prefix(),
                     },
                     now,
@@ -178,7 +181,9 @@ impl Controller {
         let mut ports = BTreeMap::new();
         let mut actions = Vec::new();
         for (slot, device) in uplinks.chain(lan) {
-            let Some(link) = self.net.link_by_name(device) else {
+            // One that the programs cannot read has taken the name: its uplink is down, and says why.
+            let link = self.net.link_by_name(device);
+            let Some(link) = link.filter(|link| link.misfit().is_none()) else {
                 continue;
             };
             let ifindex = link.ifindex;
@@ -307,10 +312,7 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
 }
 
 fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
-    let usable = || {
-        net.addresses_of(link.ifindex)
-            .filter(|address| address.usable)
-    };
+    let usable = || net.usable_addresses(link.ifindex);
     let address4 = usable().find_map(|address| match address.address {
         IpAddr::V4(address) => Some(address.octets()),
         IpAddr::V6(_) => None,

@@ -5,6 +5,7 @@ mod delegated;
 mod forwards;
 mod groups;
 mod impeded;
+mod lines;
 mod quality;
 mod story;
 mod suspicion;
@@ -272,6 +273,7 @@ fn route(n: u32) -> Route {
         metric: 0,
         gateway: Some(next_hop(LTE)),
         ifindex: 11,
+        advertised: false,
     }
 }
 

@@ -363,13 +363,11 @@ fn own(
     last: Option<Ipv4Addr>,
 ) -> Option<Ipv4Addr> {
     let usable = || {
-        let addresses = net
-            .addresses_of(link.ifindex)
-            .filter(|address| address.usable);
-        addresses.filter_map(|address| match address.address {
-            IpAddr::V4(v4) => Some((v4, address.prefix_len)),
-            IpAddr::V6(_) => None,
-        })
+        net.usable_addresses(link.ifindex)
+            .filter_map(|address| match address.address {
+                IpAddr::V4(v4) => Some((v4, address.prefix_len)),
+                IpAddr::V6(_) => None,
+            })
     };
     let of = |wanted: Ipv4Addr| usable().find(|(address, _)| *address == wanted);
     let preferred = preferred.and_then(|address| match address {

@@ -67,6 +67,7 @@ pub(super) struct LinkChange {
     pub mtu: Option<u32>,
     /// For a VLAN device the one below, else `Some(None)`; `None` when the message does not say.
     pub vlan_of: Option<Option<u32>>,
+    pub hardware: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +202,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
         mac: None,
         mtu: None,
         vlan_of: None,
+        hardware: u16_at(header, 2)?,
     };
     let (mut below, mut is_vlan) = (None, None);
     for attribute in attributes(&payload[LINK_HEADER_LEN..]) {
@@ -254,11 +256,12 @@ fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {
     };
     let has = |flag: u32| flags & flag != 0;
     let tentative = has(libc::IFA_F_TENTATIVE) && !has(libc::IFA_F_OPTIMISTIC);
-    let usable = !tentative && !has(libc::IFA_F_DADFAILED) && !has(libc::IFA_F_DEPRECATED);
+    let usable = !tentative && !has(libc::IFA_F_DADFAILED);
     let address = Address {
         address,
         prefix_len: header[1],
         usable,
+        deprecated: has(libc::IFA_F_DEPRECATED),
         broadcast,
     };
     Ok(Some((u32_at(header, 4)?, address)))

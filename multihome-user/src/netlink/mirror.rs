@@ -113,6 +113,7 @@ impl Mirror {
             vlan_of: change
                 .vlan_of
                 .unwrap_or_else(|| known.and_then(|link| link.vlan_of)),
+            hardware: change.hardware,
         };
         self.tell(NetEvent::Link(link), events);
     }

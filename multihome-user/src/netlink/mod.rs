@@ -8,6 +8,7 @@
 use std::{io, net::IpAddr};
 
 mod dump;
+mod hardware;
 mod message;
 mod mirror;
 mod neighbour;
@@ -16,9 +17,12 @@ mod socket;
 mod state;
 mod watch;
 
+pub use hardware::{Misfit, hardware_of};
 pub use neighbour::NeighbourResolver;
 pub use own::{OwnEvents, OwnTables};
-pub use state::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route};
+pub use state::{
+    Address, ETHERNET, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route,
+};
 pub use watch::{Noticed, Watcher};
 
 /// What can go wrong between us and the kernel.

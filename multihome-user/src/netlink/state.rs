@@ -9,6 +9,9 @@ use std::{
 /// The routing table that packets without a rule of their own take.
 pub const MAIN_TABLE: u32 = libc::RT_TABLE_MAIN as u32;
 
+/// The hardware type of devices whose frames have an Ethernet header: ARPHRD_ETHER of linux/if_arp.h.
+pub const ETHERNET: u16 = 1;
+
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -27,6 +30,8 @@ pub struct Link {
     pub carrier: bool,
     /// The device below, for a VLAN device of the kernel: its tagged frames come in there.
     pub vlan_of: Option<u32>,
+    /// What its frames begin with: a hardware type of linux/if_arp.h, [`ETHERNET`] or another.
+    pub hardware: u16,
 }
 
 /// An address of this machine.
@@ -36,9 +41,12 @@ pub struct Address {
     pub address: IpAddr,
     /// Length of the prefix that is on the link.
     pub prefix_len: u8,
-    /// It may be the source of new packets: not tentative, unless optimistic; not a duplicate of
-    /// another host's; not deprecated.
+    /// It may be the source of packets: not tentative, unless optimistic, and not a duplicate of another
+    /// host's.
     pub usable: bool,
+    /// Its preferred lifetime is over: it is the source of new packets only where there is no other
+    /// (RFC 4862 section 5.5.4).
+    pub deprecated: bool,
     /// The broadcast address, if there is one.
     pub broadcast: Option<Ipv4Addr>,
 }
@@ -59,6 +67,9 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// The device.
     pub ifindex: u32,
+    /// It was learned from a router's advertisements (RTPROT_RA), by the kernel or by a network manager: that it
+    /// is gone says that the router withdrew it, or fell silent for its lifetime.
+    pub advertised: bool,
 }
 
 /// What the kernel knows of a neighbour (linux/neighbour.h, NUD_*).
@@ -230,6 +241,16 @@ impl NetState {
         self.addresses.get(&ifindex).into_iter().flatten()
     }
 
+    /// The usable addresses of a device, deprecated ones last, else IPv4 first.
+    pub fn usable_addresses(&self, ifindex: u32) -> impl Iterator<Item = &Address> {
+        let of = move |deprecated| {
+            let wanted =
+                move |address: &&Address| address.usable && address.deprecated == deprecated;
+            self.addresses_of(ifindex).filter(wanted)
+        };
+        of(false).chain(of(true))
+    }
+
     /// The default routes over a device: those of the main table first, then by metric.
     pub fn default_routes(&self, ifindex: u32) -> Vec<&Route> {
         let mut routes: Vec<&Route> = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])]
@@ -311,17 +332,18 @@ impl Route {
         tables: RangeInclusive<u32>,
         metrics: RangeInclusive<u32>,
     ) -> RangeInclusive<Self> {
-        let route = |table: u32, metric: u32, gateway, ifindex| Self {
+        let route = |table: u32, metric: u32, gateway, ifindex, advertised| Self {
             destination,
             prefix_len,
             table,
             metric,
             gateway,
             ifindex,
+            advertised,
         };
         let last = Some(IpAddr::from([u8::MAX; 16]));
-        route(*tables.start(), *metrics.start(), None, 0)
-            ..=route(*tables.end(), *metrics.end(), last, u32::MAX)
+        route(*tables.start(), *metrics.start(), None, 0, false)
+            ..=route(*tables.end(), *metrics.end(), last, u32::MAX, true)
     }
 }
 

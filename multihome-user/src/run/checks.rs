@@ -8,7 +8,7 @@ use crate::{
     config::{Config, check_ports},
     dataplane::{Dataplane, Sizes},
     kernel_ports,
-    netlink::NetState,
+    netlink::{Misfit, NetState, hardware_of},
     probe::exchange::authorities,
 };
 
@@ -50,26 +50,45 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
         .chain(config.uplinks.iter().map(|uplink| &uplink.device));
     for device in devices {
         let origin = || config.device_origin(device);
-        match net.link_by_name(device) {
-            None => {
-                return Err(RunError::UnknownDevice {
-                    origin: origin(),
-                    device: device.clone(),
-                });
-            }
-            Some(link) if link.mac.is_none() => {
-                return Err(RunError::NotEthernet {
-                    origin: origin(),
-                    device: device.clone(),
-                });
-            }
-            Some(_) => {}
+        let Some(link) = net.link_by_name(device) else {
+            return Err(RunError::UnknownDevice {
+                origin: origin(),
+                device: device.clone(),
+            });
+        };
+        if let Some(misfit) = link.misfit() {
+            return Err(RunError::NotEthernet {
+                origin: origin(),
+                device: device.clone(),
+                misfit,
+            });
         }
     }
     for sentence in config.advice() {
         tracing::warn!("{sentence}");
     }
     check_authorities(config)
+}
+
+/// Fails when a device that is there is none of Ethernet, by what anybody may ask the kernel: for a configuration
+/// that is only checked. Those that are not there may be another machine's.
+///
+/// # Errors
+/// The first such device.
+pub fn check_kinds(config: &Config) -> Result<(), RunError> {
+    let uplinks = config.uplinks.iter().map(|uplink| &uplink.device);
+    for device in config.lan.iter().chain(uplinks) {
+        // Where the kernel cannot be asked, the start will tell.
+        let hardware = hardware_of(device).ok().flatten();
+        if let Some(misfit) = hardware.and_then(Misfit::of) {
+            return Err(RunError::NotEthernet {
+                origin: config.device_origin(device),
+                device: device.clone(),
+                misfit,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Fails when certificates are to be verified and there is nobody whose word counts: all such targets

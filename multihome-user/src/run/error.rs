@@ -13,7 +13,7 @@ use crate::{
     exit::{Classify, ExitClass},
     http::HttpError,
     kernel_ports::KernelPortsError,
-    netlink::NetlinkError,
+    netlink::{Misfit, NetlinkError},
     privilege::MissingPrivilege,
     probe::{ProbeError, exchange::AuthoritiesError},
     quality::quota::QuotaFileError,
@@ -98,16 +98,15 @@ pub enum RunError {
         /// The name.
         device: String,
     },
-    /// A device that was named has no MAC address.
-    #[error(
-        "{origin}: {device} has no MAC address; only Ethernet devices can be LAN ports or uplinks \
-         in this version"
-    )]
+    /// A device that was named has frames without an Ethernet header.
+    #[error("{origin}: {device}: {misfit}")]
     NotEthernet {
         /// Where it was named.
         origin: Origin,
         /// The name.
         device: String,
+        /// What it is instead, and what to do.
+        misfit: Misfit,
     },
     /// What is configured does not go together with what this machine says.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use multihome::{
     controller::{Controller, Event},
     dataplane::{Dataplane, PortPlan, Sizes, Undo},
     kernel_ports,
-    netlink::{Address, Link, Neighbour, NeighbourState, NetEvent, NetState},
+    netlink::{Address, ETHERNET, Link, Neighbour, NeighbourState, NetEvent, NetState},
     probe::{Outcome, ProbeEvent, TargetId},
     run::{executor::Executor, prepared::Prepared, upkeep::Upkeep},
 };
@@ -198,11 +198,13 @@ fn net(uplinks: u8) -> NetState {
             admin_up: true,
             carrier: true,
             vlan_of: None,
+            hardware: ETHERNET,
         }));
         let own = Address {
             address: IpAddr::V4(address),
             prefix_len,
             usable: true,
+            deprecated: false,
             broadcast: None,
         };
         net.apply(&NetEvent::AddressAdded(ifindex, own));

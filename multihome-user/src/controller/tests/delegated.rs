@@ -39,6 +39,7 @@ fn both_families() -> NetState {
                 address: format!("fe80::{}", id + 2).parse().expect("an address"),
                 prefix_len: 64,
                 usable: true,
+                deprecated: false,
                 broadcast: None,
             },
         ));

@@ -21,6 +21,7 @@ fn gateway(hosts: &[[u8; 4]]) -> (Controller, Vec<IpAddr>, Instant) {
             address: IpAddr::from([10, 1, 0, 1]),
             prefix_len: 24,
             usable: true,
+            deprecated: false,
             broadcast: None,
         },
     );

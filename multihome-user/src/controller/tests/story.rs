@@ -13,7 +13,9 @@ use crate::{
         Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
     },
     health::HealthSettings,
-    netlink::{Address, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route},
+    netlink::{
+        Address, ETHERNET, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route,
+    },
     probe::{Outcome, ProbeEvent, TargetId},
     quality::quota::Ledger,
     ranking::Member,
@@ -48,6 +50,7 @@ pub(super) fn link(ifindex: u32, name: &str, carrier: bool) -> Link {
         admin_up: true,
         carrier,
         vlan_of: None,
+        hardware: ETHERNET,
     }
 }
 
@@ -60,6 +63,7 @@ pub(super) fn address(id: u8) -> Address {
         address: IpAddr::from([192, 0, 2, id * 4 + 2]),
         prefix_len: 30,
         usable: true,
+        deprecated: false,
         broadcast: None,
     }
 }
@@ -113,6 +117,7 @@ pub(super) fn default_route(id: u8) -> Route {
         metric: u32::from(id),
         gateway: Some(next_hop(id)),
         ifindex: u32::from(id) + 10,
+        advertised: false,
     }
 }
 

@@ -371,6 +371,7 @@ fn a_family_without_targets_of_its_own_has_those_of_the_other_asked() {
         address: "fe80::2".parse().expect("an address"),
         prefix_len: 64,
         usable: true,
+        deprecated: false,
         broadcast: None,
     };
     let route = Route {

@@ -29,6 +29,7 @@ fn on(octets: [u8; 4], prefix_len: u8) -> Address {
         address: IpAddr::from(octets),
         prefix_len,
         usable: true,
+        deprecated: false,
         broadcast: None,
     }
 }

@@ -9,6 +9,7 @@ use crate::{netlink::state::Route, routes::PROTOCOL};
 
 /// Not in the libc crate: linux/rtnetlink.h.
 const RTNH_F_DEAD: u8 = 1;
+const RTPROT_RA: u8 = 9;
 const ROUTE_HEADER_LEN: usize = 12;
 const NEXT_HOP_HEADER_LEN: usize = 8;
 
@@ -63,8 +64,9 @@ pub(super) fn routes(payload: &[u8], how: RouteChange) -> Result<Option<Change>,
     if key.table == u32::from(libc::RT_TABLE_LOCAL) {
         return Ok(None);
     }
+    let advertised = protocol == RTPROT_RA;
     let mut routes = Vec::new();
-    routes.extend(single.route(&key, how));
+    routes.extend(single.route(&key, how, advertised));
     while !multipath.is_empty() {
         let len = usize::from(u16_at(multipath, 0)?);
         let hop = multipath.get(..len).ok_or(Malformed)?;
@@ -78,7 +80,7 @@ pub(super) fn routes(payload: &[u8], how: RouteChange) -> Result<Option<Change>,
             let (kind, value) = attribute?;
             next_hop.gateway = gateway(family, kind, value).or(next_hop.gateway);
         }
-        routes.extend(next_hop.route(&key, how));
+        routes.extend(next_hop.route(&key, how, advertised));
         multipath = after(multipath, len);
     }
     Ok(Some(Change::Routes { how, key, routes }))
@@ -93,7 +95,7 @@ struct NextHop {
 impl NextHop {
     /// The route over this next hop. One that is dead, because its device is off, can only be
     /// removed.
-    fn route(&self, key: &RouteKey, how: RouteChange) -> Option<Route> {
+    fn route(&self, key: &RouteKey, how: RouteChange, advertised: bool) -> Option<Route> {
         let RouteKey {
             destination,
             prefix_len,
@@ -111,6 +113,7 @@ impl NextHop {
             metric,
             gateway: self.gateway,
             ifindex,
+            advertised,
         })
     }
 }

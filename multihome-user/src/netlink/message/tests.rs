@@ -4,7 +4,7 @@ use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkMessage, State},
+    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, State},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
         NeighbourState as KernelState,
@@ -14,6 +14,7 @@ use netlink_packet_route::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::netlink::ETHERNET;
 
 mod route;
 
@@ -47,6 +48,7 @@ fn link_message(flags: LinkFlags, attributes: Vec<LinkAttribute>) -> LinkMessage
     let mut link = LinkMessage::default();
     link.header.index = 7;
     link.header.flags = flags;
+    link.header.link_layer_type = LinkLayerType::Ether;
     link.attributes = attributes;
     link
 }
@@ -78,6 +80,7 @@ fn a_link_is_read() {
         mac: Some(Some([2, 0, 0, 0, 0, 1])),
         mtu: Some(1492),
         vlan_of: None,
+        hardware: ETHERNET,
     };
     assert_eq!(change, Some(Change::Link(expected)));
     let gone = decode(RouteNetlinkMessage::DelLink(wan0(RUNNING, State::Up)));
@@ -181,6 +184,7 @@ fn an_address_is_the_local_one_and_not_the_peer_s() {
         address: LOCAL.into(),
         prefix_len: 24,
         usable: true,
+        deprecated: false,
         broadcast: Some([192, 0, 2, 255].into()),
     };
     assert_eq!(change, Some(Change::Address(7, expected.clone())));
@@ -192,7 +196,7 @@ fn an_address_is_the_local_one_and_not_the_peer_s() {
 }
 
 #[test]
-fn tentative_duplicate_and_deprecated_addresses_are_not_usable() {
+fn tentative_and_duplicate_addresses_are_not_usable_and_deprecated_ones_are_known() {
     use AddressFlags as F;
     for (flags, usable) in [
         (F::Permanent, true),
@@ -201,7 +205,7 @@ fn tentative_duplicate_and_deprecated_addresses_are_not_usable() {
         (F::Optimistic, true),
         (F::Permanent | F::Dadfailed, false),
         (F::Tentative | F::Optimistic | F::Dadfailed, false),
-        (F::Deprecated, false),
+        (F::Deprecated, true),
         (F::Secondary | F::Noprefixroute | F::StablePrivacy, true),
     ] {
         let mut message = address_message(vec![
@@ -216,6 +220,7 @@ fn tentative_duplicate_and_deprecated_addresses_are_not_usable() {
             panic!("not an address")
         };
         assert_eq!(address.usable, usable, "{flags:?}");
+        assert_eq!(address.deprecated, flags.contains(F::Deprecated));
     }
 }
 

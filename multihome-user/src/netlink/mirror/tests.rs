@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::netlink::{
-    MAIN_TABLE,
+    ETHERNET, MAIN_TABLE,
     state::{Address, Neighbour, NeighbourState},
 };
 
@@ -19,6 +19,7 @@ fn link(ifindex: u32, admin_up: bool) -> Change {
         mac: Some(Some([2, 0, 0, 0, 0, 1])),
         mtu: Some(1500),
         vlan_of: Some(None),
+        hardware: ETHERNET,
     })
 }
 
@@ -30,6 +31,7 @@ fn address(ifindex: u32, last: u8) -> (u32, Address) {
             address,
             prefix_len: 24,
             usable: true,
+            deprecated: false,
             broadcast: None,
         },
     )
@@ -59,6 +61,7 @@ fn route(metric: u32, last: u8, ifindex: u32) -> Route {
         metric,
         gateway,
         ifindex,
+        advertised: false,
     }
 }
 
@@ -109,6 +112,7 @@ fn a_short_link_message_keeps_what_it_does_not_say() {
         mac: None,
         mtu: None,
         vlan_of: None,
+        hardware: ETHERNET,
     };
     let events = absorb(&mut mirror, &Change::Link(short.clone()));
     let [NetEvent::Link(link)] = &events[..] else {

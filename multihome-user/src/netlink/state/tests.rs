@@ -13,6 +13,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         admin_up: true,
         carrier: true,
         vlan_of: None,
+        hardware: ETHERNET,
     }
 }
 
@@ -21,6 +22,7 @@ fn address(address: [u8; 4]) -> Address {
         address: address.into(),
         prefix_len: 24,
         usable: true,
+        deprecated: false,
         broadcast: None,
     }
 }
@@ -38,6 +40,7 @@ fn route(
         metric: 0,
         gateway: gateway.map(IpAddr::from),
         ifindex,
+        advertised: false,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use netlink_packet_core::NLM_F_REPLACE;
 use netlink_packet_route::route::{
-    RouteAddress, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteProtocol,
+    RouteType, RouteVia,
 };
 
 use super::*;
@@ -24,6 +25,7 @@ fn default_route(gateway: [u8; 4], ifindex: u32) -> Route {
         metric: 0,
         gateway: Some(gateway.into()),
         ifindex,
+        advertised: false,
     }
 }
 
@@ -55,6 +57,17 @@ fn a_default_route_is_read() {
 }
 
 #[test]
+fn a_route_of_router_advertisements_is_told_from_others() {
+    let of = |protocol| {
+        let mut message = route_message(via(PEER, 7));
+        message.header.protocol = protocol;
+        routes_of(message)[0].advertised
+    };
+    assert!(of(RouteProtocol::Ra));
+    assert!(!of(RouteProtocol::Dhcp) && !of(RouteProtocol::Static) && !of(RouteProtocol::Kernel));
+}
+
+#[test]
 fn metric_table_and_prefix_are_read() {
     let mut message = route_message(vec![
         RouteAttribute::Destination(RouteAddress::Inet([198, 51, 100, 0].into())),
@@ -71,6 +84,7 @@ fn metric_table_and_prefix_are_read() {
         metric: 100,
         gateway: None,
         ifindex: 7,
+        advertised: false,
     };
     assert_eq!(routes_of(message), [expected]);
 }
