@@ -12,9 +12,11 @@ pub mod controller;
 pub mod cut;
 mod guard;
 pub mod link;
+pub mod local;
 pub mod namespace;
 pub mod netlink;
 pub mod process;
+pub mod provider;
 pub mod topology;
 pub mod translated;
 

@@ -2,8 +2,7 @@
 //! prefix that its provider delegates and changes.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv6Addr, TcpListener},
     process::Output,
     time::Duration,
 };
@@ -11,19 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::lab::{
     controller::{Gateway, Settings},
+    local::{self, ADDRESSES, Connection, INSIDE, is_in},
     topology::{GatewayLab, Plan, SERVER6},
 };
 use nix::sys::signal::Signal;
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// The longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The server's port.
 const PORT: u16 = 7000;
-/// Addresses of the host: enough for some to take either uplink.
-const ADDRESSES: u16 = 16;
-/// The LAN's prefix, and what it becomes.
-const INSIDE: &str = "fd12:3456:789a::/48";
+/// What the LAN's prefix becomes.
 const A: &str = "2001:db8:a::/48";
 const B: &str = "2001:db8:b::/48";
 const FIXED: &str = "2001:db8:f::/48";
@@ -32,22 +28,7 @@ const FIXED: &str = "2001:db8:f::/48";
 /// gateway, the other one FIXED; and how its gateway is started.
 fn delegating() -> Result<(GatewayLab, Settings)> {
     let lab = GatewayLab::new(&Plan::private())?;
-    let host = &lab.hosts[0];
-    let addresses: String = (0..ADDRESSES)
-        .map(|n| format!("addr add {}/64 dev eth0\n", local(n)))
-        .collect();
-    host.namespace.batch(&addresses)?;
-    lab.gateway.batch(&format!(
-        "addr add fd12:3456:789a:5::1/64 dev {}\n",
-        host.port
-    ))?;
-    // The gateway knows a host's address from its neighbour solicitations.
-    for n in 0..ADDRESSES {
-        let from = local(n).to_string();
-        let to = "fd12:3456:789a:5::1";
-        host.namespace
-            .output(&["ping", "-6", "-c", "1", "-W", "2", "-I", &from, to])?;
-    }
+    local::give(&lab)?;
     for (prefix, uplink) in [(A, 0), (B, 0), (FIXED, 1)] {
         let uplink = &lab.uplinks[uplink];
         let (transit, gateway) = (uplink.addresses.transit6, uplink.addresses.gateway6);
@@ -69,63 +50,6 @@ fn delegating() -> Result<(GatewayLab, Settings)> {
     ];
     settings.options.extend(more);
     Ok((lab, settings))
-}
-
-/// One of the host's addresses.
-fn local(n: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 5, 0, 0, 0, 0x100 + n)
-}
-
-fn is_in(address: IpAddr, prefix: &str) -> bool {
-    let IpAddr::V6(address) = address else {
-        return false;
-    };
-    let network = prefix.trim_end_matches("/48").parse::<Ipv6Addr>();
-    network.is_ok_and(|network| network.segments()[..3] == address.segments()[..3])
-}
-
-/// A connection from one of the host's addresses, and the server's end of it.
-struct Connection {
-    client: TcpStream,
-    served: TcpStream,
-    /// Where it comes from, as the server sees it.
-    from: IpAddr,
-}
-
-impl Connection {
-    fn open(lab: &GatewayLab, listener: &TcpListener, n: u16) -> Result<Self> {
-        let client: TcpStream = lab.hosts[0].namespace.enter(|| -> Result<TcpStream> {
-            let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-            socket.bind(&SocketAddr::from((local(n), 0)).into())?;
-            let server = SocketAddr::from((SERVER6, PORT));
-            socket
-                .connect_timeout(&server.into(), PATIENCE)
-                .with_context(|| format!("connecting from {}", local(n)))?;
-            Ok(socket.into())
-        })??;
-        let (served, from) = listener.accept()?;
-        for end in [&client, &served] {
-            end.set_read_timeout(Some(PATIENCE))?;
-            end.set_nodelay(true)?;
-        }
-        Ok(Self {
-            client,
-            served,
-            from: from.ip(),
-        })
-    }
-
-    /// Sends bytes both ways, and fails unless they arrive.
-    fn exchange(&self) -> Result<()> {
-        let Self { client, served, .. } = self;
-        for (mut from, mut to) in [(client, served), (served, client)] {
-            from.write_all(b"to and fro")?;
-            let mut read = [0; 10];
-            to.read_exact(&mut read)?;
-            ensure!(&read == b"to and fro", "{read:?}");
-        }
-        Ok(())
-    }
 }
 
 /// What a command that must succeed says.

@@ -412,9 +412,9 @@ impl Path {
         self.route_remark()
     }
 
-    /// What was remarked, as long as it holds.
+    /// What stands in its way now, or was remarked, as long as it holds.
     pub fn remark(&self) -> Option<String> {
-        if self.lacks_prefix {
+        if self.exists() && !self.is_usable() {
             return self.obstacle.clone();
         }
         let remarks = [self.route_remark(), self.bfd.remark()];

@@ -239,13 +239,19 @@ impl UplinkStatus {
 impl<'lab> Gateway<'lab> {
     /// Starts the program, and waits until all uplinks are up.
     pub fn start(lab: &'lab GatewayLab, settings: Settings) -> Result<Self> {
+        let gateway = Self::start_down(lab, settings)?;
+        gateway.wait_until_all_up()?;
+        Ok(gateway)
+    }
+
+    /// Starts the program, whether its uplinks are up or not.
+    pub fn start_down(lab: &'lab GatewayLab, settings: Settings) -> Result<Self> {
         let mut gateway = Self {
             lab,
             settings,
             process: None,
         };
         gateway.launch()?;
-        gateway.wait_until_all_up()?;
         Ok(gateway)
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-pub use addressing::{HostAddresses, NEXT_HOP6, SERVER4, SERVER6, UplinkAddresses};
+pub use addressing::{HostAddresses, LAN6, NEXT_HOP6, SERVER4, SERVER6, UplinkAddresses};
 
 use super::{
     Lab, Namespace,

@@ -3,7 +3,12 @@
 //! What is on PATH already is not installed. No package here starts a daemon; those that would are
 //! unpacked into the project's cache instead of being installed, and only their libraries are.
 
-use std::{fs, path::Path, process::Command, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -11,7 +16,7 @@ use super::say;
 use crate::{bpf_linker, debian, privilege, run};
 
 /// Tools that the labs use, and Debian's and Ubuntu's package for each.
-const LAB: [(&str, &str); 18] = [
+const LAB: [(&str, &str); 20] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ethtool", "ethtool"),
@@ -30,6 +35,8 @@ const LAB: [(&str, &str); 18] = [
     ("mtr", "mtr-tiny"),
     ("openssl", "openssl"),
     ("ssh", "openssh-client"),
+    ("udhcpc", "udhcpc"),
+    ("dhcpcd", "dhcpcd-base"),
 ];
 
 /// The library that FRR's programs share, which no other package has.
@@ -39,9 +46,16 @@ const FRR_LIBRARY: &str = if cfg!(target_arch = "aarch64") {
     "usr/lib/x86_64-linux-gnu/frr/libfrr.so.0"
 };
 
+/// The libraries that Kea's programs share, which no other package has.
+const KEA_LIBRARIES: &str = if cfg!(target_arch = "aarch64") {
+    "usr/lib/aarch64-linux-gnu/libkea-*"
+} else {
+    "usr/lib/x86_64-linux-gnu/libkea-*"
+};
+
 /// Programs that are taken out of packages which are not installed: Debian's and Ubuntu's package, and
-/// where it has them.
-const TAKEN: [(&str, &[&str]); 6] = [
+/// where it has them. A name that ends with `*` is of all files that begin so.
+const TAKEN: [(&str, &[&str]); 9] = [
     // Checks the metrics.
     ("prometheus", &["usr/bin/promtool"]),
     ("nginx", &["usr/sbin/nginx"]),
@@ -56,16 +70,21 @@ const TAKEN: [(&str, &[&str]); 6] = [
         &["usr/lib/frr/bfdd", "usr/lib/frr/zebra", FRR_LIBRARY],
     ),
     ("bird2", &["usr/sbin/bird", "usr/sbin/birdc"]),
+    ("radvd", &["usr/sbin/radvd"]),
+    // Delegates prefixes; it needs its own libraries beside it.
+    ("kea-common", &[KEA_LIBRARIES]),
+    ("kea-dhcp6-server", &["usr/sbin/kea-dhcp6"]),
 ];
 
 /// Tools that the kernel matrix uses, and what runs only there: kmod and xz are for kernel modules.
-const VM: [(&str, &str); 6] = [
+const VM: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("xz", "xz-utils"),
     ("depmod", "kmod"),
     ("modprobe", "kmod"),
     ("pppd", "ppp"),
     ("pppoe-server", "pppoe"),
+    ("wg", "wireguard-tools"),
 ];
 
 /// Makes sure that labs of network namespaces can run.
@@ -122,7 +141,11 @@ fn take_out(package: &'static str, files: &[&str]) -> Result<()> {
     let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
     let tools: Vec<String> = files.iter().map(|file| name(file)).collect();
     let thing = tools.join(", ");
-    if tools.iter().all(|tool| run::find_tool(tool).is_some()) {
+    let is_there = |tool: &String| match tool.strip_suffix('*') {
+        Some(start) => !beginning_with(&bin_dir(), start).is_empty(),
+        None => run::find_tool(tool).is_some(),
+    };
+    if tools.iter().all(is_there) {
         say(&thing, "already there");
         return Ok(());
     }
@@ -155,20 +178,49 @@ fn take_out(package: &'static str, files: &[&str]) -> Result<()> {
     debian::unpack(&archive, &unpacked)?;
     fs::create_dir_all(cache.join("bin"))?;
     for file in files {
-        let place = cache.join("bin").join(name(file));
-        move_file(&unpacked.join(file), &place)?;
-        say(&name(file), &format!("is now {}", place.display()));
+        let file = unpacked.join(file);
+        let start = file.to_str().and_then(|file| file.strip_suffix('*'));
+        let files = match start.map(Path::new) {
+            Some(start) => {
+                let start_of_name = start.file_name().and_then(|name| name.to_str());
+                let dir = start.parent().unwrap_or(&unpacked);
+                beginning_with(dir, start_of_name.unwrap_or_default())
+            }
+            None => vec![file],
+        };
+        for file in files {
+            let name = file.file_name().unwrap_or_default();
+            let place = cache.join("bin").join(name);
+            copy_file(&file, &place)?;
+            say(
+                &name.to_string_lossy(),
+                &format!("is now {}", place.display()),
+            );
+        }
     }
     fs::remove_dir_all(&work).with_context(|| work.display().to_string())
 }
 
-fn move_file(from: &Path, to: &Path) -> Result<()> {
-    // A library's name may be a link to the file.
-    let file = from
-        .canonicalize()
-        .with_context(|| from.display().to_string())?;
-    fs::rename(file, to)
-        .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
+/// Where what is taken out of packages lies.
+fn bin_dir() -> PathBuf {
+    bpf_linker::cache_dir().unwrap_or_default().join("bin")
+}
+
+/// The files of a directory whose names begin so; none when there is no such directory.
+fn beginning_with(dir: &Path, start: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(start))
+    };
+    entries.map(|entry| entry.path()).filter(named).collect()
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    // A library's name may be a link to the file, which has another name there too.
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 /// Renews the package lists, once in a run: a fresh machine has none.
