@@ -14,6 +14,7 @@ use crate::{
         slot::FlowSlot,
         tag::TagLine,
     },
+    framing::{Framing, edge::Removed},
     limits::{
         FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
         PORT_TABLE_SIZE,
@@ -82,6 +83,14 @@ pub const HOSTS6: &str = "HOSTS6";
 pub const DEVICES: &str = "DEVICES";
 /// Name of the counters' map.
 pub const COUNTERS: &str = "COUNTERS";
+/// Name of the map of what frames get that are sent.
+pub const FRAMINGS: &str = "FRAMINGS";
+/// Name of the map of the programs that go on behind the one of devices with several ports.
+pub const PROGRAMS: &str = "PROGRAMS";
+/// Place of the program for LAN ports among them.
+pub const PROGRAM_LAN: u32 = 0;
+/// Place of the program for uplinks among them.
+pub const PROGRAM_UPLINK: u32 = 1;
 /// Name of the map of faults in the uplinks' lines.
 pub const FAULTS: &str = "FAULTS";
 /// Name of the map of outstanding TCP handshakes.
@@ -134,6 +143,13 @@ pub struct Scratch {
     pub clock: Clock,
     /// What the uplink's line did with the packet: a [`Fate`](crate::way::line::Fate).
     pub fate: u64,
+    /// The place of the packet's port in the port table.
+    pub port: u64,
+    /// One more than the place of the port that [`enter`](crate::framing::edge::enter) has found; zero once
+    /// it is known to the program that goes on.
+    pub entered: u64,
+    /// What it took off.
+    pub removed: Removed,
 }
 
 /// The clock for flows, as it was when it was last read.
@@ -164,6 +180,8 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, Word>(SEQUENCES, sequence::PLACES),
     map::<u32, TcpCounts>(TCP_COUNTS, SIZED_AT_START),
     map::<u32, Fault>(FAULTS, MAX_UPLINKS),
+    map::<u32, Framing>(FRAMINGS, MAX_SLOTS),
+    map::<u32, u32>(PROGRAMS, 2),
     map::<u32, CounterTable>(COUNTERS, SIZED_AT_START),
     map::<u32, TokenBucket>(REPLY_BUCKET, 2),
     map::<u32, Scratch>(SCRATCH, 1),

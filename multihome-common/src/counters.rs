@@ -135,9 +135,9 @@ mod tests {
             .collect();
         for family in [IPV4, IPV6] {
             for id in 0..MAX_UPLINKS as u8 {
-                decisions.push((Decision::forward(id, family), Some((id, family))));
+                decisions.push((Decision::forward(id.into(), family), Some((id, family))));
             }
-            decisions.push((Decision::forward(MAX_UPLINKS as u8, family), None));
+            decisions.push((Decision::forward(MAX_UPLINKS as u16, family), None));
         }
         let mut columns = BTreeSet::new();
         for (decision, uplink) in decisions {

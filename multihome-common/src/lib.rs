@@ -27,6 +27,7 @@ pub mod exercise;
 pub mod family;
 pub mod fault;
 pub mod flow;
+pub mod framing;
 pub mod hash;
 pub mod icmp_error;
 pub mod ip_header;

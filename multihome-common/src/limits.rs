@@ -10,9 +10,9 @@ pub const MAX_LAN_PORTS: usize = 64;
 pub const MAX_SLOTS: usize = MAX_UPLINKS + MAX_LAN_PORTS;
 /// Names that one controller leaves to the next: of the devices by slot, then of the groups by id.
 pub const MAX_NAMES: usize = MAX_SLOTS + MAX_GROUPS;
-/// Size of the open-addressed table that finds a device's slot by its ifindex.
-pub const PORT_TABLE_SIZE: usize = 256;
-/// How many places after its home a device may stand in that table.
+/// Size of the open-addressed table that finds a port by its device's ifindex and its framing.
+pub const PORT_TABLE_SIZE: usize = 1024;
+/// How many places after its home a port may stand in that table.
 pub const PORT_TABLE_PROBES: usize = 8;
 
 /// Hash buckets of a group, as a power of two. With 2^14 buckets the share that rendezvous hashing

@@ -22,6 +22,9 @@ pub trait Packet {
     /// Puts `by` new bytes of undefined content before the first one.
     fn grow_front(&mut self, by: usize) -> Option<()>;
 
+    /// Takes the first `by` bytes away.
+    fn shrink_front(&mut self, by: usize) -> Option<()>;
+
     /// Cuts the frame down to `len` bytes.
     fn truncate(&mut self, len: usize) -> Option<()>;
 

@@ -5,7 +5,7 @@ use crate::{
     family::{Family, V4, V6},
     limits::MAX_VLAN_TAGS,
     packet::Packet,
-    port::{PORT_VLAN_DEVICES, PortEntry},
+    port::PortEntry,
     verdict::Verdict,
     wire::{ethernet, ethernet::Ethernet},
 };
@@ -117,7 +117,8 @@ fn accept(link: &Link, port: &PortEntry) -> Result<(), Verdict> {
     if link.destination != port.mac {
         return Err(Verdict::PassOtherHost);
     }
-    if link.vlan && port.flags & PORT_VLAN_DEVICES != 0 {
+    // A VLAN that is a port's own is told apart, and its tags taken off, before.
+    if link.vlan {
         return Err(Verdict::PassVlanDevice);
     }
     Ok(())

@@ -16,7 +16,8 @@ use crate::{
         table::FlowMemory,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
+    framing::Framing,
+    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE},
     nat44::open::Opening,
     nat44::ports::{LINES, PortLine, PortMemory, PortRanges, SPACES},
     packet::Packet,
@@ -78,6 +79,10 @@ impl Packet for Frame {
         Some(())
     }
 
+    fn shrink_front(&mut self, by: usize) -> Option<()> {
+        (by <= self.len()).then(|| self.start += by)
+    }
+
     fn truncate(&mut self, len: usize) -> Option<()> {
         (len <= self.len()).then(|| self.buffer.truncate(self.start + len))
     }
@@ -113,6 +118,8 @@ pub struct SimTables {
     pub fragments: Vec<FragmentSlot>,
     /// Whose outside addresses are: uplink id and part of the port table.
     pub outsides: HashMap<Address4, (u8, u16)>,
+    /// What frames that are sent for a slot get before them.
+    pub framings: Vec<Framing>,
     /// The faults of the uplinks' lines.
     pub faults: Vec<Fault>,
     /// Outstanding handshakes.
@@ -165,6 +172,7 @@ impl Default for SimTables {
             pins: Vec::new(),
             fragments: Vec::new(),
             outsides: HashMap::new(),
+            framings: vec![Framing::PLAIN; MAX_SLOTS],
             faults: (0..MAX_UPLINKS).map(|_| Fault::default()).collect(),
             handshakes: (0..handshake::PLACES).map(|_| Word::default()).collect(),
             sequences: (0..sequence::PLACES).map(|_| Word::default()).collect(),
@@ -202,11 +210,11 @@ impl SimTables {
         self.pins.resize_with(lines as usize, PinLine::default);
     }
 
-    /// Enters a device into the port table; `false` when its places are taken.
+    /// Enters a port into the port table; `false` when its places are taken.
     pub fn add_port(&mut self, entry: PortEntry) -> bool {
-        for place in port::places(entry.ifindex) {
+        for place in port::places(entry.ifindex, entry.framing) {
             let slot = &mut self.ports[place as usize];
-            if slot.ifindex == 0 || slot.ifindex == entry.ifindex {
+            if slot.ifindex == 0 || slot.is_same(&entry) {
                 *slot = entry;
                 return true;
             }
@@ -296,6 +304,10 @@ impl Tables for SimTables {
 
     fn nanoseconds(&self) -> u64 {
         u64::from(self.now) << TICK_SHIFT
+    }
+
+    fn framing(&self, slot: u8) -> Option<Framing> {
+        self.framings.get(usize::from(slot)).copied()
     }
 
     fn fault(&self, id: u8) -> Option<&Fault> {

@@ -11,6 +11,7 @@ use crate::{
         table,
         table::FlowMemory,
     },
+    framing::Framing,
     nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
@@ -71,6 +72,8 @@ pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + TcpMemo
     fn now(&self) -> u32;
     /// The time in nanoseconds of CLOCK_MONOTONIC; it costs more than [`Tables::now`].
     fn nanoseconds(&self) -> u64;
+    /// What frames that are sent for this slot get before them.
+    fn framing(&self, slot: u8) -> Option<Framing>;
     /// The fault of an uplink's line.
     fn fault(&self, id: u8) -> Option<&Fault>;
     /// The slot of a live flow.

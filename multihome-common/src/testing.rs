@@ -288,11 +288,11 @@ pub fn port(slot: u32) -> PortEntry {
         ifindex: 1,
         slot,
         mtu: 1500,
-        flags: 0,
+        layer3: 1,
         mac: GATEWAY,
-        reserved: [0; 6],
         address4: [10, 0, 0, 1],
         address6: *b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+        ..PortEntry::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Uplinks and LAN hosts: where a packet goes next on the link, and under which address.
 
-use crate::{limits::MAX_OUTSIDE, nptv6::Translation};
+use crate::{limits::MAX_OUTSIDE, nptv6::Translation, port::SLOT_FRAMED};
 
 /// The two MACs of a frame to the next station on a link; 12 bytes, as they stand in the frame.
 ///
@@ -56,6 +56,9 @@ pub const UPLINK_OPEN_FILTER: u8 = 1;
 /// What comes in for an outside address unasked is dropped, not left to the kernel.
 pub const UPLINK_DROP_UNASKED: u8 = 2;
 
+/// The uplink has a framing of its own.
+pub const UPLINK_FRAMED: u8 = 1 << 7;
+
 /// What a packet to an uplink needs; two cache lines, of which IPv4 needs the first alone.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -83,6 +86,12 @@ pub struct UplinkEntry {
 }
 
 impl UplinkEntry {
+    /// The uplink's slot as what is sent by it has it: [`SLOT_FRAMED`] included.
+    #[inline(always)]
+    pub const fn slot_to_send(&self, id: u8) -> u16 {
+        id as u16 | (self.flags & UPLINK_FRAMED) as u16 * (SLOT_FRAMED / UPLINK_FRAMED as u16)
+    }
+
     /// Which of the outside addresses this is.
     #[inline(always)]
     pub fn outside_place(&self, address: u32) -> Option<u16> {
@@ -103,7 +112,7 @@ pub struct HostEntry {
     pub hop: Hop,
     /// The largest IP packet in bytes that the host's port takes.
     pub mtu: u16,
-    /// The slot of the host's port.
+    /// The slot of the host's port, with [`SLOT_FRAMED`] if that has a framing of its own.
     pub slot: u16,
 }
 

@@ -79,7 +79,7 @@ verdicts! {
     PassNotOurs = 6, "pass_not_ours", Pass;
     /// For a LAN host whose MAC is not known yet: the kernel resolves it and delivers.
     PassNoNeighbour = 7, "pass_no_neighbour", Pass;
-    /// Tagged for a VLAN device that stands on this port.
+    /// Tagged for a VLAN that no port has: left to the kernel, which may have a VLAN device for it.
     PassVlanDevice = 8, "pass_vlan_device", Pass;
     /// The controller has not filled the tables for this device yet.
     PassNotReady = 9, "pass_not_ready", Pass;
@@ -131,6 +131,8 @@ verdicts! {
     DropFaultIn = 49, "drop_fault_in", Drop;
     /// Sent out of an uplink, and lost by a fault that was put into its line.
     DropFaultOut = 50, "drop_fault_out", Drop;
+    /// Sent by a port with tags or PPPoE, for which the device that it came in on left no room.
+    DropNoRoom = 51, "drop_no_room", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

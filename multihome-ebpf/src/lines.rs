@@ -6,7 +6,6 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use multihome_common::{
-    port,
     verdict::Verdict,
     way::{
         Decision,
@@ -15,7 +14,7 @@ use multihome_common::{
 };
 
 use crate::{
-    counters,
+    counters, edge,
     maps::{self, Maps, scratch, state},
     stages::Kernel,
 };
@@ -30,8 +29,7 @@ extern "C" fn multihome_came_in(context: *mut xdp_md) -> u64 {
     }
     let context = XdpContext::new(context);
     let maps = Maps::new(&context);
-    let port = port::find(&maps, context.ingress_ifindex() as u32);
-    let (Some(port), Some(state)) = (port, state()) else {
+    let (Some(port), Some(state)) = (maps::port(), state()) else {
         return Fate::Spared as u64;
     };
     let fate = line::came_in(&maps, state, port.slot as u8 & 63, || {
@@ -50,6 +48,11 @@ extern "C" fn multihome_came_in(context: *mut xdp_md) -> u64 {
     }
     if fate == Fate::Lost {
         let bytes = (context.data_end() - context.data()) as u64;
+        let bytes = if port.is_framed() {
+            bytes + edge::removed()
+        } else {
+            bytes
+        };
         counters::count(port.slot, Verdict::DropFaultIn.number().into(), bytes);
     }
     fate as u64

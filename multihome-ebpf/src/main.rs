@@ -1,5 +1,6 @@
-//! The XDP programs: one for LAN ports, one for uplinks. Each turns the decision of the shared
-//! packet path into an XDP verdict, and counts it.
+//! The XDP programs: one for LAN ports, one for uplinks, and one before them on devices whose ports are told
+//! apart by their framing. Each turns the decision of the shared packet path into an XDP verdict, and counts
+//! it.
 #![no_std]
 #![expect(
     missing_docs,
@@ -8,6 +9,7 @@
 #![no_main]
 
 mod counters;
+mod edge;
 mod flows;
 mod lines;
 mod maps;
@@ -23,7 +25,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use multihome_common::{
-    port::{self, PortEntry},
+    port::{self, PORT_TRUNK, PortEntry},
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
@@ -54,6 +56,13 @@ pub fn multihome_uplink(context: XdpContext) -> u32 {
     )
 }
 
+/// Frames of devices whose ports are told apart by their framing: what is a port's goes on plain, as if it
+/// had come in on a device of its own.
+#[xdp]
+pub fn multihome_trunk(context: XdpContext) -> u32 {
+    edge::trunk(&context)
+}
+
 /// Where a program's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -71,19 +80,30 @@ fn run(
 ) -> u32 {
     let maps = Maps::new(context);
     // No entry: the controller is just about to write it, or has given the device up.
-    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
+    let Some((mut place, mut port)) = port::find_placed(&maps, context.ingress_ifindex() as u32)
+    else {
         return XDP_PASS;
     };
+    if port.flags & PORT_TRUNK != 0 {
+        (place, port) = match maps::entered() {
+            Some(entered) => entered,
+            None => return XDP_PASS,
+        };
+    }
     let is_faulty = |slot| maps::state().is_some_and(|state| state.is_faulty(slot));
     // As it came: an answer may be longer.
     let bytes = || (context.data_end() - context.data()) as u64;
-    if side == Side::Uplink && is_faulty(port.slot) && lines::loses_inward(context) {
-        return XDP_DROP;
+    if side == Side::Uplink && is_faulty(port.slot) {
+        maps::note_port(place);
+        if lines::loses_inward(context) {
+            return XDP_DROP;
+        }
     }
     let (mut decision, bytes) = match known(&mut XdpPacket::new(context), &maps, port) {
         Some(decision) => (decision, bytes()),
         None => {
             let bytes = bytes();
+            maps::note_port(place);
             let mut kernel = Kernel::new(context);
             let mut decision = kernel.parse();
             if decision.verdict_number() == Verdict::Forwarded.number() {
@@ -110,18 +130,36 @@ fn run(
     if side == Side::Uplink && is_faulty(port.slot) {
         decision = lines::went_on(port.slot, decision);
     }
+    let bytes = if port.is_framed() {
+        bytes + edge::removed()
+    } else {
+        bytes
+    };
     counters::count(port.slot, decision.counter_column(), bytes);
     match decision.disposition() {
         Disposition::Forward => {
             let egress = u32::from(decision.egress());
+            if decision.is_framed() && !edge::put_on(context, egress) {
+                return XDP_DROP;
+            }
             if side == Side::Lan && is_faulty(egress) {
                 return lines::send(context, egress);
             }
             maps::redirect(decision.egress())
         }
-        Disposition::Pass => XDP_PASS,
+        Disposition::Pass => {
+            if port.is_framed() {
+                edge::put_back(context);
+            }
+            XDP_PASS
+        }
         // Not XDP_TX: for that, veth wakes its peer only if the peer runs an XDP program itself.
-        Disposition::Reply => maps::redirect(port.slot as u8),
+        Disposition::Reply => {
+            if port.is_framed() && !edge::put_on(context, port.slot) {
+                return XDP_DROP;
+            }
+            maps::redirect(port.slot as u8)
+        }
         Disposition::Drop => {
             if decision.verdict_number() == Verdict::DropInternal.number() {
                 report_internal(context, port.slot);

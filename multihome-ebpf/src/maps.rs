@@ -8,7 +8,7 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, xdp_action::XDP_DROP, xdp_md},
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::map,
-    maps::{Array, DevMap, HashMap, PerCpuArray},
+    maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
     programs::XdpContext,
 };
 use multihome_common::{
@@ -24,6 +24,7 @@ use multihome_common::{
         table::{Claim, FlowMemory},
         tag::TagLine,
     },
+    framing::Framing,
     hash::FlowHash,
     limits::{
         FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
@@ -147,6 +148,21 @@ static TCP_COUNTS: Array<TcpCounts> =
 #[map]
 static FAULTS: Array<Fault> = Array::with_max_entries(MAX_UPLINKS as u32, BPF_F_MMAPABLE);
 
+/// What frames that are sent for a slot get before them. Written by the controller through memory it maps.
+#[map]
+static FRAMINGS: Array<Framing> = Array::with_max_entries(MAX_SLOTS as u32, BPF_F_MMAPABLE);
+
+/// The programs that go on behind the one of devices with several ports. Written by the controller.
+#[map]
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// Goes on with another program; comes back only if there is none.
+#[inline(always)]
+pub fn go_on(context: &XdpContext, program: u32) {
+    // SAFETY: the programs are XDP programs, which the kernel has checked when they were entered.
+    let _ = unsafe { PROGRAMS.tail_call(context, program) };
+}
+
 /// Sends the packet out of the device of this slot.
 #[inline(always)]
 pub fn redirect(slot: u8) -> u32 {
@@ -188,6 +204,29 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the element is this CPU's own, XDP programs on one CPU do not interrupt each other,
     // and each function of a program is done with its reference before it calls another.
     Some(unsafe { &mut *scratch })
+}
+
+/// The port of the packet in hand, as [`note_port`] was told.
+#[inline(always)]
+pub fn port() -> Option<&'static PortEntry> {
+    PORTS.get(scratch()?.port as u32)
+}
+
+/// Tells the functions that the program calls on whose place in the port table the packet's port stands.
+#[inline(always)]
+pub fn note_port(place: u32) {
+    if let Some(scratch) = scratch() {
+        scratch.port = place.into();
+    }
+}
+
+/// The port that the program before this one has found for the packet, and its place.
+#[inline(always)]
+pub fn entered() -> Option<(u32, &'static PortEntry)> {
+    let scratch = scratch()?;
+    // Zero when this program was run by the device itself: it is just about to run another.
+    let place = core::mem::take(&mut scratch.entered).checked_sub(1)? as u32;
+    Some((place, PORTS.get(place)?))
 }
 
 /// The shared state.
@@ -361,6 +400,11 @@ impl Tables for Maps {
     fn nanoseconds(&self) -> u64 {
         // SAFETY: the helper has no arguments and no failure.
         unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn framing(&self, slot: u8) -> Option<Framing> {
+        FRAMINGS.get(slot.into()).copied()
     }
 
     #[inline(always)]

@@ -98,6 +98,14 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn shrink_front(&mut self, by: usize) -> Option<()> {
+        // SAFETY: the context is the one the kernel handed to the program.
+        let result = unsafe { bpf_xdp_adjust_head(self.context, by as i32) };
+        self.refresh();
+        (result == 0).then_some(())
+    }
+
+    #[inline(always)]
     fn truncate(&mut self, len: usize) -> Option<()> {
         let by = len as i32 - self.len() as i32;
         if by > 0 {

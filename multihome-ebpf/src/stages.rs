@@ -5,7 +5,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use multihome_common::{
     icmp_error,
     parse::{self, Parsed},
-    port::{self, PortEntry},
+    port::PortEntry,
     reset,
     verdict::Verdict,
     way::{self, Decision, stages::Stages},
@@ -209,8 +209,7 @@ extern "C" fn multihome_answer(context: *mut xdp_md, decision: u64) -> u64 {
     }
     let context = XdpContext::new(context);
     let mut maps = Maps::new(&context);
-    let ports = Maps::new(&context);
-    let Some(port) = port::find(&ports, context.ingress_ifindex() as u32) else {
+    let Some(port) = maps::port() else {
         return internal;
     };
     let mut packet = XdpPacket::new(&context);
@@ -274,8 +273,7 @@ fn with_packet(
     }
     let context = XdpContext::new(context);
     let maps = Maps::new(&context);
-    let port = port::find(&maps, context.ingress_ifindex() as u32);
-    let (Some(port), Some(scratch)) = (port, maps::scratch()) else {
+    let (Some(port), Some(scratch)) = (maps::port(), maps::scratch()) else {
         return internal;
     };
     let mut packet = XdpPacket::new(&context);

@@ -34,14 +34,24 @@ fn the_verifier_is_left_room_for_later_features() {
         println!("{side:?}: {instructions} verified instructions");
         assert!(instructions < MOST_INSTRUCTIONS, "{side:?}: {instructions}");
     }
+    let trunk = kernel
+        .verified_instructions_of_trunk()
+        .expect("Linux 5.16 or newer");
+    println!("Trunk: {trunk} verified instructions");
+    assert!(trunk < MOST_INSTRUCTIONS, "Trunk: {trunk}");
 }
 
 #[test]
 fn every_verdict_but_defects_has_a_row() {
     let rows = all_rows();
     for verdict in Verdict::ALL {
-        // Neither can be had by a packet: a device that is not entered, and a defect.
-        if matches!(verdict, Verdict::PassNotReady | Verdict::DropInternal) {
+        // None can be had by a packet: a device that is not entered, a driver without room, and a defect.
+        let beyond = [
+            Verdict::PassNotReady,
+            Verdict::DropNoRoom,
+            Verdict::DropInternal,
+        ];
+        if beyond.contains(verdict) {
             continue;
         }
         assert!(
@@ -157,6 +167,7 @@ fn the_object_has_the_maps_of_the_abi() {
         let (aya::maps::Map::Array(data)
         | aya::maps::Map::HashMap(data)
         | aya::maps::Map::PerCpuArray(data)
+        | aya::maps::Map::ProgramArray(data)
         | aya::maps::Map::DevMap(data)) = map
         else {
             panic!("{} is of another kind", expected.name)

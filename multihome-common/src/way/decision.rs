@@ -3,14 +3,16 @@
 use crate::{
     counters,
     limits::MAX_SLOTS,
+    port::SLOT_FRAMED,
     verdict::{Disposition, Verdict},
 };
 
 /// What was decided about a packet.
 ///
 /// One word, so that the kernel's copy lives in a register: the verdict's number in bits 0 to 7,
-/// the egress slot in bits 8 to 15, the family of what is forwarded in bit 16, the MTU in bits 32 to 63. Numbers from [`Decision::LAST_VERDICT`]
-/// on are no verdicts, but name the stage that goes on; see [`super::stages`].
+/// the egress slot in bits 8 to 14, the family of what is forwarded in bit 16, whether the egress has a
+/// framing of its own in bit 23, the MTU in bits 32 to 63. Numbers from [`Decision::LAST_VERDICT`] on are no
+/// verdicts, but name the stage that goes on; see [`super::stages`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Decision(u64);
 
@@ -30,11 +32,12 @@ impl Decision {
     /// Verdicts have smaller numbers.
     const LAST_VERDICT: u64 = 0xf0;
     const FAMILY_SHIFT: u32 = 16;
+    const FRAMED: u64 = (SLOT_FRAMED as u64) << 8;
 
-    /// Leaves by the device of this slot, as a packet of this family.
+    /// Leaves by the port of this slot, [`SLOT_FRAMED`] included, as a packet of this family.
     #[inline(always)]
-    pub(crate) const fn forward(slot: u8, family: usize) -> Self {
-        let slot = (slot as u64 & (MAX_SLOTS as u64 - 1)) << 8;
+    pub(crate) const fn forward(slot: u16, family: usize) -> Self {
+        let slot = (slot as u64 & (MAX_SLOTS as u64 - 1 | SLOT_FRAMED as u64)) << 8;
         Self(Verdict::Forwarded as u64 | slot | (family as u64 & 1) << Self::FAMILY_SHIFT)
     }
 
@@ -49,6 +52,12 @@ impl Decision {
     #[inline(always)]
     pub(crate) const fn inward_error(id: u8, pool: u16) -> Self {
         Self(Self::INWARD_ERROR | (id as u64) << 8 | (pool as u64) << 32)
+    }
+
+    /// Whether a packet that is forwarded gets the framing of the port that it leaves by.
+    #[inline(always)]
+    pub const fn is_framed(self) -> bool {
+        self.0 & Self::FRAMED != 0
     }
 
     /// Was forwarded, and lost by the line behind the device.

@@ -120,5 +120,5 @@ pub(super) fn forward<F: Family, P: Packet>(
     F::leave(packet, network_at, network, uplink)?;
     rewrite::forward::<F, P>(packet, network_at, &uplink.next_hop[F::INDEX])
         .ok_or(Verdict::DropInternal)?;
-    Ok(Decision::forward(id, F::INDEX))
+    Ok(Decision::forward(uplink.slot_to_send(id), F::INDEX))
 }

@@ -21,7 +21,7 @@ pub mod whole;
 
 pub use decision::Decision;
 #[cfg(any(test, feature = "user"))]
-pub use whole::{from_lan, from_uplink};
+pub use whole::{from_lan, from_trunk, from_uplink};
 
 use crate::{state::SharedState, tables::Tables, uplink::UplinkEntry, verdict::Verdict};
 

@@ -288,6 +288,6 @@ pub(super) fn sender<P: Packet>(packet: &P, port: &PortEntry) -> Result<HostEntr
         } else {
             port.mtu as u16
         },
-        slot: port.slot as u16,
+        slot: port.slot_to_send(),
     })
 }

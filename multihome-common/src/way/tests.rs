@@ -57,8 +57,18 @@ fn in_lan(address: [u8; 16]) -> bool {
     address[0] < 0x80
 }
 
+/// The frame has a tag with a VLAN id.
+fn in_vlan(sample: &Sample) -> bool {
+    let tags = sample.frame[12..sample.network_at - 2].chunks(4);
+    tags.into_iter()
+        .any(|tag| u16::from_be_bytes([tag[2], tag[3]]) & 0xfff != 0)
+}
+
 /// What must become of a well-formed packet, told by what is in it.
 fn expected(sample: &Sample, slot: u32) -> Verdict {
+    if in_vlan(sample) {
+        return Verdict::PassVlanDevice;
+    }
     let (source_in_lan, to_lan) = (in_lan(sample.source), in_lan(sample.destination));
     match (slot == LAN, to_lan) {
         (true, true) => return Verdict::PassOnLink,
@@ -164,8 +174,11 @@ proptest! {
         form.extensions.truncate(crate::limits::MAX_EXTENSION_HEADERS);
         // Public, from an address that may be a source.
         (form.source[0], form.destination[0]) = (0x20, 0x90);
+        // Of tags only those without a VLAN are part of a port's frames.
+        let priorities = |tags: &[u16]| tags.iter().map(|tag| tag & 0xf000).collect::<Vec<_>>();
+        form.tags = priorities(&form.tags);
         let again = Form {
-            tags: other.tags,
+            tags: priorities(&other.tags),
             hop_limit: other.hop_limit.max(2),
             options: other.options,
             payload: other.payload % 1000,
@@ -185,11 +198,11 @@ proptest! {
     #[test]
     fn a_decision_survives_as_a_word(slot in 0u8..128, family in 0usize..2, mtu in any::<u32>(), which in any::<prop::sample::Index>()) {
         let verdict = Verdict::ALL[which.index(Verdict::ALL.len())];
-        for decision in [Decision::forward(slot, family), Decision::too_big(mtu), verdict.into()] {
+        for decision in [Decision::forward(slot.into(), family), Decision::too_big(mtu), verdict.into()] {
             prop_assert_eq!(Decision::from_word(decision.word()), decision);
         }
-        prop_assert_eq!(Decision::forward(slot, family).egress(), slot);
-        prop_assert_eq!(Decision::forward(slot, family).family(), family);
+        prop_assert_eq!(Decision::forward(slot.into(), family).egress(), slot);
+        prop_assert_eq!(Decision::forward(slot.into(), family).family(), family);
         prop_assert_eq!(Decision::too_big(mtu).mtu(), mtu);
         prop_assert_eq!(Decision::from(verdict).verdict(), verdict);
         prop_assert_eq!(Decision::from(verdict).disposition(), verdict.disposition());

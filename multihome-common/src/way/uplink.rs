@@ -119,7 +119,7 @@ pub(super) fn host<F: Family, T: Tables>(
     match F::host(tables, inside) {
         Some(host) => Some(*host),
         // Hosts behind a router in the LAN, and those the controller has not seen yet.
-        None => F::kernel_route(tables, port.ifindex, source, inside),
+        None => F::kernel_route(tables, port.layer3, source, inside),
     }
 }
 
@@ -187,5 +187,5 @@ pub(super) fn forward<F: Family, P: Packet>(
     host: &HostEntry,
 ) -> Result<Decision, Verdict> {
     rewrite::forward::<F, P>(packet, network_at, &host.hop).ok_or(Verdict::DropInternal)?;
-    Ok(Decision::forward(host.slot as u8, F::INDEX))
+    Ok(Decision::forward(host.slot, F::INDEX))
 }

@@ -9,11 +9,12 @@ use super::{
     uplink, watch,
 };
 use crate::{
+    framing::edge::{self, Removed},
     icmp_error,
     nat44::open::Opening,
     packet::Packet,
     parse::{self, Parsed},
-    port::PortEntry,
+    port::{PORT_RESTORE, PortEntry},
     reset,
     sim::SimTables,
     tables::Tables,
@@ -37,6 +38,47 @@ struct Whole<'a, P, T> {
     parsed: Parsed,
 }
 
+/// The whole way of a frame that came in on a device whose ports are told apart by their framing; `None` when
+/// it is the kernel's, untouched or without its tags.
+pub fn from_trunk<P: Packet>(
+    packet: &mut P,
+    tables: &mut SimTables,
+    ifindex: u32,
+) -> Option<Decision> {
+    let mut removed = Removed::default();
+    let place = edge::enter(packet, tables, ifindex, &mut removed)?;
+    let port = *tables.port(place)?;
+    let decision = if port.is_lan() {
+        from_lan(packet, tables, &port)
+    } else {
+        from_uplink(packet, tables, &port)
+    };
+    if decision.disposition() == Disposition::Pass && port.is_framed() {
+        edge::put_back(packet, &removed, port.flags & PORT_RESTORE != 0)?;
+    }
+    Some(decision)
+}
+
+/// Gives what is sent the framing of the port that it leaves by.
+fn departs<P: Packet>(
+    packet: &mut P,
+    tables: &SimTables,
+    port: &PortEntry,
+    decision: Decision,
+) -> Decision {
+    let slot = match decision.disposition() {
+        Disposition::Forward if decision.is_framed() => decision.egress(),
+        Disposition::Reply if port.is_framed() => port.slot as u8,
+        Disposition::Forward | Disposition::Reply | Disposition::Pass | Disposition::Drop => {
+            return decision;
+        }
+    };
+    let sent = tables
+        .framing(slot)
+        .and_then(|framing| edge::put_on(packet, framing));
+    sent.map_or_else(|| Verdict::DropNoRoom.into(), |()| decision)
+}
+
 /// The whole way of a packet that came in on a LAN port, its answer and the line of its uplink included.
 ///
 /// What the line loses is decided as forwarded in the kernel, and counted as both.
@@ -45,6 +87,7 @@ pub fn from_lan<P: Packet>(packet: &mut P, tables: &mut SimTables, port: &PortEn
         Some(decision) => decision,
         None => from_lan_anew(packet, tables, port),
     };
+    let decision = departs(packet, tables, port, decision);
     leaves(tables, decision)
 }
 
@@ -79,7 +122,8 @@ pub fn from_uplink<P: Packet>(
         Some(decision) => decision,
         None => from_uplink_anew(packet, tables, port),
     };
-    goes_on(tables, port, fate, decision)
+    let decision = goes_on(tables, port, fate, decision);
+    departs(packet, tables, port, decision)
 }
 
 /// What the line of the uplink `port` does with a packet that comes in.

@@ -7,6 +7,7 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod pppoe;
 pub mod tcp;
 
 /// IP protocol numbers that the packet path knows (IANA "Protocol Numbers").

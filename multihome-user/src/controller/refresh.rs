@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use multihome_common::{
     limits::MAX_UPLINKS,
-    port::{PORT_VLAN_DEVICES, PortEntry},
+    port::PortEntry,
     state::{IPV4, IPV6},
     uplink::Hop,
 };
@@ -329,18 +329,10 @@ fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
         ifindex: link.ifindex,
         slot,
         mtu: link.mtu,
-        flags: if net
-            .links
-            .values()
-            .any(|other| other.vlan_of == Some(link.ifindex))
-        {
-            PORT_VLAN_DEVICES
-        } else {
-            0
-        },
+        layer3: link.ifindex,
         mac: link.mac.unwrap_or_default(),
-        reserved: [0; 6],
         address4: address4.unwrap_or_default(),
         address6: v6(false).or_else(|| v6(true)).unwrap_or_default(),
+        ..PortEntry::default()
     }
 }

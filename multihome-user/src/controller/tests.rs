@@ -11,7 +11,7 @@ mod story;
 mod suspicion;
 mod translation;
 
-use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};
+use multihome_common::uplink::Hop;
 use proptest::prelude::*;
 
 use self::story::{
@@ -441,23 +441,6 @@ fn lan_hosts_follow_the_neighbour_table_and_their_port() {
     );
     let actions = story.net(seen(neighbour(NeighbourState::Failed)));
     assert_eq!(entered(&actions), Some(None));
-}
-
-#[test]
-fn a_vlan_device_on_a_port_is_left_its_frames() {
-    let mut story = Story::begin(1, None);
-    let vlan = Link {
-        vlan_of: Some(1),
-        ..link(7, "lan0.100", true)
-    };
-    let actions = story.net(NetEvent::Link(vlan));
-    let flags = actions.iter().find_map(|action| {
-        let Action::SetPort(device, entry) = action else {
-            return None;
-        };
-        (device == "lan0").then_some(entry.flags)
-    });
-    assert_eq!(flags, Some(PORT_VLAN_DEVICES));
 }
 
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, xdp::DevMap},
+    maps::{Array, HashMap, MapData, ProgramArray, xdp::DevMap},
     programs::Xdp,
 };
 use multihome_common::{
@@ -36,6 +36,29 @@ pub static OBJECT: &[u8] = include_bytes_aligned!(env!("MULTIHOME_OBJECT"));
 pub const PROGRAM_LAN: &str = "multihome_lan";
 /// Name of the program for uplinks.
 pub const PROGRAM_UPLINK: &str = "multihome_uplink";
+/// Name of the program for devices whose ports are told apart by their framing.
+pub const PROGRAM_TRUNK: &str = "multihome_trunk";
+
+/// What runs on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// The program of a LAN port.
+    Lan,
+    /// The program of an uplink.
+    Uplink,
+    /// The program that tells the device's ports apart, and goes on with one of the others.
+    Trunk,
+}
+
+impl Runs {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Lan => PROGRAM_LAN,
+            Self::Uplink => PROGRAM_UPLINK,
+            Self::Trunk => PROGRAM_TRUNK,
+        }
+    }
+}
 
 /// The loaded programs and their maps.
 ///
@@ -47,6 +70,7 @@ pub struct Dataplane {
     adopted: bool,
     pub(super) state: SharedArray<SharedState>,
     pub(super) rows: SharedArray<u64>,
+    pub(super) framings: SharedArray<u64>,
     pub(super) ports: Array<MapData, PortEntry>,
     pub(super) addresses4: Array<MapData, AddressTable<Address4>>,
     pub(super) addresses6: Array<MapData, AddressTable<Address6>>,
@@ -98,10 +122,20 @@ impl Dataplane {
             loader.map_pin_path(map.name, pins.join(map.name));
         }
         let mut ebpf = loader.load(OBJECT).map_err(DataplaneError::Load)?;
-        for program in [PROGRAM_LAN, PROGRAM_UPLINK] {
+        for program in [PROGRAM_LAN, PROGRAM_UPLINK, PROGRAM_TRUNK] {
             xdp(&mut ebpf, program)?
                 .load()
                 .map_err(|source| DataplaneError::Program { program, source })?;
+        }
+        let mut programs: ProgramArray<MapData> = typed(&mut ebpf, abi::PROGRAMS)?;
+        for (place, program) in [
+            (abi::PROGRAM_LAN, PROGRAM_LAN),
+            (abi::PROGRAM_UPLINK, PROGRAM_UPLINK),
+        ] {
+            let refused = |source| DataplaneError::Program { program, source };
+            let fd = xdp(&mut ebpf, program)?.fd().map_err(refused)?;
+            let entered = programs.set(place, fd, 0);
+            entered.map_err(self::refused(abi::PROGRAMS))?;
         }
         let mut grace = Grace::new()?;
         // An earlier controller may have changed something just now.
@@ -111,6 +145,7 @@ impl Dataplane {
             faults: Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?,
             state: SharedArray::map(&state, abi::STATE)?,
             rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
+            framings: SharedArray::map(&take(&mut ebpf, abi::FRAMINGS)?, abi::FRAMINGS)?,
             ports: typed(&mut ebpf, abi::PORTS)?,
             addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,
             addresses6: typed(&mut ebpf, abi::ADDRESSES6)?,
@@ -148,7 +183,7 @@ impl Dataplane {
         &mut self.ebpf
     }
 
-    /// Makes a device run the program of a LAN port or of an uplink.
+    /// Makes a device run a program.
     ///
     /// # Errors
     /// When the driver has no native XDP or does not send what is redirected, something else is
@@ -157,10 +192,9 @@ impl Dataplane {
         &mut self,
         device: &str,
         ifindex: u32,
-        lan: bool,
+        runs: Runs,
     ) -> Result<Attached, DataplaneError> {
-        let program = if lan { PROGRAM_LAN } else { PROGRAM_UPLINK };
-        let program = xdp(&mut self.ebpf, program)?;
+        let program = xdp(&mut self.ebpf, runs.program())?;
         let attached = attach::attach(program, &self.pins, device, ifindex, self.mode)?;
         // Asked after attaching, because some drivers send redirected packets only then.
         let native = self.mode == XdpMode::Native;

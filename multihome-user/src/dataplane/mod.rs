@@ -28,7 +28,7 @@ pub use detach::{Detached, Undo, detach};
 pub use error::DataplaneError;
 pub use faults::{FaultInForce, Faults, PinnedFaults};
 pub use flows::{FlowTables, Sizes};
-pub use load::{Dataplane, OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
+pub use load::{Dataplane, OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK, Runs};
 pub use outside_ports::PortPlan;
 pub use pinned::{PinnedError, PinnedFlows, TableBytes};
 pub use signals::{Passed, SignalReader, Signals};

@@ -10,6 +10,7 @@ use aya::maps::MapError;
 use multihome_common::{
     abi,
     address::{Address4, Address6, AddressTable},
+    framing::Framing,
     limits::{BUCKETS, MAX_GROUPS, MAX_UPLINKS, PORT_TABLE_SIZE},
     port::{self, PortEntry},
     rank::RankRow,
@@ -151,15 +152,15 @@ impl Dataplane {
         self.grace.begin(Copied::Addresses(family));
     }
 
-    /// Enters a device into the port table, or replaces its entry.
+    /// Enters a port into the port table, or replaces its entry.
     ///
     /// # Errors
-    /// When all places where the device may stand are taken by others.
+    /// When all places where the port may stand are taken by others.
     pub fn set_port(&mut self, device: &str, entry: PortEntry) -> Result<(), DataplaneError> {
         let mut free = None;
-        for place in port::places(entry.ifindex) {
+        for place in port::places(entry.ifindex, entry.framing) {
             let found = self.ports.get(&place, 0).map_err(refused(abi::PORTS))?;
-            if found.ifindex == entry.ifindex {
+            if found.is_same(&entry) {
                 free = Some(place);
                 break;
             }
@@ -174,20 +175,28 @@ impl Dataplane {
         self.ports.set(place, entry, 0).map_err(refused(abi::PORTS))
     }
 
-    /// Removes devices from the port table, all but those that `keep` wants.
+    /// Removes ports from the port table, all but those that `keep` wants.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn retain_ports(&mut self, keep: impl Fn(u32) -> bool) -> Result<(), DataplaneError> {
+    pub fn retain_ports(
+        &mut self,
+        keep: impl Fn(&PortEntry) -> bool,
+    ) -> Result<(), DataplaneError> {
         for place in 0..PORT_TABLE_SIZE as u32 {
             let found = self.ports.get(&place, 0).map_err(refused(abi::PORTS))?;
-            if found.ifindex != 0 && !keep(found.ifindex) {
+            if found.ifindex != 0 && !keep(&found) {
                 self.ports
                     .set(place, PortEntry::default(), 0)
                     .map_err(refused(abi::PORTS))?;
             }
         }
         Ok(())
+    }
+
+    /// Says what frames get that are sent for a slot.
+    pub fn set_framing(&self, slot: u32, framing: Framing) {
+        self.framings.store(slot as usize, framing.0);
     }
 
     /// Says which device the programs send to for a slot.

@@ -13,7 +13,7 @@ use super::{RunError, family_name};
 use crate::{
     bfd::BfdPlan,
     controller::{Action, Controller},
-    dataplane::{Attached, Dataplane, DataplaneError},
+    dataplane::{Attached, Dataplane, DataplaneError, Runs},
     events::{Kind, Occurrence},
     exit,
     netlink::NeighbourResolver,
@@ -181,7 +181,8 @@ impl Executor {
             }
             Action::SetPort(device, entry) => self.dataplane.set_port(&device, entry)?,
             Action::RemovePort(ifindex) => {
-                self.dataplane.retain_ports(|kept| kept != ifindex)?;
+                self.dataplane
+                    .retain_ports(|kept| kept.ifindex != ifindex)?;
                 if let Err(error) = self.dataplane.release(ifindex) {
                     tracing::debug!("a device that is gone: {error}");
                 }
@@ -271,7 +272,7 @@ impl Executor {
     pub fn forget_strangers(&mut self, controller: &Controller) -> Result<(), DataplaneError> {
         let ours: Vec<u32> = controller.ports().collect();
         self.dataplane
-            .retain_ports(|ifindex| ours.contains(&ifindex))?;
+            .retain_ports(|kept| ours.contains(&kept.ifindex))?;
         for ifindex in self.dataplane.attached()? {
             if !ours.contains(&ifindex) {
                 self.dataplane.release(ifindex)?;
@@ -316,7 +317,8 @@ impl Executor {
         } = attachment;
         debug_assert_eq!(*slot as usize >= MAX_UPLINKS, *lan);
         self.dataplane.set_device(*slot, *ifindex)?;
-        let how = self.dataplane.attach(device, *ifindex, *lan)?;
+        let runs = if *lan { Runs::Lan } else { Runs::Uplink };
+        let how = self.dataplane.attach(device, *ifindex, runs)?;
         match how {
             Attached::Anew | Attached::TakenOver => tracing::debug!("{device}: attached {how:?}"),
             Attached::InOtherMode => tracing::warn!(

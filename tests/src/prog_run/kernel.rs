@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, xdp::DevMap},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, xdp::DevMap},
     programs::Xdp,
     util::nr_cpus,
 };
-use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
+use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK};
 use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
@@ -21,7 +21,8 @@ use multihome_common::{
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS},
+    framing::Framing,
+    limits::{BUCKETS, FRAGMENT_SLOTS, MAX_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
@@ -34,9 +35,10 @@ use super::{
     memory,
     shared::Shared,
     tables::FlowView,
+    wire::Wire,
     world::{
         self, FLOW_BUCKETS, HOST4, HOST6, IFINDEX, LAN_SLOT, OUTSIDE, PIN_LINES, RFC6296_HOST,
-        Side, World,
+        SLOTS, Side, World,
     },
 };
 
@@ -76,6 +78,14 @@ pub struct Kernel {
     counters: Shared,
     tcp: Shared,
     faults: Shared,
+    framings: Shared,
+    /// What the program of trunks goes on with: closed, the kernel would empty it.
+    #[expect(dead_code, reason = "it is held, not used")]
+    programs: ProgramArray<MapData>,
+    /// The port that packets come in on has a framing.
+    trunk: bool,
+    /// Places of the port table that are taken.
+    places: Vec<u32>,
     /// Packets that lines have lost outward, after the last run.
     lost: u64,
     /// What the counters said after the last run, by side.
@@ -108,11 +118,22 @@ impl Kernel {
             .load(OBJECT)
             .context("cannot load the object")?;
         let memory = memory::of_maps(&ebpf)?;
-        for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+        for name in [PROGRAM_LAN, PROGRAM_UPLINK, PROGRAM_TRUNK] {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
             program
                 .load()
                 .with_context(|| format!("the kernel refused {name}"))?;
+        }
+        let mut programs: ProgramArray<_> = ebpf
+            .take_map(abi::PROGRAMS)
+            .context(abi::PROGRAMS)?
+            .try_into()?;
+        for (place, name) in [
+            (abi::PROGRAM_LAN, PROGRAM_LAN),
+            (abi::PROGRAM_UPLINK, PROGRAM_UPLINK),
+        ] {
+            let program: &Xdp = ebpf.program(name).context(name)?.try_into()?;
+            programs.set(place, program.fd()?, 0)?;
         }
         let mut take = |name: &str| {
             ebpf.take_map(name)
@@ -135,7 +156,7 @@ impl Kernel {
             0,
         )?;
         let mut devices: DevMap<_> = take(abi::DEVICES)?.try_into()?;
-        for slot in [0, 1, 2, LAN_SLOT] {
+        for slot in SLOTS {
             devices.set(slot, IFINDEX, None, 0)?;
         }
         let mut outsides: HashMap<_, u32, u64> = take(abi::OUTSIDES)?.try_into()?;
@@ -170,6 +191,10 @@ impl Kernel {
                 cpus * MAX_UPLINKS * size_of::<TcpCounts>(),
             )?,
             faults: Shared::of(&take(abi::FAULTS)?, MAX_UPLINKS * size_of::<Fault>())?,
+            framings: Shared::of(&take(abi::FRAMINGS)?, MAX_SLOTS * size_of::<Framing>())?,
+            programs,
+            trunk: false,
+            places: Vec::new(),
             lost: 0,
             counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
             cpus,
@@ -257,6 +282,22 @@ impl Kernel {
             .context("not counted")
     }
 
+    /// How many instructions the verifier processed for the program of trunks.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn verified_instructions_of_trunk(&self) -> Result<u32> {
+        let program: &Xdp = self
+            .ebpf
+            .program(PROGRAM_TRUNK)
+            .context(PROGRAM_TRUNK)?
+            .try_into()?;
+        program
+            .info()?
+            .verified_instruction_count()
+            .context("not counted")
+    }
+
     /// Makes the world what it says, without any flow.
     ///
     /// # Errors
@@ -288,6 +329,10 @@ impl Kernel {
             self.uplinks.set(u32::from(id) * 2, world.uplink(id), 0)?;
         }
         self.enter_port(world, side)?;
+        for slot in SLOTS {
+            self.framings
+                .set(slot as usize, world.framing_of_slot(slot).0);
+        }
         self.hosts4
             .insert(Address4::from_bytes(HOST4.octets()).key(), world.host(), 0)?;
         for host in [HOST6, RFC6296_HOST] {
@@ -320,8 +365,15 @@ impl Kernel {
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.data_out = Some(&mut output);
-        let result = self
-            .program(side)?
+        let program = if self.trunk {
+            self.ebpf
+                .program(PROGRAM_TRUNK)
+                .context(PROGRAM_TRUNK)?
+                .try_into()?
+        } else {
+            self.program(side)?
+        };
+        let result = program
             .test_run(options)
             .context("cannot run the program")?;
         output.truncate(result.data_size_out as usize);
@@ -360,13 +412,25 @@ impl Kernel {
         })
     }
 
-    /// Makes the device that packets come in on a LAN port or an uplink.
+    /// Makes the device that packets come in on a LAN port or an uplink, or makes one with a framing
+    /// stand on it.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn enter_port(&mut self, world: &World, side: Side) -> Result<()> {
-        let place = port::places(IFINDEX).next().context("no place")?;
-        Ok(self.ports.set(place, world.port_of(side), 0)?)
+        for place in self.places.drain(..) {
+            self.ports.set(place, PortEntry::default(), 0)?;
+        }
+        self.trunk = world.framing_of(side) != Wire::PLAIN;
+        let trunk = self.trunk.then(|| world.trunk());
+        for entry in [world.port_of(side)].into_iter().chain(trunk) {
+            let place = port::places(IFINDEX, entry.framing)
+                .find(|place| !self.places.contains(place))
+                .context("no place")?;
+            self.ports.set(place, entry, 0)?;
+            self.places.push(place);
+        }
+        Ok(())
     }
 
     /// Runs packets that only prepare what follows, whatever becomes of them.

@@ -12,6 +12,7 @@ pub mod row;
 pub mod rows;
 pub(crate) mod shared;
 pub mod tables;
+pub mod wire;
 pub mod world;
 
 use anyhow::Result;
@@ -28,8 +29,15 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-/// Every row of the golden tables.
+/// Every row of the golden tables, also behind tags and in PPPoE sessions.
 pub fn all_rows() -> Vec<Row> {
+    let plain = plain_rows();
+    let framed = rows::framed::rows(&plain);
+    [plain, framed].concat()
+}
+
+/// The rows of ports without a framing.
+fn plain_rows() -> Vec<Row> {
     [
         rows::steering::rows(),
         rows::delivery::rows(),

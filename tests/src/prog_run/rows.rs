@@ -7,6 +7,7 @@ pub mod dropped;
 pub mod faults;
 pub mod forwarded_ports;
 pub mod fragments;
+pub mod framed;
 pub mod guarded;
 pub mod passed;
 

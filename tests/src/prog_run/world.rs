@@ -6,20 +6,25 @@ use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
     fault::{Effect, Fault},
     flow::lifetime::Timeouts,
+    framing::Framing,
     limits::{BUCKETS, MAX_UPLINKS},
     nat44::ports::{LINE, PortRanges, PortWord, Space, line_of},
     nptv6::{Prefix, Translation},
-    port::PortEntry,
+    port::{NO_SLOT, PORT_FRAMED, PORT_KERNEL, PORT_RESTORE, PORT_TRUNK, PortEntry, SLOT_FRAMED},
     rank::RankRow,
     sim::SimTables,
     state::{GroupWords, IPV4, IPV6, SharedState},
-    uplink::{Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UplinkEntry},
+    uplink::{Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_FRAMED, UplinkEntry},
 };
+
+use super::wire::Wire;
 
 /// The device that test runs come in on: the loopback device, which is always there.
 pub const IFINDEX: u32 = 1;
 /// The slot of the LAN port.
 pub const LAN_SLOT: u32 = MAX_UPLINKS as u32;
+/// All slots that there are.
+pub const SLOTS: [u32; 4] = [0, 1, 2, LAN_SLOT];
 
 /// The gateway's MAC, on whatever side the packet comes in.
 pub const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -80,6 +85,14 @@ pub struct World {
     pub fault: Option<(Effect, u64)>,
     /// Lines of the pin table that the programs are told of.
     pub pin_lines: u32,
+    /// What stands between MACs and IP packets on the LAN, and on every uplink.
+    pub framings: [Wire; 2],
+    /// The station that the PPPoE session of the port is with.
+    pub peer: [u8; 6],
+    /// The kernel has VLAN devices for the tags.
+    pub vlan_devices: bool,
+    /// The MTU of the uplinks but one.
+    pub mtu: u16,
     /// When something last changed, in ticks; [`u64::MAX`] = no packet takes the short way.
     pub changed: u64,
 }
@@ -142,6 +155,10 @@ impl Default for World {
             alive: 0b111,
             fault: None,
             pin_lines: PIN_LINES,
+            framings: [Wire::PLAIN; 2],
+            peer: [0; 6],
+            vlan_devices: false,
+            mtu: 1500,
             changed: 0,
         }
     }
@@ -238,13 +255,57 @@ impl World {
             Side::Lan => LAN_SLOT,
             Side::Uplink => 0,
         };
-        PortEntry { slot, ..self.port }
+        let wire = self.framing_of(side);
+        let framing = wire.framing();
+        let mut flags = self.port.flags;
+        if wire != Wire::PLAIN {
+            flags |= PORT_FRAMED;
+        }
+        if self.vlan_devices {
+            flags |= PORT_RESTORE;
+        }
+        PortEntry {
+            slot,
+            flags,
+            framing: framing.key(),
+            session: wire.session.unwrap_or_default().into(),
+            peer: if wire.session.is_some() {
+                self.peer
+            } else {
+                PortEntry::ANY
+            },
+            ..self.port
+        }
+    }
+
+    /// The entry of the device that a port with a framing stands on.
+    pub fn trunk(&self) -> PortEntry {
+        PortEntry {
+            slot: NO_SLOT,
+            flags: PORT_TRUNK | PORT_KERNEL,
+            ..self.port
+        }
+    }
+
+    /// What stands between MACs and IP packets on a side.
+    pub fn framing_of(&self, side: Side) -> Wire {
+        self.framings[side as usize]
+    }
+
+    /// What frames get that are sent for a slot.
+    pub fn framing_of_slot(&self, slot: u32) -> Framing {
+        let side = if slot == LAN_SLOT {
+            Side::Lan
+        } else {
+            Side::Uplink
+        };
+        self.framing_of(side).framing()
     }
 
     /// The entry of an uplink.
     pub fn uplink(&self, id: u8) -> UplinkEntry {
         let mut entry = UplinkEntry {
-            mtu: if id == 1 { SMALL_MTU } else { 1500 },
+            mtu: if id == 1 { SMALL_MTU } else { self.mtu },
             mss: self.mss,
             next_hop: [0, 1].map(|family| Hop::new(next_hop(id, family), uplink_mac(id))),
             ..UplinkEntry::default()
@@ -254,6 +315,9 @@ impl World {
             entry.flags = nat.flags;
             entry.outside_count = nat.addresses;
             entry.outside[0] = OUTSIDE.into();
+        }
+        if self.framings[1] != Wire::PLAIN {
+            entry.flags |= UPLINK_FRAMED;
         }
         if self.nptv6 {
             entry.mode[IPV6] = MODE_NPTV6;
@@ -299,6 +363,12 @@ impl World {
         self.write(&mut tables.state);
         self.set_faults(&tables.faults);
         tables.add_port(self.port_of(side));
+        if self.framing_of(side) != Wire::PLAIN {
+            tables.add_port(self.trunk());
+        }
+        for slot in SLOTS {
+            tables.framings[slot as usize] = self.framing_of_slot(slot);
+        }
         for id in 0..3 {
             tables.uplinks[usize::from(id) * 2] = self.uplink(id);
         }
@@ -320,10 +390,15 @@ impl World {
 
     /// The LAN host's entry.
     pub fn host(&self) -> HostEntry {
+        let framed = if self.framings[0] == Wire::PLAIN {
+            0
+        } else {
+            SLOT_FRAMED
+        };
         HostEntry {
             hop: Hop::new(HOST, LAN_PORT),
             mtu: self.host_mtu,
-            slot: LAN_SLOT as u16,
+            slot: LAN_SLOT as u16 | framed,
         }
     }
 

@@ -142,11 +142,18 @@ fn ended(done: Option<()>) -> u32 {
     }
 }
 
+/// The packet's port, as the program itself finds it and tells its functions.
+#[inline(always)]
+fn arrive(context: &XdpContext) -> Option<&'static PortEntry> {
+    let (place, _) = port::find_placed(&Maps::new(context), context.ingress_ifindex() as u32)?;
+    maps::note_port(place);
+    maps::port()
+}
+
 #[inline(always)]
 fn with_parsed(context: &XdpContext, part: impl FnOnce(At<'_>) -> Option<()>) -> Option<()> {
     let maps = Maps::new(context);
-    let ports = Maps::new(context);
-    let port = port::find(&ports, context.ingress_ifindex() as u32)?;
+    let port = arrive(context)?;
     if Kernel::new(context).parse().verdict_number() != Verdict::Forwarded.number() {
         return None;
     }
@@ -165,7 +172,7 @@ fn all(
     decide: impl FnOnce(&mut Kernel) -> Decision,
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> Option<()> {
-    port::find(&Maps::new(context), context.ingress_ifindex() as u32)?;
+    arrive(context)?;
     decided(context, decide, after).map(drop)
 }
 
@@ -176,8 +183,7 @@ fn full(
     decide: impl FnOnce(&mut Kernel) -> Decision,
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> u32 {
-    let maps = Maps::new(context);
-    let Some(port) = port::find(&maps, context.ingress_ifindex() as u32) else {
+    let Some(port) = arrive(context) else {
         return XDP_ABORTED;
     };
     let bytes = (context.data_end() - context.data()) as u64;

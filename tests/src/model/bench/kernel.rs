@@ -248,7 +248,7 @@ impl Bench for InKernel {
         self.runs += 1;
         let entry = port_entry(port);
         if self.port != Some(port) {
-            let place = port::places(IFINDEX).next().context("no place")?;
+            let place = port::places(IFINDEX, 0).next().context("no place")?;
             self.ports.set(place, entry, 0)?;
             self.port = Some(port);
         }

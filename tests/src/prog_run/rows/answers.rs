@@ -152,7 +152,7 @@ fn time_exceeded() -> Vec<Row> {
     let mut padded = from_host(IPV4, &ipv4(OUT4, 1, 17, &udp((1, 2), b""), |_| {}));
     padded.resize(60, 0xee);
     rows.push(row4("padding is not quoted", Side::Lan, padded));
-    for tags in [vec![(0x8100, 100)], vec![(0x88a8, 200), (0x8100, 100)]] {
+    for tags in [vec![(0x8100, 0x6000)], vec![(0x88a8, 0), (0x8100, 0x2000)]] {
         let packet = ipv4(OUT4, 1, 17, &probe, |_| {});
         let frame = ethernet(GATEWAY, HOST, &tags, IPV4, &packet);
         rows.push(row4(

@@ -86,9 +86,8 @@ fn framing() -> Vec<Row> {
     let packet6 = ipv6(OUT6, 64, 17, &udp((1000, 2000), b"tagged"));
     let mut rows = Vec::new();
     for (shows, tags) in [
-        ("802.1Q", vec![(0x8100, 100)]),
         ("a priority tag", vec![(0x8100, 0x6000)]),
-        ("QinQ", vec![(0x88a8, 200), (0x8100, 100)]),
+        ("two priority tags", vec![(0x88a8, 0), (0x8100, 0x6000)]),
     ] {
         let frame4 = ethernet(GATEWAY, HOST, &tags, IPV4, &packet4);
         let frame6 = ethernet(GATEWAY, HOST, &tags, IPV6, &packet6);
