@@ -37,6 +37,12 @@ impl Cell {
         self.bytes.add(bytes);
     }
 
+    /// Counts bytes of a packet that is counted already; only the CPU whose cell it is may do so.
+    #[inline(always)]
+    pub fn count_more(&self, bytes: u64) {
+        self.bytes.add(bytes);
+    }
+
     /// What was counted: two loads, so that of a packet that is just being counted the bytes may be
     /// missing.
     pub fn load(&self) -> Count {

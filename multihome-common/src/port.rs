@@ -102,6 +102,12 @@ const fn place(ifindex: u32, framing: u32, probe: u32) -> u32 {
     home.wrapping_add(probe) % PORT_TABLE_SIZE as u32
 }
 
+/// The place where the device itself may stand, this many after its home.
+#[inline(always)]
+pub const fn plain_place(ifindex: u32, probe: u32) -> u32 {
+    place(ifindex, 0, probe)
+}
+
 /// The entry of the device with this ifindex.
 #[inline(always)]
 pub fn find<T: Tables>(tables: &T, ifindex: u32) -> Option<&PortEntry> {

@@ -22,3 +22,13 @@ pub fn count(slot: u32, column: u32, bytes: u64) {
         cell.count(bytes);
     }
 }
+
+/// Counts bytes of a packet that is counted already.
+#[inline(always)]
+pub fn count_more(slot: u32, column: u32, bytes: u64) {
+    // SAFETY: the helper has no arguments and no failure.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(cell) = COUNTERS.get(cpu).and_then(|table| table.cell(slot, column)) {
+        cell.count_more(bytes);
+    }
+}

@@ -11,14 +11,15 @@ use aya_ebpf::{
 use multihome_common::{
     abi::{PROGRAM_LAN, PROGRAM_UPLINK},
     framing::edge,
-    limits::MAX_SLOTS,
-    port::PORT_RESTORE,
+    limits::{MAX_SLOTS, MAX_UPLINKS},
+    port::{PORT_RESTORE, PortEntry},
     tables::Tables as _,
-    verdict::Verdict,
+    verdict::{Disposition, Verdict},
+    way::Decision,
 };
 
 use crate::{
-    counters,
+    counters, lines,
     maps::{self, Maps},
     packet::XdpPacket,
 };
@@ -67,6 +68,55 @@ extern "C" fn multihome_enter(context: *mut xdp_md) -> u64 {
     scratch.entered
 }
 
+/// Ends the way of a packet that came in by a port with a framing, or leaves by one; the XDP action. `port` is
+/// the slot of the one that it came in by, with [`FRAMED`] if that has a framing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_end(context: *mut xdp_md, port: u32, decision: u64) -> u64 {
+    if context.is_null() {
+        return XDP_DROP.into();
+    }
+    let (context, decision) = (XdpContext::new(context), Decision::from_word(decision));
+    let (slot, framed) = (port & !FRAMED, port & FRAMED != 0);
+    if framed {
+        // They came in with the packet that was counted.
+        counters::count_more(slot, decision.counter_column(), removed());
+    }
+    let action = match decision.disposition() {
+        Disposition::Forward => {
+            let egress = u32::from(decision.egress());
+            if decision.is_framed() && multihome_put_on(context.ctx, egress) != 0 {
+                XDP_DROP
+            } else if slot as usize >= MAX_UPLINKS
+                && maps::state().is_some_and(|state| state.is_faulty(egress))
+            {
+                lines::send(&context, egress)
+            } else {
+                maps::redirect(decision.egress())
+            }
+        }
+        Disposition::Pass => {
+            if framed {
+                // Room that the frame had a moment ago it has now.
+                let _ = multihome_put_back(context.ctx);
+            }
+            XDP_PASS
+        }
+        Disposition::Reply => {
+            if framed && multihome_put_on(context.ctx, slot) != 0 {
+                XDP_DROP
+            } else {
+                maps::redirect(slot as u8)
+            }
+        }
+        Disposition::Drop => XDP_DROP,
+    };
+    action.into()
+}
+
+/// Flag of the port's slot in [`multihome_end`].
+const FRAMED: u32 = 1 << 31;
+
 /// See [`edge::put_on`]; 0 = done.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -110,15 +160,9 @@ pub fn removed() -> u64 {
     maps::scratch().map_or(0, |scratch| scratch.removed.bytes)
 }
 
-/// Puts on what the port of this slot has; `false` when there is no room, which is counted then.
+/// Ends the way of a packet that came in by a port with a framing, or leaves by one; the XDP action.
 #[inline(always)]
-pub fn put_on(context: &XdpContext, slot: u32) -> bool {
-    multihome_put_on(context.ctx, slot) == 0
-}
-
-/// Gives the kernel the frame as it wants it.
-#[inline(always)]
-pub fn put_back(context: &XdpContext) {
-    // Room that the frame had a moment ago it has now.
-    let _ = multihome_put_back(context.ctx);
+pub fn end(context: &XdpContext, port: &PortEntry, decision: Decision) -> u32 {
+    let framed = if port.is_framed() { FRAMED } else { 0 };
+    multihome_end(context.ctx, port.slot | framed, decision.word()) as u32
 }

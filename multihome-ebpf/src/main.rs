@@ -10,6 +10,7 @@
 
 mod counters;
 mod edge;
+mod egress;
 mod flows;
 mod lines;
 mod maps;
@@ -20,12 +21,12 @@ mod steer;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    macros::xdp,
-    programs::XdpContext,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use aya_log_ebpf::error;
 use multihome_common::{
-    port::{self, PORT_TRUNK, PortEntry},
+    port::PortEntry,
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
@@ -63,6 +64,12 @@ pub fn multihome_trunk(context: XdpContext) -> u32 {
     edge::trunk(&context)
 }
 
+/// Frames that the kernel itself sends by a device whose tags it has no VLAN device for.
+#[classifier]
+pub fn multihome_egress(context: TcContext) -> i32 {
+    egress::tag(&context)
+}
+
 /// Where a program's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -79,22 +86,14 @@ fn run(
     after: impl FnOnce(&mut Kernel, Decision) -> Decision,
 ) -> u32 {
     let maps = Maps::new(context);
-    // No entry: the controller is just about to write it, or has given the device up.
-    let Some((mut place, mut port)) = port::find_placed(&maps, context.ingress_ifindex() as u32)
-    else {
+    let Some(port) = maps::arrived(context) else {
         return XDP_PASS;
     };
-    if port.flags & PORT_TRUNK != 0 {
-        (place, port) = match maps::entered() {
-            Some(entered) => entered,
-            None => return XDP_PASS,
-        };
-    }
     let is_faulty = |slot| maps::state().is_some_and(|state| state.is_faulty(slot));
     // As it came: an answer may be longer.
     let bytes = || (context.data_end() - context.data()) as u64;
     if side == Side::Uplink && is_faulty(port.slot) {
-        maps::note_port(place);
+        maps::note_port(context);
         if lines::loses_inward(context) {
             return XDP_DROP;
         }
@@ -103,7 +102,7 @@ fn run(
         Some(decision) => (decision, bytes()),
         None => {
             let bytes = bytes();
-            maps::note_port(place);
+            maps::note_port(context);
             let mut kernel = Kernel::new(context);
             let mut decision = kernel.parse();
             if decision.verdict_number() == Verdict::Forwarded.number() {
@@ -130,36 +129,21 @@ fn run(
     if side == Side::Uplink && is_faulty(port.slot) {
         decision = lines::went_on(port.slot, decision);
     }
-    let bytes = if port.is_framed() {
-        bytes + edge::removed()
-    } else {
-        bytes
-    };
     counters::count(port.slot, decision.counter_column(), bytes);
+    if decision.is_framed() || port.is_framed() {
+        return edge::end(context, port, decision);
+    }
     match decision.disposition() {
         Disposition::Forward => {
             let egress = u32::from(decision.egress());
-            if decision.is_framed() && !edge::put_on(context, egress) {
-                return XDP_DROP;
-            }
             if side == Side::Lan && is_faulty(egress) {
                 return lines::send(context, egress);
             }
             maps::redirect(decision.egress())
         }
-        Disposition::Pass => {
-            if port.is_framed() {
-                edge::put_back(context);
-            }
-            XDP_PASS
-        }
+        Disposition::Pass => XDP_PASS,
         // Not XDP_TX: for that, veth wakes its peer only if the peer runs an XDP program itself.
-        Disposition::Reply => {
-            if port.is_framed() && !edge::put_on(context, port.slot) {
-                return XDP_DROP;
-            }
-            maps::redirect(port.slot as u8)
-        }
+        Disposition::Reply => maps::redirect(port.slot as u8),
         Disposition::Drop => {
             if decision.verdict_number() == Verdict::DropInternal.number() {
                 report_internal(context, port.slot);

@@ -28,11 +28,11 @@ use multihome_common::{
     hash::FlowHash,
     limits::{
         FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
-        PORT_TABLE_SIZE,
+        PORT_TABLE_PROBES, PORT_TABLE_SIZE,
     },
     nat44::ports::{Found, PortLine, PortMemory},
     packet::Packet,
-    port::PortEntry,
+    port::{self, PORT_TRUNK, PortEntry},
     rank::RankRow,
     rate_limit::TokenBucket,
     state::SharedState,
@@ -209,24 +209,68 @@ pub fn scratch() -> Option<&'static mut Scratch> {
 /// The port of the packet in hand, as [`note_port`] was told.
 #[inline(always)]
 pub fn port() -> Option<&'static PortEntry> {
-    PORTS.get(scratch()?.port as u32)
+    port_in(scratch()?)
 }
 
-/// Tells the functions that the program calls on whose place in the port table the packet's port stands.
+/// The same, for whoever has the scratch memory at hand.
 #[inline(always)]
-pub fn note_port(place: u32) {
-    if let Some(scratch) = scratch() {
+pub fn port_in(scratch: &Scratch) -> Option<&'static PortEntry> {
+    PORTS.get(scratch.port as u32)
+}
+
+/// Tells the functions that the program calls which port the packet in hand came in on.
+#[inline(always)]
+pub fn note_port(context: &XdpContext) {
+    multihome_note_port(context.ctx);
+}
+
+/// See [`note_port`]; beside the program, whose own memory has no room for the port's place. That of a port
+/// which another program has found is noted already.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_note_port(context: *mut xdp_md) -> u64 {
+    if context.is_null() {
+        return 1;
+    }
+    let context = XdpContext::new(context);
+    let maps = Maps::new(&context);
+    let found = port::find_placed(&maps, context.ingress_ifindex() as u32);
+    if let (Some((place, entry)), Some(scratch)) = (found, scratch())
+        && entry.flags & PORT_TRUNK == 0
+    {
         scratch.port = place.into();
     }
+    0
 }
 
-/// The port that the program before this one has found for the packet, and its place.
+/// The port that a packet came in on: the device itself, or what the program before this one has found on it.
+/// `None` when the controller is just about to enter the device or to have it run another program, or has given
+/// it up.
+///
+/// A function of its own, because the program's own stack is full.
+#[inline(never)]
+pub fn arrived(context: &XdpContext) -> Option<&'static PortEntry> {
+    let ifindex = context.ingress_ifindex() as u32;
+    for probe in 0..PORT_TABLE_PROBES as u32 {
+        let entry = PORTS.get(port::plain_place(ifindex, probe))?;
+        if entry.ifindex == ifindex && entry.framing == 0 {
+            if entry.flags & PORT_TRUNK != 0 {
+                return entered();
+            }
+            return Some(entry);
+        }
+    }
+    None
+}
+
+/// The port that the program before this one has found for the packet, and notes it.
 #[inline(always)]
-pub fn entered() -> Option<(u32, &'static PortEntry)> {
+fn entered() -> Option<&'static PortEntry> {
     let scratch = scratch()?;
-    // Zero when this program was run by the device itself: it is just about to run another.
-    let place = core::mem::take(&mut scratch.entered).checked_sub(1)? as u32;
-    Some((place, PORTS.get(place)?))
+    // Zero when this program was run by the device itself.
+    let place = core::mem::take(&mut scratch.entered).checked_sub(1)?;
+    scratch.port = place;
+    PORTS.get(place as u32)
 }
 
 /// The shared state.

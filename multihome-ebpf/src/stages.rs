@@ -273,7 +273,10 @@ fn with_packet(
     }
     let context = XdpContext::new(context);
     let maps = Maps::new(&context);
-    let (Some(port), Some(scratch)) = (maps::port(), maps::scratch()) else {
+    let Some(scratch) = maps::scratch() else {
+        return internal;
+    };
+    let Some(port) = maps::port_in(scratch) else {
         return internal;
     };
     let mut packet = XdpPacket::new(&context);

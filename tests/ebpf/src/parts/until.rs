@@ -12,7 +12,7 @@ use multihome_common::{
     nat44::ports::{self, Space},
     packet::Packet,
     parse::Parsed,
-    port::{self, PortEntry},
+    port::PortEntry,
     state::SharedState,
     tables::Tables,
     transport,
@@ -145,8 +145,7 @@ fn ended(done: Option<()>) -> u32 {
 /// The packet's port, as the program itself finds it and tells its functions.
 #[inline(always)]
 fn arrive(context: &XdpContext) -> Option<&'static PortEntry> {
-    let (place, _) = port::find_placed(&Maps::new(context), context.ingress_ifindex() as u32)?;
-    maps::note_port(place);
+    maps::note_port(context);
     maps::port()
 }
 
