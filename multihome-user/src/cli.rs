@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{
-        Burst, DEFAULT_RUN_DIR, Device, DrainTime, EventName, Failback, FailbackAfter, Flags,
-        HashPolicy, Hold, Interval, Ipv6Prefix, Listen, MaxHold, OnUplinkLoss, ProbeCount,
-        ProbeRate, Quorum, SeedValue, Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
+        Burst, DEFAULT_RUN_DIR, DrainTime, EventName, Failback, FailbackAfter, Flags, HashPolicy,
+        Hold, Interval, Ipv6Prefix, LanPort, Listen, MaxHold, OnUplinkLoss, ProbeCount, ProbeRate,
+        Quorum, SeedValue, Suspicion, Timeout, UplinkArg, UplinkName, XdpMode,
     },
     delegation::Delegation,
     events::{EventQuery, Since},
@@ -65,12 +65,17 @@ pub enum Command {
 pub struct RunArgs {
     /// A device whose hosts are served; several may follow, and the flag may be repeated
     ///
-    /// Given at all, it replaces the list of the file.
+    /// DEV:VLAN, such as trunk0:20 or trunk0:200.100, is a tagged port of it. Given at all, it replaces
+    /// the list of the file.
     #[arg(long, value_name = "DEV", num_args = 1.., help_heading = "Devices")]
-    pub lan: Vec<Device>,
+    pub lan: Vec<LanPort>,
 
-    /// An uplink: NAME=DEV[,weight=N][,tier=N][,gateway=ADDR][,mode=MODE][,outside=ADDR]
-    /// [,prefix=PREFIX][,quorum=N][,probe=TARGET][,bfd=WORD]
+    /// An uplink: NAME=DEV[,vlan=ID][,pppoe=DEV][,weight=N][,tier=N][,gateway=ADDR][,mode=MODE]
+    /// [,outside=ADDR][,prefix=PREFIX][,quorum=N][,probe=TARGET][,bfd=WORD]
+    ///
+    /// vlan is the id of the uplink's tag, or of two tags as OUTER.INNER; the outer of two is an 802.1ad one
+    /// unless outer_tag=802.1q is given. pppoe is the device of a PPPoE session over DEV, such as ppp0,
+    /// which pppd keeps up.
     ///
     /// weight (1 to 1000000, default 1) is its share relative to the others of its tier. tier (1
     /// to 16, default 1): a higher one carries traffic only when none of the lower can. gateway is
@@ -199,6 +204,14 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Gateway")]
     pub detach_on_exit: bool,
 
+    /// Switch off what hides VLAN tags from the programs on devices of ports with tags
+    ///
+    /// Without it such a device is refused. What is switched off stays off: rx-vlan-hw-parse and
+    /// rx-vlan-stag-hw-parse, and where the kernel has no VLAN device rx-vlan-filter and
+    /// rx-vlan-stag-filter.
+    #[arg(long, help_heading = "Gateway")]
+    pub fix_offloads: bool,
+
     /// Lead the gateway's own traffic by routes and rules of its own, or leave the kernel's routing alone
     /// [default: true]
     #[arg(
@@ -253,6 +266,7 @@ impl RunArgs {
             failback_after: self.failback_after,
             inside_prefix: self.inside_prefix,
             detach_on_exit: self.detach_on_exit,
+            fix_offloads: self.fix_offloads,
             manage_routes: self.manage_routes,
         }
     }

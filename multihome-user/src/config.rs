@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use multihome_common::framing::Framing;
+
 use crate::probe::schedule::BURST_STEP;
 
 mod advice;
@@ -18,6 +20,7 @@ mod duration;
 mod error;
 mod file;
 mod forward;
+mod framing;
 mod group;
 mod hook;
 mod layer;
@@ -39,8 +42,11 @@ mod value;
 pub use bfd::{BfdConfig, BfdPeer};
 pub use damping::DampingConfig;
 pub use duration::TextDuration;
-pub use error::{BfdMistake, ConfigError, ForwardError, GroupError, HookError, QualityError};
+pub use error::{
+    BfdMistake, ConfigError, ForwardError, FramingError, GroupError, HookError, QualityError,
+};
 pub use forward::{ForwardConfig, Protocol};
+pub use framing::{LanConfig, OuterTag};
 pub use group::{
     DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, MemberConfig, NamedGroup, OnUplinkLoss,
 };
@@ -56,8 +62,8 @@ pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
     Burst, Device, DrainTime, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval,
-    Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, Rate, Ratio, SeedValue,
-    Suspicion, Timeout, UplinkName, UplinkPrefix, ValueError, Volume,
+    Ipv6Prefix, LanPort, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, Rate, Ratio,
+    SeedValue, Suspicion, Timeout, UplinkName, UplinkPrefix, ValueError, Volume,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -83,8 +89,8 @@ pub const MAX_FORWARDS: usize = 1024;
 /// What the gateway shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Names of the LAN's devices: 1 to 64, distinct.
-    pub lan: Vec<String>,
+    /// The LAN ports: 1 to 64, with distinct names and devices.
+    pub lan: Vec<LanConfig>,
     /// The uplinks: 1 to 64, with distinct names and devices, none of which is also in `lan`.
     pub uplinks: Vec<UplinkConfig>,
     /// How uplinks are probed.
@@ -118,6 +124,8 @@ pub struct Config {
     pub hooks: Vec<HookConfig>,
     /// Whether a stop also takes the programs off the devices.
     pub detach_on_exit: bool,
+    /// Whether offloads that hide VLAN tags from the programs are switched off.
+    pub fix_offloads: bool,
     /// Whether the gateway's own traffic is led by routes and rules of ours.
     pub manage_routes: bool,
     /// Where it was written what only the machine can tell to be wrong.
@@ -129,8 +137,13 @@ pub struct Config {
 pub struct UplinkConfig {
     /// Its name in status, metrics and logs, and its identity in the ranking.
     pub name: String,
-    /// The network device.
+    /// The network device: the one that the kernel knows the uplink's addresses by, or that its PPPoE
+    /// session runs over.
     pub device: String,
+    /// The tags that the programs put on and take off; of a VLAN device, the kernel says them.
+    pub vlan: Framing,
+    /// The device of the PPPoE session, if it is one: the kernel knows the uplink's addresses by that.
+    pub pppoe: Option<String>,
     /// Its share relative to the other uplinks of its tier: 1 to 1 000 000.
     pub weight: u32,
     /// Failover priority, 1 (first) to 16.
@@ -159,6 +172,13 @@ pub struct UplinkConfig {
     pub quota: Option<QuotaConfig>,
     /// BFD with a neighbour on its link; `None` for none.
     pub bfd: Option<BfdConfig>,
+}
+
+impl UplinkConfig {
+    /// The device that has the uplink's addresses and routes.
+    pub fn layer3(&self) -> &str {
+        self.pppoe.as_deref().unwrap_or(&self.device)
+    }
 }
 
 /// How uplinks are probed.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use multihome_common::{
+    framing::Framing,
     port::PortEntry,
     state::{IPV4, IPV6},
     uplink::{HostEntry, UplinkEntry},
@@ -15,9 +16,11 @@ use multihome_common::{
 
 use crate::{
     bfd::{BfdPlan, SessionReport},
-    config::{Ipv6Prefix, UplinkConfig},
+    config::{Ipv6Prefix, LanConfig, UplinkConfig},
+    dataplane::{Runs, Tags},
     events::Occurrence,
     netlink::{Link, NeighbourState, NetEvent, NetState},
+    pppoe::Session,
     probe::{ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
 };
@@ -35,6 +38,7 @@ mod mss;
 mod neighbours;
 mod own;
 pub mod path;
+mod ports;
 pub mod quality;
 mod refresh;
 mod settings;
@@ -51,6 +55,8 @@ use eligible::Common;
 use forwards::Forwards;
 use group::Group;
 use path::Path;
+pub use ports::Ground;
+use ports::PortKey;
 pub use quality::{Quality, Readings};
 pub use settings::{Adopted, GroupSettings, LeftWords, Settings, Translation};
 pub use suspicions::Samples;
@@ -85,6 +91,8 @@ pub enum Event {
     Bfd(SessionReport),
     /// All of the flow table was swept, and so many flows are left in it.
     Swept(u64),
+    /// The PPPoE sessions that there are now.
+    Sessions(Vec<Session>),
     /// The provider of an uplink delegates this prefix to it now, or none any more.
     Delegated(u8, Option<Ipv6Prefix>),
     /// An uplink is to be drained from now on, or no longer, and what is told of that.
@@ -111,8 +119,12 @@ pub struct Uplink {
     treatments_told: [Option<Treatment>; 2],
     /// Its paths, by family.
     pub paths: [Path; 2],
-    /// The device, if it is there.
+    /// The device that has its addresses, if it is there.
     pub link: Option<Link>,
+    /// Where its frames come in, if that device is there.
+    pub ground: Option<Ground>,
+    /// Its PPPoE session, if it is one and there is one.
+    pub session: Option<Session>,
     /// One of its paths is up.
     pub up: bool,
     /// When that changed.
@@ -122,6 +134,16 @@ pub struct Uplink {
 }
 
 impl Uplink {
+    /// What stands between MACs and IP packets of its frames, if that is known now.
+    pub fn framing(&self) -> Option<Framing> {
+        let tags = self.ground.as_ref()?.tags;
+        if self.config.pppoe.is_none() {
+            return Some(tags);
+        }
+        let session = self.session.as_ref()?;
+        Some(tags.in_session(session.id))
+    }
+
     /// What keeps its paths from carrying packets now, in words.
     pub fn obstacles(&self) -> String {
         let mut obstacles = Vec::new();
@@ -156,7 +178,9 @@ impl Uplink {
 pub struct Controller {
     net: NetState,
     uplinks: Vec<Uplink>,
-    lan: Vec<(u32, String)>,
+    lan: Vec<(u32, LanConfig)>,
+    /// The PPPoE sessions that there are.
+    sessions: Vec<Session>,
     groups: Vec<Group>,
     /// What speaks against uplinks in all groups, by family.
     common: [Common; 2],
@@ -191,8 +215,10 @@ struct Applied {
     tracked: u64,
     outsides: BTreeMap<Ipv4Addr, u64>,
     uplinks: BTreeMap<u8, UplinkEntry>,
-    attached: BTreeMap<u32, u32>,
-    ports: BTreeMap<u32, PortEntry>,
+    /// Ifindex, program, and whose tags the device's frames have, by slot.
+    attached: BTreeMap<u32, (u32, Runs, Tags)>,
+    ports: BTreeMap<PortKey, PortEntry>,
+    framings: BTreeMap<u32, Framing>,
     segments: [Segments; 2],
     /// A family has more ranges than the table holds; it was told.
     refused: [bool; 2],
@@ -235,6 +261,8 @@ impl Controller {
                 treatments_told: Default::default(),
                 config,
                 link: None,
+                ground: None,
+                session: None,
                 up: false,
                 since: now,
                 cause: "starting".to_owned(),
@@ -244,6 +272,7 @@ impl Controller {
         Self {
             uplinks,
             lan: settings.lan,
+            sessions: Vec::new(),
             groups: settings
                 .groups
                 .into_iter()
@@ -288,14 +317,11 @@ impl Controller {
         &self.uplinks
     }
 
-    /// The LAN ports' slots, names and present ifindexes.
+    /// The LAN ports' slots, names and the present ifindexes of the devices that have their addresses.
     pub fn lan_ports(&self) -> impl Iterator<Item = (u32, &str, Option<u32>)> {
-        self.lan.iter().map(|(slot, name)| {
-            (
-                *slot,
-                name.as_str(),
-                self.net.link_by_name(name).map(|link| link.ifindex),
-            )
+        self.lan.iter().map(|(slot, port)| {
+            let link = self.net.link_by_name(&port.device);
+            (*slot, port.name.as_str(), link.map(|link| link.ifindex))
         })
     }
 
@@ -314,9 +340,9 @@ impl Controller {
         self.common[family]
     }
 
-    /// The ifindexes of all devices of the gateway that are there.
+    /// The ifindexes of all devices of the gateway that are there; one may come twice.
     pub fn ports(&self) -> impl Iterator<Item = u32> {
-        self.applied.ports.keys().copied()
+        self.applied.ports.keys().map(|key| key.0)
     }
 
     /// Whether a LAN host is entered.
@@ -375,7 +401,7 @@ impl Controller {
                 actions.extend(self.resolve_next_hops(false));
                 actions
             }
-            Event::ProbeSent(id) => self.ask_silent_next_hop(id),
+            Event::ProbeSent(id) => self.ask_silent_next_hop(id, now),
             Event::Probe(event) => {
                 let mut actions = Vec::new();
                 if self.quality.tells_of_health(event) {
@@ -389,6 +415,13 @@ impl Controller {
             Event::Sampled(samples) => self.sampled(&samples, now),
             Event::Carried(readings) => self.carried(&readings, now),
             Event::Bfd(report) => self.handle_bfd(&report, now),
+            Event::Sessions(sessions) => {
+                if sessions == self.sessions {
+                    return Vec::new();
+                }
+                self.sessions = sessions;
+                self.refresh(true, now)
+            }
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
@@ -510,11 +543,17 @@ impl Controller {
 
     /// Whether this is a device of the gateway.
     fn is_ours(&self, ifindex: u32) -> bool {
-        self.net.links.get(&ifindex).is_some_and(|link| {
-            let uplinks = self.uplinks.iter().map(|uplink| &uplink.config.device);
-            let lan = self.lan.iter().map(|(_, device)| device);
-            uplinks.chain(lan).any(|device| *device == link.name)
-        })
+        let named = |link: &Link| {
+            let uplinks = self.uplinks.iter().map(|uplink| &uplink.config);
+            let sessions = uplinks.clone().filter_map(|uplink| uplink.pppoe.as_ref());
+            let lan = self.lan.iter().map(|(_, port)| &port.device);
+            let mut devices = (uplinks.map(|uplink| &uplink.device))
+                .chain(sessions)
+                .chain(lan);
+            devices.any(|device| *device == link.name)
+        };
+        let mut attached = self.applied.attached.values();
+        attached.any(|(on, _, _)| *on == ifindex) || self.net.links.get(&ifindex).is_some_and(named)
     }
 
     fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> Vec<Action> {

@@ -23,6 +23,8 @@ pub mod kernel_settings;
 pub mod logging;
 pub mod metrics;
 pub mod netlink;
+pub mod offloads;
+pub mod pppoe;
 pub mod privilege;
 pub mod probe;
 pub mod quality;

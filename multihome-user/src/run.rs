@@ -27,7 +27,7 @@ use crate::{
     heartbeat::{Heartbeat, monotonic_nanoseconds},
     hooks,
     netlink::{NetEvent, Noticed, Watcher},
-    privilege,
+    pppoe, privilege,
     probe::{ProbeReport, Prober},
     run_dir::RunDir,
     status::timestamp,
@@ -140,7 +140,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut controller = Controller::new(settings, net, Instant::now());
     let own = OwnTraffic::find(&config).await?;
     controller.remember_next_hops(own.next_hops());
-    let mut executor = Executor::new(dataplane)?;
+    let mut executor = Executor::new(dataplane, config.fix_offloads)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
@@ -167,6 +167,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         untold: Some(Vec::new()),
     };
     gateway.tell(outcome);
+    gateway.look_for_sessions()?;
     // What is used up must not get a flow at all.
     gateway.count()?;
 
@@ -300,6 +301,21 @@ impl Gateway {
         let swept = self.upkeep.all(tables, &self.controller);
         self.telemetry.swept(&swept, &self.upkeep, &self.names);
         self.executor.go()
+    }
+
+    /// Looks which PPPoE sessions there are, if any uplink is one.
+    fn look_for_sessions(&mut self) -> Result<(), RunError> {
+        let mut uplinks = self.controller.uplinks().iter();
+        if !uplinks.any(|uplink| uplink.config.pppoe.is_some()) {
+            return Ok(());
+        }
+        match pppoe::read() {
+            Ok(sessions) => self.handle(Event::Sessions(sessions), Instant::now()),
+            Err(error) => {
+                tracing::debug!("the kernel's PPPoE sessions: {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Does the next part of the tables' upkeep.
@@ -450,6 +466,8 @@ impl Gateway {
         let Some(first) = changes.first().map(|change| change.at) else {
             return Ok(());
         };
+        // The kernel tells of a session by nothing but its PPP device, which comes after it.
+        self.look_for_sessions()?;
         for Noticed { event, at } in changes {
             if matches!(event, NetEvent::Resynced(_)) {
                 self.telemetry.resynced(&self.names);
@@ -522,6 +540,7 @@ impl Gateway {
 
     fn tick(&mut self, run_dir: &RunDir) -> Result<(), RunError> {
         self.end_drains(run_dir)?;
+        self.look_for_sessions()?;
         self.handle(Event::Tick, Instant::now())?;
         self.executor.retry();
         self.executor

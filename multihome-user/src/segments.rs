@@ -283,6 +283,7 @@ mod tests {
             usable: true,
             deprecated: false,
             broadcast: None,
+            peer: None,
         };
         let route = |text: &str, prefix_len, ifindex, gateway: Option<&str>| Route {
             destination: text.parse().unwrap(),

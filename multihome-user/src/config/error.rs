@@ -19,11 +19,13 @@ use super::{
 use crate::exit::{Classify, ExitClass};
 
 mod forward;
+mod framing;
 mod group;
 mod hook;
 mod quality;
 
 pub use forward::ForwardError;
+pub use framing::FramingError;
 pub use group::GroupError;
 pub use hook::HookError;
 pub use quality::QualityError;
@@ -284,6 +286,9 @@ pub enum ConfigError {
         /// The first.
         hold: TextDuration,
     },
+    /// Tags or a session cannot be used.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
     /// A group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
@@ -374,6 +379,11 @@ impl Classify for ConfigError {
                  --config, such as fd12:3456:789a::/48"
                     .into(),
             ),
+            Self::SameDevice { .. } => Some(
+                "several VLANs of one device each need a VLAN device of the kernel, such as `ip link add link \
+                 trunk0 name trunk0.20 type vlan id 20`, so that it can tell their addresses apart"
+                    .into(),
+            ),
             Self::KernelPorts { .. } => Some(
                 "choose others, or give the kernel less by the sysctl \
                  net.ipv4.ip_local_port_range"
@@ -386,7 +396,6 @@ impl Classify for ConfigError {
             | Self::TooManyLan { .. }
             | Self::TooManyUplinks { .. }
             | Self::SameName { .. }
-            | Self::SameDevice { .. }
             | Self::TwoGateways { .. }
             | Self::ModesApart { .. }
             | Self::SameOutside { .. }
@@ -399,6 +408,7 @@ impl Classify for ConfigError {
             | Self::TooManyPortRanges { .. }
             | Self::PortsTwice { .. }
             | Self::Forward(_)
+            | Self::Framing(_)
             | Self::Group(_)
             | Self::MaxHold { .. }
             | Self::Hook(_)

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Failback, Filtering, HashPolicy, MssClamp, OnUplinkLoss, Protocol, QuotaConfig, Unasked,
+    Failback, Filtering, HashPolicy, MssClamp, OnUplinkLoss, OuterTag, Protocol, QuotaConfig, Unasked,
     XdpMode,
     error::ConfigError,
     layer::{
@@ -24,16 +24,18 @@ use super::{
         Burst, Device, FailbackAfter, FlowCount, Forget, GroupName, Hold, HookName, HookTimeout,
         HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, MonthDay, PortRange, ProbeCount,
         ProbeRate, Quorum, Ratio, SeedValue, Suspicion, Tier, Timeout, UplinkName, UplinkPrefix,
-        Weight,
+        Vlan, Weight,
     },
 };
 
 mod bfd;
+mod lan;
 mod list;
 mod members;
 mod targets;
 
 use bfd::FileBfd;
+use lan::{FileLans, locate_lans};
 use list::{OneOrMany, Table, Tables, locate, locate_all};
 use members::{Members, locate_members};
 use targets::{Targets, locate_targets};
@@ -44,7 +46,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileConfig {
-    lan: Option<Spanned<OneOrMany>>,
+    lan: Option<Spanned<FileLans>>,
     #[serde(default)]
     uplink: Tables<FileUplink>,
     #[serde(default)]
@@ -74,6 +76,7 @@ struct FileConfig {
     sla: Option<Spanned<SlaWord>>,
     obey_quota: Option<bool>,
     detach_on_exit: Option<bool>,
+    fix_offloads: Option<bool>,
     manage_routes: Option<bool>,
 }
 
@@ -82,6 +85,9 @@ struct FileConfig {
 struct FileUplink {
     name: Spanned<UplinkName>,
     device: Option<Spanned<Device>>,
+    vlan: Option<Vlan>,
+    outer_tag: Option<Spanned<OuterTag>>,
+    pppoe: Option<Spanned<Device>>,
     weight: Option<Weight>,
     tier: Option<Tier>,
     mode: Option<Spanned<OneOrMany>>,
@@ -205,7 +211,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let source = Source::new(path, text);
     let file: FileConfig = toml::from_str(text).map_err(|error| explain(&source, &error))?;
     Ok(Layer {
-        lan: locate_all(&source, file.lan)?,
+        lan: locate_lans(&source, file.lan)?,
         uplinks: file
             .uplink
             .0
@@ -268,6 +274,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             .map(|hook| locate_hook(&source, hook))
             .collect::<Result<_, _>>()?,
         detach_on_exit: file.detach_on_exit,
+        fix_offloads: file.fix_offloads,
         manage_routes: file.manage_routes,
     })
 }
@@ -276,6 +283,9 @@ fn locate_uplink(source: &Source<'_>, uplink: FileUplink) -> Result<UplinkLayer,
     Ok(UplinkLayer {
         name: locate(source, uplink.name),
         device: uplink.device.map(|device| locate(source, device)),
+        vlan: uplink.vlan,
+        outer_tag: uplink.outer_tag.map(|kind| locate(source, kind)),
+        pppoe: uplink.pppoe.map(|device| locate(source, device)),
         weight: uplink.weight,
         tier: uplink.tier,
         modes: locate_all(source, uplink.mode)?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    Failback, Filtering, HashPolicy, Mode, MssClamp, OnUplinkLoss, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, Mode, MssClamp, OnUplinkLoss, OuterTag, Protocol, Unasked, XdpMode,
     duration::TextDuration,
     origin::{Located, Origin},
     target::Target,
@@ -13,9 +13,9 @@ use super::{
     value::{
         BfdInterval, BfdMultiplier, BfdNeighbour, BfdWord, Burst, CommandWord, Device, EventName,
         FailbackAfter, FamilyWord, FlowCount, Forget, Gateway, GroupName, Hold, HookName,
-        HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, Listen, MaxHold, NatTimeout, Outside,
-        PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion, TcpEstablished, Tier,
-        Timeout, UplinkName, UplinkPrefix, Weight,
+        HookTimeout, HookUrl, Inside, Interval, Ipv6Prefix, LanName, LanPort, Listen, MaxHold,
+        NatTimeout, Outside, PortRange, ProbeCount, ProbeRate, Quorum, SeedValue, Suspicion,
+        TcpEstablished, Tier, Timeout, UplinkName, UplinkPrefix, Vlan, Weight,
     },
 };
 
@@ -26,7 +26,7 @@ pub use quality::{CapacityLayer, CarryLayer, QualityLayer, SlaLayer, SlaWord};
 /// What one source says; what it leaves out is `None` or empty.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
-    pub lan: Vec<Located<Device>>,
+    pub lan: Vec<Located<LanLayer>>,
     pub uplinks: Vec<UplinkLayer>,
     pub probe: ProbeLayer,
     pub damping: DampingLayer,
@@ -48,7 +48,30 @@ pub struct Layer {
     /// Only a file says it.
     pub hooks: Vec<HookLayer>,
     pub detach_on_exit: Option<bool>,
+    pub fix_offloads: Option<bool>,
     pub manage_routes: Option<bool>,
+}
+
+/// What one source says of a LAN port.
+#[derive(Clone, Debug)]
+pub struct LanLayer {
+    pub device: Device,
+    pub vlan: Option<Vlan>,
+    /// Only a file says it.
+    pub outer_tag: Option<OuterTag>,
+    /// Only a file says it.
+    pub name: Option<LanName>,
+}
+
+impl From<LanPort> for LanLayer {
+    fn from(port: LanPort) -> Self {
+        Self {
+            device: port.device,
+            vlan: port.vlan,
+            outer_tag: None,
+            name: None,
+        }
+    }
 }
 
 /// What one source says of an uplink.
@@ -56,6 +79,9 @@ pub struct Layer {
 pub struct UplinkLayer {
     pub name: Located<UplinkName>,
     pub device: Option<Located<Device>>,
+    pub vlan: Option<Vlan>,
+    pub outer_tag: Option<Located<OuterTag>>,
+    pub pppoe: Option<Located<Device>>,
     pub weight: Option<Weight>,
     pub tier: Option<Tier>,
     pub modes: Vec<Located<Mode>>,
@@ -210,7 +236,7 @@ pub struct HookLayer {
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// `--lan`.
-    pub lan: Vec<Device>,
+    pub lan: Vec<LanPort>,
     /// `--uplink`.
     pub uplinks: Vec<UplinkArg>,
     /// `--probe-interval`.
@@ -255,6 +281,8 @@ pub struct Flags {
     pub inside_prefix: Option<Ipv6Prefix>,
     /// `--detach-on-exit`.
     pub detach_on_exit: bool,
+    /// `--fix-offloads`.
+    pub fix_offloads: bool,
     /// `--manage-routes`.
     pub manage_routes: Option<bool>,
 }
@@ -268,9 +296,12 @@ impl From<Flags> for Layer {
                 .map(|value| {
                     let origin = Origin::Flag {
                         flag: "--lan",
-                        value: value.0.as_str().into(),
+                        value: value.to_string().into(),
                     };
-                    Located { value, origin }
+                    Located {
+                        value: value.into(),
+                        origin,
+                    }
                 })
                 .collect(),
             uplinks: flags.uplinks.into_iter().map(UplinkLayer::from).collect(),
@@ -321,6 +352,7 @@ impl From<Flags> for Layer {
             groups: Vec::new(),
             hooks: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
+            fix_offloads: flags.fix_offloads.then_some(true),
             manage_routes: flags.manage_routes,
         }
     }
@@ -334,6 +366,9 @@ impl From<UplinkArg> for UplinkLayer {
         };
         Self {
             device: arg.device.map(|device| at(device, &origin)),
+            vlan: arg.vlan,
+            outer_tag: arg.outer_tag.map(|kind| at(kind, &origin)),
+            pppoe: arg.pppoe.map(|device| at(device, &origin)),
             weight: arg.weight,
             tier: arg.tier,
             modes: all_at(arg.modes, &origin),

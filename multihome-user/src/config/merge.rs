@@ -5,8 +5,6 @@ use std::{
     path::{self, PathBuf},
 };
 
-use multihome_common::limits;
-
 use super::{
     Config, DEFAULT_METRICS_LISTEN, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, MAX_RUN_DIR, ProbeConfig,
     error::{ConfigError, RunDirProblem},
@@ -20,6 +18,7 @@ mod damping;
 mod forward;
 mod group;
 mod hook;
+mod lan;
 mod nat;
 mod quality;
 mod uplink;
@@ -45,7 +44,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
 
     let prefixes = uplink::prefix_origins(&uplinks);
     let mut users = DeviceUsers::default();
-    let lan = check_lan(lan, &mut users)?;
+    let lan = lan::check(lan, &mut users)?;
     let inside_prefix = above.inside_prefix.or(below.inside_prefix);
     let quorum = above.probe.quorum.as_ref().or(below.probe.quorum.as_ref());
     let uplinks = uplink::check(uplinks, inside_prefix, quorum, &mut users)?;
@@ -74,6 +73,10 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         detach_on_exit: above
             .detach_on_exit
             .or(below.detach_on_exit)
+            .unwrap_or_default(),
+        fix_offloads: above
+            .fix_offloads
+            .or(below.fix_offloads)
             .unwrap_or_default(),
         manage_routes: above.manage_routes.or(below.manage_routes).unwrap_or(true),
         origins: Origins {
@@ -132,39 +135,19 @@ struct DeviceUsers(BTreeMap<String, (String, Origin)>);
 
 impl DeviceUsers {
     /// Gives a device to `user`, unless somebody has it.
-    fn take(&mut self, device: &Located<Device>, user: String) -> Result<(), ConfigError> {
-        let name = &device.value.0;
+    fn take(&mut self, device: &Device, origin: &Origin, user: String) -> Result<(), ConfigError> {
+        let name = &device.0;
         if let Some((user, first)) = self.0.get(name) {
             return Err(ConfigError::SameDevice {
-                origin: device.origin.clone(),
+                origin: origin.clone(),
                 device: name.as_str().into(),
                 user: user.as_str().into(),
                 first: first.clone(),
             });
         }
-        self.0.insert(name.clone(), (user, device.origin.clone()));
+        self.0.insert(name.clone(), (user, origin.clone()));
         Ok(())
     }
-}
-
-fn check_lan(
-    lan: Vec<Located<Device>>,
-    users: &mut DeviceUsers,
-) -> Result<Vec<String>, ConfigError> {
-    if lan.is_empty() {
-        return Err(ConfigError::NoLan);
-    }
-    if let Some(extra) = lan.get(limits::MAX_LAN_PORTS) {
-        return Err(ConfigError::TooManyLan {
-            origin: extra.origin.clone(),
-        });
-    }
-    lan.into_iter()
-        .map(|device| {
-            users.take(&device, "a LAN device".into())?;
-            Ok(device.value.0)
-        })
-        .collect()
 }
 
 /// Makes the state directory's path absolute.

@@ -13,6 +13,7 @@ mod bfd;
 mod forward;
 mod group;
 mod hook;
+mod lan;
 mod nat;
 mod quality;
 
@@ -20,12 +21,13 @@ use bfd::PrintedBfd;
 use forward::PrintedForward;
 use group::PrintedGroup;
 use hook::PrintedHook;
+use lan::{PrintedLan, PrintedVlan};
 use nat::PrintedNat;
 use quality::{PrintedCapacity, PrintedQuality, PrintedSla};
 
 #[derive(Serialize)]
 struct Printed<'c> {
-    lan: &'c [String],
+    lan: Vec<PrintedLan<'c>>,
     metrics_listen: String,
     run_dir: &'c std::path::Path,
     state_dir: &'c std::path::Path,
@@ -40,6 +42,7 @@ struct Printed<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     inside_prefix: Option<String>,
     detach_on_exit: bool,
+    fix_offloads: bool,
     manage_routes: bool,
     obey_quota: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +91,12 @@ struct PrintedDamping {
 struct PrintedUplink<'c> {
     name: &'c str,
     device: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<PrintedVlan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer_tag: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pppoe: Option<&'c str>,
     weight: u32,
     tier: u8,
     mode: PrintedMode,
@@ -132,7 +141,7 @@ enum PrintedMode {
 /// The configuration as TOML, defaults spelled out; what is found by itself is left out.
 pub fn to_toml(config: &Config) -> String {
     let printed = Printed {
-        lan: &config.lan,
+        lan: config.lan.iter().map(PrintedLan::new).collect(),
         metrics_listen: config
             .metrics_listen
             .map_or("off".into(), |address| address.to_string()),
@@ -146,6 +155,7 @@ pub fn to_toml(config: &Config) -> String {
         failback_after: TextDuration(config.group.failback_after).to_string(),
         inside_prefix: config.inside_prefix.map(|prefix| prefix.to_string()),
         detach_on_exit: config.detach_on_exit,
+        fix_offloads: config.fix_offloads,
         manage_routes: config.manage_routes,
         obey_quota: config.group.obey_quota,
         sla: config.group.sla.as_ref().map(PrintedSla::new),
@@ -185,9 +195,13 @@ fn or_off(duration: Option<Duration>) -> String {
 }
 
 fn printed_uplink(uplink: &UplinkConfig) -> PrintedUplink<'_> {
+    let (vlan, outer_tag) = lan::tags(uplink.vlan);
     PrintedUplink {
         name: &uplink.name,
         device: &uplink.device,
+        vlan,
+        outer_tag,
+        pppoe: uplink.pppoe.as_deref(),
         weight: uplink.weight,
         tier: uplink.tier,
         mode: match uplink.mode {

@@ -6,6 +6,7 @@ use super::*;
 use crate::exit;
 
 mod bfd;
+mod framing;
 mod mistakes;
 mod properties;
 
@@ -133,8 +134,8 @@ fn uplink(text: &str) -> UplinkArg {
     text.parse().expect("a valid --uplink")
 }
 
-fn device(text: &str) -> Device {
-    text.parse().expect("a valid device")
+fn port(text: &str) -> LanPort {
+    text.parse().expect("a valid port")
 }
 
 fn ports(text: &str) -> PortRange {
@@ -262,7 +263,7 @@ fn members_have_the_weight_and_tier_of_their_uplink_unless_told() {
 #[test]
 fn reads_every_key() {
     let config = read(FULL).expect("the file is right");
-    assert_eq!(config.lan, ["lan0", "lan1"]);
+    assert_eq!(config.lan, ["lan0", "lan1"].map(LanConfig::plain));
     assert_eq!(
         config.metrics_listen,
         Some("[::1]:9751".parse().expect("an address"))
@@ -334,6 +335,8 @@ fn reads_every_key() {
                 quota: None,
                 name: "fibre".into(),
                 device: "eth1".into(),
+                vlan: Framing::PLAIN,
+                pppoe: None,
                 weight: 5,
                 tier: 1,
                 gateway4: Some(Ipv4Addr::new(192, 0, 2, 1)),
@@ -376,6 +379,8 @@ fn reads_every_key() {
                 }),
                 name: "lte".into(),
                 device: "wwan0".into(),
+                vlan: Framing::PLAIN,
+                pppoe: None,
                 weight: 1,
                 tier: 2,
                 gateway4: Some(Ipv4Addr::new(198, 51, 100, 1)),
@@ -499,7 +504,7 @@ fn fills_in_the_defaults() {
 fn flags_stand_over_the_file() {
     let file = file::parse(Path::new("gw.toml"), FULL).expect("the file is right");
     let flags = Flags {
-        lan: vec![device("br0")],
+        lan: vec![port("br0")],
         uplinks: vec![
             uplink(
                 "fibre,weight=9,quorum=1,probe=1.1.1.1,prefix=2001:db8:2::/48,outside=192.0.2.7",
@@ -517,7 +522,7 @@ fn flags_stand_over_the_file() {
         ..Flags::default()
     };
     let config = merge::merge(file, flags.into()).expect("they fit together");
-    assert_eq!(config.lan, ["br0"]);
+    assert_eq!(config.lan, [LanConfig::plain("br0")]);
     assert_eq!(
         config.group,
         GroupConfig {

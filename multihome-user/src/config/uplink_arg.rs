@@ -5,16 +5,19 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{
-    Mode, MssClamp, suggest,
+    Mode, MssClamp, OuterTag, suggest,
     target::Target,
     value::{
         BfdWord, Device, Gateway, Outside, Quorum, Tier, UplinkName, UplinkPrefix, ValueError,
-        Weight,
+        Vlan, Weight,
     },
 };
 
 /// The keys that may follow name and device.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 13] = [
+    "vlan",
+    "outer_tag",
+    "pppoe",
     "weight",
     "tier",
     "gateway",
@@ -59,6 +62,9 @@ pub struct UplinkArg {
     pub(super) text: String,
     pub(super) name: UplinkName,
     pub(super) device: Option<Device>,
+    pub(super) vlan: Option<Vlan>,
+    pub(super) outer_tag: Option<OuterTag>,
+    pub(super) pppoe: Option<Device>,
     pub(super) weight: Option<Weight>,
     pub(super) tier: Option<Tier>,
     pub(super) modes: Vec<Mode>,
@@ -87,6 +93,9 @@ impl FromStr for UplinkArg {
             text: text.into(),
             name: name.parse()?,
             device,
+            vlan: None,
+            outer_tag: None,
+            pppoe: None,
             weight: None,
             tier: None,
             modes: Vec::new(),
@@ -103,6 +112,9 @@ impl FromStr for UplinkArg {
                 .split_once('=')
                 .ok_or_else(|| UplinkArgError::NotKeyValue(part.into()))?;
             match key {
+                "vlan" => set(&mut arg.vlan, "vlan", value)?,
+                "outer_tag" => set(&mut arg.outer_tag, "outer_tag", value)?,
+                "pppoe" => set(&mut arg.pppoe, "pppoe", value)?,
                 "weight" => set(&mut arg.weight, "weight", value)?,
                 "tier" => set(&mut arg.tier, "tier", value)?,
                 "prefix" => set(&mut arg.prefix, "prefix", value)?,
@@ -144,7 +156,7 @@ mod tests {
 
     #[test]
     fn reads_all_keys() {
-        let text = "lte=wwan0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
+        let text = "lte=wwan0,vlan=200.100,outer_tag=802.1q,pppoe=ppp0,weight=3,tier=2,gateway=192.0.2.1,gateway=fe80::1,mode=nat44,\
                     mode=nptv6,outside=198.51.100.1,outside=198.51.100.2,prefix=2001:db8:1::/48,\
                     mss_clamp=1400,quorum=2,probe=9.9.9.9,probe=2620:fe::fe,bfd=10msx3";
         let arg: UplinkArg = text.parse().expect("all keys are valid");
@@ -154,6 +166,9 @@ mod tests {
                 text: text.into(),
                 name: UplinkName("lte".into()),
                 device: Some(Device("wwan0".into())),
+                vlan: "200.100".parse().ok(),
+                outer_tag: Some(OuterTag::Dot1q),
+                pppoe: Some(Device("ppp0".into())),
                 weight: Some(Weight(3)),
                 tier: Some(Tier(2)),
                 modes: vec![Mode::Nat44, Mode::Nptv6],
@@ -185,7 +200,8 @@ mod tests {
 
     #[test]
     fn explains_each_mistake() {
-        let keys = "the keys are weight, tier, gateway, mode, outside, prefix, mss_clamp, quorum, probe, bfd";
+        let keys = "the keys are vlan, outer_tag, pppoe, weight, tier, gateway, mode, outside, prefix, \
+                    mss_clamp, quorum, probe, bfd";
         for (text, message) in [
             (
                 "",

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use super::{
-    Failback, Filtering, HashPolicy, OnUplinkLoss, Protocol, QuotaConfig, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, OnUplinkLoss, OuterTag, Protocol, QuotaConfig, Unasked,
+    XdpMode,
     duration::{DurationError, TextDuration},
     suggest,
 };
@@ -28,6 +29,7 @@ mod port;
 mod prefix;
 mod rate;
 mod uplink_prefix;
+mod vlan;
 mod word;
 
 pub use address::{BfdNeighbour, Gateway, Inside, Listen, Outside, host_address};
@@ -44,6 +46,7 @@ pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
 pub use rate::ProbeRate;
 pub use uplink_prefix::UplinkPrefix;
+pub use vlan::{LanPort, Vlan};
 
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -54,6 +57,15 @@ pub enum ValueError {
     /// A group's name is empty, too long or has other characters.
     #[error("group name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
     GroupName(String),
+    /// A LAN port's name is empty, too long or has other characters.
+    #[error("LAN port name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
+    LanName(String),
+    /// Not the ids of one or two tags.
+    #[error(
+        "{0:?} is no VLAN: an id is 1 to 4094, and of two the outer one stands first, such as [200, 100] or \
+         \"200.100\""
+    )]
+    Vlan(String),
     /// A hook's name is empty, too long or has other characters.
     #[error("hook name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
     HookName(String),
@@ -251,6 +263,22 @@ impl FromStr for GroupName {
     }
 }
 
+/// A LAN port's name: a word in rules, a label in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LanName(pub String);
+
+impl FromStr for LanName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_label(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ValueError::LanName(text.into()))
+        }
+    }
+}
+
 /// Whether a text can be a name in files, metrics and the kernel's map of names.
 fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
@@ -291,6 +319,8 @@ macro_rules! deserialize_from_text {
 
 deserialize_from_text!(
     UplinkName,
+    LanName,
+    OuterTag,
     GroupName,
     HookName,
     HookUrl,

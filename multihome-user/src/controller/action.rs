@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use multihome_common::{
+    framing::Framing,
     port::PortEntry,
     uplink::{HostEntry, UplinkEntry},
 };
@@ -10,6 +11,7 @@ use multihome_common::{
 use super::Treatment;
 use crate::{
     bfd::BfdPlan,
+    dataplane::{Runs, Tags},
     events::Occurrence,
     probe::{BurstPlan, ProbePlan},
     segments::{Segments, TooManySegments},
@@ -41,12 +43,18 @@ pub enum Action {
         device: String,
         /// Its ifindex.
         ifindex: u32,
-        /// The program of a LAN port, not of an uplink.
-        lan: bool,
+        /// Which program.
+        runs: Runs,
+        /// Whose tags its frames have.
+        tags: Tags,
     },
-    /// Enter a device into the port table.
+    /// Store what frames get that are sent for a slot.
+    SetFraming(u32, Framing),
+    /// Enter a port of a device into the port table.
     SetPort(String, PortEntry),
-    /// Remove a device that is gone from the port table.
+    /// Remove one port of a device from the port table.
+    DropPort(PortEntry),
+    /// Remove a device that is gone from the port table, with all its ports.
     RemovePort(u32),
     /// Replace the address classes of a family.
     SetSegments(usize, Segments),

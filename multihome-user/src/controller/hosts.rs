@@ -2,26 +2,44 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use multihome_common::uplink::{Hop, HostEntry};
+use multihome_common::{
+    port::SLOT_FRAMED,
+    uplink::{Hop, HostEntry},
+};
 
-use super::{Action, Controller};
+use super::{Action, Controller, Ground};
+use crate::netlink::Link;
 
 impl Controller {
     pub(super) fn lan_slot(&self, ifindex: u32) -> Option<u32> {
         let link = self.net.links.get(&ifindex)?;
         self.lan
             .iter()
-            .find(|(_, name)| *name == link.name)
+            .find(|(_, port)| port.device == link.name)
             .map(|(slot, _)| *slot)
+    }
+
+    /// The slot of the LAN port with this device, [`SLOT_FRAMED`] included, and its MTU.
+    fn lan_port(&self, link: &Link) -> Option<(u16, u32)> {
+        let mut ports = self.lan.iter();
+        let (slot, port) = ports.find(|(_, port)| port.device == link.name)?;
+        let ground = Ground::find(&self.net, &port.device, port.vlan)?;
+        let framed = if ground.tags.is_plain() {
+            0
+        } else {
+            SLOT_FRAMED
+        };
+        Some((*slot as u16 | framed, ground.mtu(ground.tags, link.mtu)))
     }
 
     fn host_entry(&self, ifindex: u32, address: IpAddr) -> Option<HostEntry> {
         let neighbour = self.net.neighbour(ifindex, address).filter(|n| n.valid)?;
         let link = self.net.links.get(&ifindex)?;
+        let (slot, mtu) = self.lan_port(link)?;
         Some(HostEntry {
             hop: Hop::new(neighbour.mac?, link.mac?),
-            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
-            slot: self.lan_slot(ifindex)? as u16,
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            slot,
         })
     }
 
@@ -32,8 +50,8 @@ impl Controller {
             let other = self
                 .lan
                 .iter()
-                .find(|(slot, _)| *slot == u32::from(known.slot))?;
-            let other = self.net.link_by_name(&other.1)?.ifindex;
+                .find(|(slot, _)| *slot == u32::from(known.slot & !SLOT_FRAMED))?;
+            let other = self.net.link_by_name(&other.1.device)?.ifindex;
             if other == ifindex {
                 None
             } else {

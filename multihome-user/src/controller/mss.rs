@@ -17,7 +17,7 @@ impl Controller {
     /// The largest packet that any LAN port takes; 0 while none is there.
     fn lan_mtu(&self) -> u32 {
         let lan = self.lan.iter();
-        let links = lan.filter_map(|(_, device)| self.net.link_by_name(device));
+        let links = lan.filter_map(|(_, port)| self.net.link_by_name(&port.device));
         links.map(|link| link.mtu).max().unwrap_or_default()
     }
 }

@@ -15,10 +15,22 @@ const HOST_CHECKS: usize = 128;
 impl Controller {
     /// Many next hops answer no pings: one that never did is asked by ARP or neighbour discovery
     /// along with each ping, and the kernel's confirmation counts as the answer.
-    pub(super) fn ask_silent_next_hop(&self, id: TargetId) -> Vec<Action> {
-        let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.id == id.uplink) else {
+    ///
+    /// In a PPPoE session there is neither, and pppd's LCP echoes watch the next hop: as long as the session
+    /// is there, they are answered.
+    pub(super) fn ask_silent_next_hop(&mut self, id: TargetId, now: Instant) -> Vec<Action> {
+        let mut uplinks = self.uplinks.iter_mut();
+        let Some(uplink) = uplinks.find(|uplink| uplink.id == id.uplink) else {
             return Vec::new();
         };
+        if uplink.config.pppoe.is_some() {
+            let paths = uplink.paths.iter_mut();
+            for path in paths.filter(|path| path.next_hop() == Some(id.target) && path.is_usable())
+            {
+                path.confirm(now);
+            }
+            return Vec::new();
+        }
         let silent = |path: &&Path| path.next_hop() == Some(id.target) && path.is_silent();
         match (&uplink.link, uplink.paths.iter().find(silent)) {
             (Some(link), Some(_)) if id.kind == TargetKind::NextHop => {
@@ -65,7 +77,8 @@ impl Controller {
     /// Keeps the next hops' neighbour entries alive, for the same reason.
     pub(super) fn resolve_next_hops(&self, all: bool) -> Vec<Action> {
         let mut actions = Vec::new();
-        for uplink in &self.uplinks {
+        let on_ethernet = |uplink: &&Uplink| uplink.config.pppoe.is_none();
+        for uplink in self.uplinks.iter().filter(on_ethernet) {
             let Some(link) = uplink.link.as_ref().filter(|link| link.admin_up) else {
                 continue;
             };

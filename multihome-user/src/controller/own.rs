@@ -30,7 +30,7 @@ impl Controller {
                 continue;
             };
             let uplink = self.uplinks.iter_mut();
-            let mut uplink = uplink.filter(|it| it.config.device == link.name);
+            let mut uplink = uplink.filter(|it| it.config.layer3() == link.name);
             let family = if hop.gateway.is_ipv4() { IPV4 } else { IPV6 };
             if let Some(uplink) = uplink.next() {
                 uplink.paths[family].remember(hop.gateway);
@@ -60,14 +60,14 @@ impl Controller {
             addresses.any(|it| it.address.is_ipv6() && is_global(it.address))
         });
         let uplinks = self.uplinks.iter().map(|uplink| Device {
-            name: uplink.config.device.clone(),
+            name: uplink.config.layer3().to_owned(),
             uplink: true,
             awaits_ipv6: !uplink.paths[IPV6].exists()
                 && (uplink.config.prefix.is_some() || lan_has_ipv6 && carried[IPV6]),
             shares_subnet: self.shares_subnet(uplink),
         });
-        let lan = self.lan.iter().map(|(_, name)| Device {
-            name: name.clone(),
+        let lan = self.lan.iter().map(|(_, port)| Device {
+            name: port.device.clone(),
             ..Device::default()
         });
         (
@@ -101,7 +101,7 @@ impl Controller {
             id: uplink.id,
             tier,
             weight,
-            device: uplink.config.device.clone(),
+            device: uplink.config.layer3().to_owned(),
             hops: [hop(&uplink.paths[IPV4]), hop(&uplink.paths[IPV6])],
             exists: [uplink.paths[IPV4].exists(), uplink.paths[IPV6].exists()],
             sources,

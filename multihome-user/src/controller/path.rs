@@ -8,13 +8,17 @@ use std::{
 
 use multihome_common::state::IPV4;
 
-use super::bfd::{PathBfd, Taken};
+use super::{
+    Ground,
+    bfd::{PathBfd, Taken},
+};
 use crate::{
     bfd::SessionReport,
     config::UplinkConfig,
     events::Occurrence,
     health::{HealthEvent, HealthSettings, PathHealth},
     netlink::{Link, Misfit, NeighbourState, NetState},
+    pppoe::Session,
     probe::{Method, ProbeEvent, ProbeTarget, TargetId, service::Service},
 };
 
@@ -31,12 +35,23 @@ pub(super) use source::source;
 pub struct Sight<'a> {
     /// The kernel's tables.
     pub net: &'a NetState,
-    /// The uplink's device, if it is there.
+    /// The device that has the uplink's addresses, if it is there.
     pub link: Option<&'a Link>,
     /// Why the device that is there cannot serve, if it cannot.
     pub misfit: Option<Misfit>,
+    /// What the uplink's session stands on, if it is a PPPoE session.
+    pub session: Option<Line<'a>>,
     /// Packets may not leave untranslated, and there is no prefix to translate to.
     pub lacks_prefix: bool,
+}
+
+/// What a PPPoE session stands on.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    /// The session, if there is one.
+    pub session: Option<&'a Session>,
+    /// The device that its frames come in on, if it is there.
+    pub ground: Option<&'a Ground>,
 }
 
 /// How long a device may take to get its addresses after its link came up, or after it lost them:
@@ -442,20 +457,32 @@ impl Path {
             net,
             link,
             misfit,
+            session,
             lacks_prefix,
         }: Sight<'_>,
         now: Instant,
     ) -> Option<String> {
         self.resolving = false;
         self.lacks_prefix = false;
+        if let Some(line) = session {
+            let gone = line.ground.is_none().then_some("the device is gone");
+            let dark = line.ground.filter(|ground| !ground.carrier);
+            if let Some(obstacle) = gone.or(dark.map(|_| "no carrier")) {
+                self.carries_since = None;
+                return Some(misfit.map_or(obstacle.to_owned(), |misfit| misfit.to_string()));
+            }
+        }
         let Some(link) = link else {
             self.carries_since = None;
-            let misfit = misfit.map(|misfit| misfit.to_string());
-            return misfit.or(Some("the device is gone".to_owned()));
+            let gone = match session {
+                Some(_) => "PPP is down",
+                None => "the device is gone",
+            };
+            return Some(misfit.map_or(gone.to_owned(), |misfit| misfit.to_string()));
         };
         let carries = link.admin_up && link.carrier;
         self.carries_since = carries.then(|| self.carries_since.unwrap_or(now));
-        self.find_next_hop(net, link, now);
+        self.find_next_hop(net, link, session.is_some(), now);
         let Some(next_hop) = self.next_hop else {
             return Some("no next hop: no default route and no gateway= given".to_owned());
         };
@@ -468,10 +495,11 @@ impl Path {
         };
         self.note_address(now);
         let neighbour = net.neighbour(link.ifindex, next_hop);
-        if let Some(mac) = neighbour
-            .filter(|neighbour| neighbour.valid)
-            .and_then(|n| n.mac)
-        {
+        let resolved = match session {
+            Some(line) => line.session.map(|session| session.peer),
+            None => neighbour.filter(|it| it.valid).and_then(|it| it.mac),
+        };
+        if let Some(mac) = resolved {
             self.mac = Some(mac);
             self.handing_over = None;
         }
@@ -484,6 +512,9 @@ impl Path {
         }
         if !link.carrier {
             return Some("no carrier".to_owned());
+        }
+        if session.is_some_and(|line| line.session.is_none()) {
+            return Some("no PPPoE session".to_owned());
         }
         if past(self.address_lost, now) {
             return Some("no address of ours on the device any more".to_owned());
@@ -498,7 +529,7 @@ impl Path {
             ));
         }
         let failed = neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed);
-        if failed && self.handing_over.is_none() {
+        if failed && session.is_none() && self.handing_over.is_none() {
             let protocol = if self.family == IPV4 {
                 "ARP"
             } else {
@@ -521,14 +552,17 @@ impl Path {
     ///
     /// Packets go on to the former one until the MAC of the present one is known: it is the provider's too, and a
     /// gap would end connections that have lost nothing but their router.
-    fn find_next_hop(&mut self, net: &NetState, link: &Link, now: Instant) {
-        let found = match self.configured {
+    fn find_next_hop(&mut self, net: &NetState, link: &Link, in_session: bool, now: Instant) {
+        let mut found = match self.configured {
             Some(configured) => Routed {
                 next_hop: Some((configured, false)),
                 sought: None,
             },
             None => routed(net, link, self.family == IPV4, self.next_hop),
         };
+        if in_session && found.next_hop.is_none() {
+            found.next_hop = self.peer(net, link).map(|peer| (peer, false));
+        }
         self.sought = found.sought;
         if let Some((next_hop, advertised)) = found.next_hop {
             if self.next_hop != Some(next_hop) {
@@ -554,6 +588,13 @@ impl Path {
             self.had_address = true;
             self.address_lost = None;
         }
+    }
+
+    /// The other end of a point-to-point device, in this family.
+    fn peer(&self, net: &NetState, link: &Link) -> Option<IpAddr> {
+        net.addresses_of(link.ifindex)
+            .filter_map(|address| address.peer)
+            .find(|peer| peer.is_ipv4() == (self.family == IPV4))
     }
 }
 

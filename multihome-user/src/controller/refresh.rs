@@ -1,24 +1,24 @@
 //! Comparing what should be with what was told to the kernel side, and the difference as actions.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::time::Instant;
 
 use multihome_common::{
-    limits::MAX_UPLINKS,
-    port::PortEntry,
     state::{IPV4, IPV6},
-    uplink::Hop,
+    uplink::{Hop, UPLINK_FRAMED},
 };
 
 use super::{
-    Action, Controller, FAMILIES, Uplink,
+    Action, Controller, FAMILIES, Ground, Uplink,
     damping::Changes,
-    path::{Path, Sight},
+    path::{Line, Path, Sight},
     translation::treatment6,
     words::Health,
 };
 use crate::{
+    config::UplinkConfig,
     events::{Kind, Occurrence},
-    netlink::{Link, NetState},
+    netlink::Link,
+    pppoe::Session,
     probe::ProbePlan,
     segments::{self, Outsides},
 };
@@ -29,9 +29,14 @@ impl Controller {
         let mut changes = Vec::new();
         let inside = self.translation.inside_prefix;
         for uplink in &mut self.uplinks {
-            let link = self.net.link_by_name(&uplink.config.device);
-            let misfit = link.and_then(Link::misfit);
-            uplink.link = link.filter(|_| misfit.is_none()).cloned();
+            // What the programs cannot read is down, and says why.
+            let device = self.net.link_by_name(&uplink.config.device);
+            let misfit = device.and_then(Link::misfit);
+            let fits = |_: &&Link| misfit.is_none();
+            let layer3 = self.net.link_by_name(uplink.config.layer3());
+            uplink.link = layer3.filter(fits).cloned();
+            uplink.ground = Ground::find(&self.net, &uplink.config.device, uplink.config.vlan);
+            uplink.session = session(&self.sessions, &uplink.config);
             uplink.treatments[IPV6] = treatment6(&uplink.config, inside, uplink.delegated);
             let link = uplink.link.as_ref();
             for (path, treatment) in uplink.paths.iter_mut().zip(&uplink.treatments) {
@@ -40,6 +45,10 @@ impl Controller {
                         net: &self.net,
                         link,
                         misfit,
+                        session: uplink.config.pppoe.is_some().then_some(Line {
+                            session: uplink.session.as_ref(),
+                            ground: uplink.ground.as_ref(),
+                        }),
                         lacks_prefix: treatment.lacks_prefix(),
                     },
                     now,
@@ -48,7 +57,8 @@ impl Controller {
             changes.extend(judge(uplink, now));
         }
         changes.extend(self.treat());
-        let mut first = self.refresh_conduct();
+        let mut first = self.refresh_framings();
+        first.extend(self.refresh_conduct());
         let named = self.named();
         let mut words = self.refresh_words(now);
         let mut actions = self.refresh_uplinks();
@@ -155,12 +165,21 @@ impl Controller {
                 continue;
             };
             let mut entry = before.copied().unwrap_or_default();
-            entry.mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+            let ground = uplink.ground.as_ref();
+            let mtu = match (ground, uplink.framing()) {
+                (Some(ground), Some(framing)) => ground.mtu(framing, link.mtu),
+                _ => link.mtu,
+            };
+            entry.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             entry.mss = self.mss(uplink, entry.mtu);
             self.translate(uplink, &mut entry);
+            if uplink.config.pppoe.is_some() || ground.is_some_and(|it| !it.tags.is_plain()) {
+                entry.flags |= UPLINK_FRAMED;
+            }
             for family in FAMILIES {
                 // A path that lost its next hop keeps the last one: it may be all there is left.
-                if let (Some(next), Some(own)) = (uplink.paths[family].mac(), link.mac) {
+                let own = ground.and_then(|ground| ground.mac);
+                if let (Some(next), Some(own)) = (uplink.paths[family].mac(), own) {
                     entry.next_hop[family] = Hop::new(next, own);
                 }
             }
@@ -169,50 +188,6 @@ impl Controller {
                 actions.push(Action::SetUplink(uplink.id, entry));
             }
         }
-        actions
-    }
-
-    fn refresh_ports(&mut self) -> Vec<Action> {
-        let uplinks = self
-            .uplinks
-            .iter()
-            .map(|u| (u32::from(u.id), u.config.device.as_str()));
-        let lan = self.lan.iter().map(|(slot, name)| (*slot, name.as_str()));
-        let mut ports = BTreeMap::new();
-        let mut actions = Vec::new();
-        for (slot, device) in uplinks.chain(lan) {
-            // One that the programs cannot read has taken the name: its uplink is down, and says why.
-            let link = self.net.link_by_name(device);
-            let Some(link) = link.filter(|link| link.misfit().is_none()) else {
-                continue;
-            };
-            let ifindex = link.ifindex;
-            if self.applied.attached.insert(slot, ifindex) != Some(ifindex) {
-                let lan = slot as usize >= MAX_UPLINKS;
-                actions.push(Action::Attach {
-                    slot,
-                    device: device.to_owned(),
-                    ifindex,
-                    lan,
-                });
-            }
-            let entry = port_entry(&self.net, link, slot);
-            if self.applied.ports.get(&ifindex) != Some(&entry) {
-                actions.push(Action::SetPort(device.to_owned(), entry));
-            }
-            ports.insert(ifindex, entry);
-        }
-        let gone = self
-            .applied
-            .ports
-            .keys()
-            .filter(|ifindex| !ports.contains_key(ifindex));
-        actions.extend(gone.map(|&ifindex| Action::RemovePort(ifindex)));
-        let present: Vec<u32> = ports.keys().copied().collect();
-        self.applied
-            .attached
-            .retain(|_, ifindex| present.contains(ifindex));
-        self.applied.ports = ports;
         actions
     }
 
@@ -311,28 +286,11 @@ fn judge(uplink: &mut Uplink, now: Instant) -> Vec<Action> {
     actions
 }
 
-fn port_entry(net: &NetState, link: &Link, slot: u32) -> PortEntry {
-    let usable = || net.usable_addresses(link.ifindex);
-    let address4 = usable().find_map(|address| match address.address {
-        IpAddr::V4(address) => Some(address.octets()),
-        IpAddr::V6(_) => None,
-    });
-    let v6 = |link_local: bool| {
-        usable().find_map(move |address| {
-            let IpAddr::V6(address) = address.address else {
-                return None;
-            };
-            (address.is_unicast_link_local() == link_local).then(|| address.octets())
-        })
-    };
-    PortEntry {
-        ifindex: link.ifindex,
-        slot,
-        mtu: link.mtu,
-        layer3: link.ifindex,
-        mac: link.mac.unwrap_or_default(),
-        address4: address4.unwrap_or_default(),
-        address6: v6(false).or_else(|| v6(true)).unwrap_or_default(),
-        ..PortEntry::default()
-    }
+/// The session of an uplink that is one; `None` also while it cannot be told from others.
+fn session(sessions: &[Session], config: &UplinkConfig) -> Option<Session> {
+    config.pppoe.as_ref()?;
+    let mut over = sessions
+        .iter()
+        .filter(|session| session.device == config.device);
+    over.next().filter(|_| over.next().is_none()).cloned()
 }

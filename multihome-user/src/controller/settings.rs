@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
-    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, Unasked, UplinkConfig},
+    config::{
+        DampingConfig, Filtering, GroupConfig, Ipv6Prefix, LanConfig, Unasked, UplinkConfig,
+    },
     health::HealthSettings,
     quality::quota::Ledger,
     ranking::Member,
@@ -18,7 +20,7 @@ pub struct Settings {
     /// The uplinks with their ids.
     pub uplinks: Vec<(u8, UplinkConfig)>,
     /// The LAN ports with their slots.
-    pub lan: Vec<(u32, String)>,
+    pub lan: Vec<(u32, LanConfig)>,
     /// When a path's state changes.
     pub health: HealthSettings,
     /// When paths are suspected.

@@ -6,6 +6,7 @@ mod forwards;
 mod groups;
 mod impeded;
 mod lines;
+mod ports;
 mod quality;
 mod story;
 mod suspicion;
@@ -196,7 +197,8 @@ fn a_device_that_is_gone_and_back_is_attached_anew() {
         slot: u32::from(FIBER),
         device: "fiber0".to_owned(),
         ifindex: 42,
-        lan: false,
+        runs: Runs::Uplink,
+        tags: Tags::None,
     };
     assert!(back.contains(&attach), "{back:?}");
 }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     DataplaneError,
     attach::{self, LINK_PREFIX},
+    egress::{self, EGRESS_PREFIX},
     pins,
 };
 
@@ -83,9 +84,15 @@ impl Drop for Undo {
 
 /// Takes away the links and maps of a pin directory, and the directory itself.
 fn empty(directory: &Path, detached: &mut Detached) -> Result<(), DataplaneError> {
-    let (links, maps): (Vec<_>, Vec<_>) = entries(directory)?
+    let (filters, others): (Vec<_>, Vec<_>) = entries(directory)?
         .into_iter()
-        .partition(|path| is_link(path));
+        .partition(|path| begins(path, EGRESS_PREFIX));
+    for filter in filters {
+        egress::detach(&filter)?;
+    }
+    let (links, maps): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|path| begins(path, LINK_PREFIX));
     for link in links {
         attach::detach(&link)?;
         detached.devices += 1;
@@ -115,9 +122,9 @@ fn directories(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     Ok(found)
 }
 
-fn is_link(path: &Path) -> bool {
+fn begins(path: &Path, prefix: &str) -> bool {
     path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX))
+        .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, DataplaneError> {

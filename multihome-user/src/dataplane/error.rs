@@ -9,7 +9,10 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
-use crate::exit::{Classify, ExitClass};
+use crate::{
+    exit::{Classify, ExitClass},
+    offloads::OffloadError,
+};
 
 /// What can go wrong between the controller and the kernel's BPF side.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +136,24 @@ pub enum DataplaneError {
         #[source]
         source: LinkError,
     },
+    /// The kernel's own frames cannot be given tags.
+    #[error(
+        "{device}: cannot tag what the kernel itself sends: {reason}; it needs CONFIG_NET_CLS_BPF and the \
+         clsact qdisc (modules cls_bpf and sch_ingress), or a VLAN device of the kernel in place of vlan="
+    )]
+    Egress {
+        /// The device.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A device hides tags from the programs.
+    #[error(transparent)]
+    Offloads(#[from] OffloadError),
     /// More devices have colliding numbers than the port table can tell apart.
     #[error(
         "{device}: no room in the port table for ifindex {ifindex}; too many of the devices have \
-         ifindexes that are equal modulo 256"
+         ifindexes that are equal modulo 1024"
     )]
     PortTable {
         /// The device.
@@ -149,9 +166,11 @@ pub enum DataplaneError {
 impl Classify for DataplaneError {
     fn exit_class(&self) -> ExitClass {
         match self {
-            Self::NotNative { .. } | Self::NotRedirectable { .. } | Self::Busy { .. } => {
-                ExitClass::Input
-            }
+            Self::NotNative { .. }
+            | Self::NotRedirectable { .. }
+            | Self::Busy { .. }
+            | Self::Offloads(_)
+            | Self::Egress { .. } => ExitClass::Input,
             Self::Path { .. }
             | Self::Load(_)
             | Self::Program { .. }
@@ -164,6 +183,28 @@ impl Classify for DataplaneError {
             | Self::Pin { .. }
             | Self::Link { .. }
             | Self::PortTable { .. } => ExitClass::Runtime,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Offloads(error) => error.help(),
+            Self::Path { .. }
+            | Self::Load(_)
+            | Self::Program { .. }
+            | Self::Missing(_)
+            | Self::Thread(_)
+            | Self::Map { .. }
+            | Self::Device { .. }
+            | Self::NotNative { .. }
+            | Self::NotRedirectable { .. }
+            | Self::Busy { .. }
+            | Self::Attach { .. }
+            | Self::NoLink { .. }
+            | Self::Pin { .. }
+            | Self::Link { .. }
+            | Self::Egress { .. }
+            | Self::PortTable { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, ProgramArray, xdp::DevMap},
-    programs::Xdp,
+    programs::{SchedClassifier, Xdp},
 };
 use multihome_common::{
     abi::{self, SlotName},
@@ -22,7 +22,7 @@ use multihome_common::{
 use super::{
     CounterReader, DataplaneError, Faults, FlowTables, Sizes, Undo,
     attach::{self, Attached},
-    counters,
+    counters, egress,
     grace::Grace,
     names, pins, redirect,
     shared::SharedArray,
@@ -39,6 +39,9 @@ pub const PROGRAM_UPLINK: &str = "multihome_uplink";
 /// Name of the program for devices whose ports are told apart by their framing.
 pub const PROGRAM_TRUNK: &str = "multihome_trunk";
 
+/// Name of the tc program for what the kernel itself sends.
+pub const PROGRAM_EGRESS: &str = "multihome_egress";
+
 /// What runs on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runs {
@@ -48,6 +51,17 @@ pub enum Runs {
     Uplink,
     /// The program that tells the device's ports apart, and goes on with one of the others.
     Trunk,
+}
+
+/// Whose tags the frames of a device have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// None that matter to a port.
+    None,
+    /// Those of ports for which the kernel has VLAN devices.
+    Kernel,
+    /// Also those of a port for which it has none.
+    Own,
 }
 
 impl Runs {
@@ -127,6 +141,12 @@ impl Dataplane {
                 .load()
                 .map_err(|source| DataplaneError::Program { program, source })?;
         }
+        egress(&mut ebpf)?
+            .load()
+            .map_err(|source| DataplaneError::Program {
+                program: PROGRAM_EGRESS,
+                source,
+            })?;
         let mut programs: ProgramArray<MapData> = typed(&mut ebpf, abi::PROGRAMS)?;
         for (place, program) in [
             (abi::PROGRAM_LAN, PROGRAM_LAN),
@@ -206,11 +226,29 @@ impl Dataplane {
         Ok(attached)
     }
 
-    /// Takes the program off a device. A device that is gone took its program along.
+    /// Gives tags to what the kernel itself sends by a device, or no longer.
+    ///
+    /// # Errors
+    /// When the kernel lacks what that needs, or the file system refuses.
+    pub fn tag_kernel_frames(
+        &mut self,
+        device: &str,
+        ifindex: u32,
+        tags: bool,
+    ) -> Result<(), DataplaneError> {
+        if tags {
+            egress::attach(egress(&mut self.ebpf)?, &self.pins, device, ifindex)
+        } else {
+            egress::release(&self.pins, ifindex)
+        }
+    }
+
+    /// Takes the programs off a device. A device that is gone took its programs along.
     ///
     /// # Errors
     /// When the kernel or the file system refuses.
     pub fn release(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+        egress::release(&self.pins, ifindex)?;
         attach::links(&self.pins, ifindex).try_for_each(|path| attach::detach(&path))
     }
 
@@ -244,6 +282,16 @@ impl Dataplane {
 /// Turns a map's error into one that names the map.
 pub(super) fn refused(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> DataplaneError {
     move |source| DataplaneError::Map { map, source }
+}
+
+fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, DataplaneError> {
+    ebpf.program_mut(PROGRAM_EGRESS)
+        .ok_or(DataplaneError::Missing(PROGRAM_EGRESS))?
+        .try_into()
+        .map_err(|source| DataplaneError::Program {
+            program: PROGRAM_EGRESS,
+            source,
+        })
 }
 
 fn xdp<'e>(ebpf: &'e mut Ebpf, program: &'static str) -> Result<&'e mut Xdp, DataplaneError> {

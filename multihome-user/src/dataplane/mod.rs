@@ -4,6 +4,7 @@
 mod attach;
 mod counters;
 mod detach;
+mod egress;
 mod error;
 mod faults;
 mod flows;
@@ -28,7 +29,9 @@ pub use detach::{Detached, Undo, detach};
 pub use error::DataplaneError;
 pub use faults::{FaultInForce, Faults, PinnedFaults};
 pub use flows::{FlowTables, Sizes};
-pub use load::{Dataplane, OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK, Runs};
+pub use load::{
+    Dataplane, OBJECT, PROGRAM_EGRESS, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK, Runs, Tags,
+};
 pub use outside_ports::PortPlan;
 pub use pinned::{PinnedError, PinnedFlows, TableBytes};
 pub use signals::{Passed, SignalReader, Signals};

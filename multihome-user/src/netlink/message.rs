@@ -5,7 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::state::{Address, Neighbour, NeighbourState, Route};
+use multihome_common::wire::ethernet;
+
+use super::state::{Address, Neighbour, NeighbourState, Route, VlanOf};
 
 mod route;
 
@@ -65,8 +67,8 @@ pub(super) struct LinkChange {
     pub name: Option<String>,
     pub mac: Option<Option<[u8; 6]>>,
     pub mtu: Option<u32>,
-    /// For a VLAN device the one below, else `Some(None)`; `None` when the message does not say.
-    pub vlan_of: Option<Option<u32>>,
+    /// For a VLAN device what it stands for, else `Some(None)`; `None` when the message does not say.
+    pub vlan_of: Option<Option<VlanOf>>,
     pub hardware: u16,
 }
 
@@ -204,7 +206,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
         vlan_of: None,
         hardware: u16_at(header, 2)?,
     };
-    let (mut below, mut is_vlan) = (None, None);
+    let (mut below, mut vlan) = (None, None);
     for attribute in attributes(&payload[LINK_HEADER_LEN..]) {
         match attribute? {
             (libc::IFLA_IFNAME, value) => {
@@ -214,7 +216,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
             (libc::IFLA_ADDRESS, value) => link.mac = Some(value.try_into().ok()),
             (libc::IFLA_MTU, value) => link.mtu = Some(u32_at(value, 0)?),
             (libc::IFLA_LINK, value) => below = Some(u32_at(value, 0)?),
-            (libc::IFLA_LINKINFO, value) => is_vlan = Some(kind_is(value, b"vlan")),
+            (libc::IFLA_LINKINFO, value) => vlan = Some(vlan_tag(value)),
             (libc::IFLA_OPERSTATE, value) => {
                 carrying = CARRYING.contains(value.first().ok_or(Malformed)?);
             }
@@ -223,15 +225,33 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
     }
     link.carrier = link.admin_up && has(libc::IFF_LOWER_UP) && carrying;
     // Short messages leave the kind out; then nothing is known anew.
-    link.vlan_of = is_vlan.map(|is_vlan| below.filter(|_| is_vlan));
+    link.vlan_of = vlan.map(|vlan| {
+        let ((kind, id), parent) = (vlan?, below?);
+        Some(VlanOf { parent, id, kind })
+    });
     Ok(Some(link))
 }
 
-/// Whether the information of this kind of device names `kind` (IFLA_INFO_KIND).
-fn kind_is(information: &[u8], kind: &[u8]) -> bool {
-    attributes(information).flatten().any(|(attribute, value)| {
-        attribute == libc::IFLA_INFO_KIND && value.split(|&byte| byte == 0).next() == Some(kind)
-    })
+/// Type and id of a VLAN device's tag, by the information of its kind; `None` for devices of other kinds.
+fn vlan_tag(information: &[u8]) -> Option<(u16, u16)> {
+    /// Not in the libc crate: linux/if_link.h.
+    const IFLA_VLAN_ID: u16 = 1;
+    const IFLA_VLAN_PROTOCOL: u16 = 5;
+    let find = |bytes, wanted| {
+        let found = attributes(bytes)
+            .flatten()
+            .find(|(kind, _)| *kind == wanted);
+        found.map(|(_, value)| value)
+    };
+    let kind = find(information, libc::IFLA_INFO_KIND)?;
+    if kind.split(|&byte| byte == 0).next() != Some(b"vlan") {
+        return None;
+    }
+    let data = find(information, libc::IFLA_INFO_DATA)?;
+    let id = find(data, IFLA_VLAN_ID)?.first_chunk()?;
+    let protocol = find(data, IFLA_VLAN_PROTOCOL).and_then(|value| value.first_chunk());
+    let kind = protocol.map_or(ethernet::VLAN, |kind| u16::from_be_bytes(*kind));
+    Some((kind, u16::from_ne_bytes(*id)))
 }
 
 fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {
@@ -254,6 +274,7 @@ fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {
     let Some(address) = local.or(prefix_address) else {
         return Ok(None);
     };
+    let peer = prefix_address.filter(|&peer| peer != address);
     let has = |flag: u32| flags & flag != 0;
     let tentative = has(libc::IFA_F_TENTATIVE) && !has(libc::IFA_F_OPTIMISTIC);
     let usable = !tentative && !has(libc::IFA_F_DADFAILED);
@@ -263,6 +284,7 @@ fn address(payload: &[u8]) -> Result<Option<(u32, Address)>, Malformed> {
         usable,
         deprecated: has(libc::IFA_F_DEPRECATED),
         broadcast,
+        peer,
     };
     Ok(Some((u32_at(header, 4)?, address)))
 }

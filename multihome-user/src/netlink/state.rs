@@ -28,10 +28,21 @@ pub struct Link {
     /// The driver sees a peer (IFF_LOWER_UP) and nothing keeps the device from carrying data:
     /// a lower device that is down, 802.1X that has not finished (operational state, RFC 2863).
     pub carrier: bool,
-    /// The device below, for a VLAN device of the kernel: its tagged frames come in there.
-    pub vlan_of: Option<u32>,
+    /// For a VLAN device of the kernel, where its tagged frames come in.
+    pub vlan_of: Option<VlanOf>,
     /// What its frames begin with: a hardware type of linux/if_arp.h, [`ETHERNET`] or another.
     pub hardware: u16,
+}
+
+/// What a VLAN device of the kernel stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanOf {
+    /// The index of the device below.
+    pub parent: u32,
+    /// The id of its tag.
+    pub id: u16,
+    /// The EtherType of its tag: 0x8100 or 0x88a8.
+    pub kind: u16,
 }
 
 /// An address of this machine.
@@ -49,6 +60,8 @@ pub struct Address {
     pub deprecated: bool,
     /// The broadcast address, if there is one.
     pub broadcast: Option<Ipv4Addr>,
+    /// The other end's address, on a point-to-point link.
+    pub peer: Option<IpAddr>,
 }
 
 /// A unicast route over one next hop. A multipath route is as many of these as it has next hops.

@@ -6,11 +6,15 @@ use std::ops::RangeInclusive;
 use super::{RunError, pools};
 use crate::{
     config::{Config, check_ports},
+    controller::Ground,
     dataplane::{Dataplane, Sizes},
     kernel_ports,
     netlink::{Misfit, NetState, hardware_of},
     probe::exchange::authorities,
 };
+
+/// The MTU of Ethernet.
+const USUAL_MTU: u32 = 1500;
 
 /// The ports that translated flows may get.
 ///
@@ -44,11 +48,10 @@ pub fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
 /// # Errors
 /// The first such device.
 pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
-    let devices = config
-        .lan
-        .iter()
-        .chain(config.uplinks.iter().map(|uplink| &uplink.device));
-    for device in devices {
+    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
+    let uplinks = config.uplinks.iter();
+    let uplinks = uplinks.map(|uplink| (&uplink.device, uplink.vlan));
+    for (device, tags) in lan.chain(uplinks) {
         let origin = || config.device_origin(device);
         let Some(link) = net.link_by_name(device) else {
             return Err(RunError::UnknownDevice {
@@ -63,6 +66,16 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
                 misfit,
             });
         }
+        // The program would put its tags before those that the kernel knows of.
+        if link.vlan_of.is_some() && !tags.is_plain() {
+            return Err(RunError::VlanOnVlan {
+                origin: origin(),
+                device: device.clone(),
+            });
+        }
+    }
+    for sentence in narrowed(config, net) {
+        tracing::warn!("{sentence}");
     }
     for sentence in config.advice() {
         tracing::warn!("{sentence}");
@@ -77,7 +90,8 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
 /// The first such device.
 pub fn check_kinds(config: &Config) -> Result<(), RunError> {
     let uplinks = config.uplinks.iter().map(|uplink| &uplink.device);
-    for device in config.lan.iter().chain(uplinks) {
+    let lan = config.lan.iter().map(|port| &port.device);
+    for device in lan.chain(uplinks) {
         // Where the kernel cannot be asked, the start will tell.
         let hardware = hardware_of(device).ok().flatten();
         if let Some(misfit) = hardware.and_then(Misfit::of) {
@@ -89,6 +103,28 @@ pub fn check_kinds(config: &Config) -> Result<(), RunError> {
         }
     }
     Ok(())
+}
+
+/// Ports that cannot have packets as large as their devices say, because two tags come on top.
+fn narrowed(config: &Config, net: &NetState) -> Vec<String> {
+    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
+    let uplinks = config
+        .uplinks
+        .iter()
+        .filter(|uplink| uplink.pppoe.is_none());
+    let uplinks = uplinks.map(|uplink| (&uplink.device, uplink.vlan));
+    let narrowed = lan.chain(uplinks).filter_map(|(device, tags)| {
+        let (link, ground) = (net.link_by_name(device)?, Ground::find(net, device, tags)?);
+        let mtu = ground.mtu(ground.tags, link.mtu);
+        let missing = link.mtu.min(USUAL_MTU).checked_sub(mtu).filter(|it| *it > 0)?;
+        Some(format!(
+            "{device}: with its tags, packets of {mtu} bytes at most can be sent; for larger ones: ip link set {} \
+             mtu {}",
+            ground.device,
+            ground.mtu + missing
+        ))
+    });
+    narrowed.collect()
 }
 
 /// Fails when certificates are to be verified and there is nobody whose word counts: all such targets

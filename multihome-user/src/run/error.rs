@@ -108,6 +108,14 @@ pub enum RunError {
         /// What it is instead, and what to do.
         misfit: Misfit,
     },
+    /// Tags are configured for a device that stands for tags itself.
+    #[error("{origin}: {device} is a VLAN device of the kernel, which says the tags itself")]
+    VlanOnVlan {
+        /// Where the device was named.
+        origin: Origin,
+        /// The device.
+        device: String,
+    },
     /// What is configured does not go together with what this machine says.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -159,6 +167,7 @@ impl Classify for RunError {
             Self::Drains(error) => error.exit_class(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
+            | Self::VlanOnVlan { .. }
             | Self::Segments(_)
             | Self::NoPorts
             | Self::NoAuthorities { .. }
@@ -188,6 +197,10 @@ impl Classify for RunError {
             Self::Prefixes(error) => error.help(),
             Self::Events(error) => error.help(),
             Self::Drains(error) => error.help(),
+            Self::VlanOnVlan { .. } => Some(
+                "name the device below and leave vlan= to say all tags, or make a VLAN device for all of them"
+                    .into(),
+            ),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NoPorts

@@ -6,17 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use multihome_common::{limits::MAX_UPLINKS, state::IPV4};
+use multihome_common::state::IPV4;
 use tokio::sync::mpsc;
 
 use super::{RunError, family_name};
 use crate::{
     bfd::BfdPlan,
     controller::{Action, Controller},
-    dataplane::{Attached, Dataplane, DataplaneError, Runs},
+    dataplane::{Attached, Dataplane, DataplaneError, Runs, Tags},
     events::{Kind, Occurrence},
     exit,
     netlink::NeighbourResolver,
+    offloads,
     probe::{BurstPlan, ProbePlan},
     segments::{self, Segments},
     suspicion::Sign,
@@ -40,7 +41,8 @@ struct Attachment {
     slot: u32,
     device: String,
     ifindex: u32,
-    lan: bool,
+    runs: Runs,
+    tags: Tags,
     /// That it cannot be attached was said once.
     said: bool,
 }
@@ -72,14 +74,16 @@ pub struct Executor {
     /// Held back until [`Executor::go`], then what could not be attached yet.
     waiting: BTreeMap<u32, Attachment>,
     going: bool,
+    fix_offloads: bool,
 }
 
 impl Executor {
-    /// An executor that fills tables at once and holds attachments back.
+    /// An executor that fills tables at once and holds attachments back; with `fix_offloads` it switches off
+    /// what hides tags from the programs.
     ///
     /// # Errors
     /// When neighbours cannot be asked for.
-    pub fn new(dataplane: Dataplane) -> Result<Self, RunError> {
+    pub fn new(dataplane: Dataplane, fix_offloads: bool) -> Result<Self, RunError> {
         let resolver = NeighbourResolver::new()?;
         let (resolving, mut queue) = mpsc::channel(MAX_RESOLVING);
         tokio::spawn(async move {
@@ -104,6 +108,7 @@ impl Executor {
             resolving,
             waiting: BTreeMap::new(),
             going: false,
+            fix_offloads,
         })
     }
 
@@ -163,7 +168,8 @@ impl Executor {
                 slot,
                 device,
                 ifindex,
-                lan,
+                runs,
+                tags,
             } => {
                 self.waiting.insert(
                     slot,
@@ -171,7 +177,8 @@ impl Executor {
                         slot,
                         device,
                         ifindex,
-                        lan,
+                        runs,
+                        tags,
                         said: false,
                     },
                 );
@@ -179,6 +186,8 @@ impl Executor {
                     self.retry();
                 }
             }
+            Action::SetFraming(slot, framing) => self.dataplane.set_framing(slot, framing),
+            Action::DropPort(entry) => self.dataplane.retain_ports(|kept| !kept.is_same(&entry))?,
             Action::SetPort(device, entry) => self.dataplane.set_port(&device, entry)?,
             Action::RemovePort(ifindex) => {
                 self.dataplane
@@ -272,7 +281,7 @@ impl Executor {
     pub fn forget_strangers(&mut self, controller: &Controller) -> Result<(), DataplaneError> {
         let ours: Vec<u32> = controller.ports().collect();
         self.dataplane
-            .retain_ports(|kept| ours.contains(&kept.ifindex))?;
+            .retain_ports(|kept| controller.knows_port(kept))?;
         for ifindex in self.dataplane.attached()? {
             if !ours.contains(&ifindex) {
                 self.dataplane.release(ifindex)?;
@@ -312,13 +321,21 @@ impl Executor {
             slot,
             device,
             ifindex,
-            lan,
+            runs,
+            tags,
             said: _,
         } = attachment;
-        debug_assert_eq!(*slot as usize >= MAX_UPLINKS, *lan);
         self.dataplane.set_device(*slot, *ifindex)?;
-        let runs = if *lan { Runs::Lan } else { Runs::Uplink };
-        let how = self.dataplane.attach(device, *ifindex, runs)?;
+        if *tags != Tags::None {
+            let kernel_knows = *tags == Tags::Kernel;
+            let switched = offloads::prepare(device, kernel_knows, self.fix_offloads)?;
+            if !switched.is_empty() {
+                tracing::info!("{device}: switched off {}", switched.join(", "));
+            }
+        }
+        let own = *tags == Tags::Own;
+        self.dataplane.tag_kernel_frames(device, *ifindex, own)?;
+        let how = self.dataplane.attach(device, *ifindex, *runs)?;
         match how {
             Attached::Anew | Attached::TakenOver => tracing::debug!("{device}: attached {how:?}"),
             Attached::InOtherMode => tracing::warn!(

@@ -63,7 +63,7 @@ impl Prepared {
             .iter()
             .map(|uplink| uplink.name.as_str())
             .collect();
-        let lan: Vec<&str> = config.lan.iter().map(String::as_str).collect();
+        let lan: Vec<&str> = config.lan.iter().map(|port| port.name.as_str()).collect();
         let slots = slots::assign(&before, &uplinks, &lan)?;
         let known = slots::known(&before, &uplinks, &slots);
         let pools = find_pools(config, &slots.uplinks, known, dataplane)?;
@@ -98,7 +98,7 @@ impl Prepared {
                 .lan
                 .iter()
                 .copied()
-                .zip(config.lan.iter().cloned())
+                .zip(config.lan.iter().map(|port| port.name.clone()))
                 .collect(),
         };
         for (slot, old) in before.iter().enumerate() {
@@ -136,7 +136,9 @@ impl Prepared {
                 .copied()
                 .zip(config.uplinks.iter().cloned())
                 .collect(),
-            lan: self.names.lan.clone(),
+            lan: (self.slots.lan.iter().copied())
+                .zip(config.lan.iter().cloned())
+                .collect(),
             health: HealthSettings {
                 fall: probe.fall,
                 rise: probe.rise,

@@ -10,7 +10,8 @@ use multihome_common::limits;
 use super::{
     super::{
         BfdConfig, MAX_OUTSIDE, MAX_PROBES, Mode, Mode6, UplinkConfig,
-        error::ConfigError,
+        error::{ConfigError, FramingError},
+        framing,
         layer::{BfdLayer, UplinkLayer},
         origin::{Located, Origin},
         target::Target,
@@ -35,6 +36,9 @@ pub fn merge(
         {
             Some(known) => {
                 known.device = uplink.device.or(known.device.take());
+                known.vlan = uplink.vlan.or(known.vlan);
+                known.outer_tag = uplink.outer_tag.or(known.outer_tag.take());
+                known.pppoe = uplink.pppoe.or(known.pppoe.take());
                 known.weight = uplink.weight.or(known.weight);
                 known.tier = uplink.tier.or(known.tier);
                 known.prefix = uplink.prefix.or(known.prefix.take());
@@ -158,12 +162,34 @@ fn check_one(
     let Some(device) = uplink.device else {
         return Err(ConfigError::NoDevice { origin, name });
     };
-    users.take(&device, format!("uplink {name:?}"))?;
+    users.take(&device.value, &device.origin, format!("uplink {name:?}"))?;
+    if let Some(session) = &uplink.pppoe {
+        let user = format!("the PPPoE session of uplink {name:?}");
+        users.take(&session.value, &session.origin, user)?;
+        if let Some(bfd) = uplink.bfd.as_ref().filter(|bfd| bfd.value.on) {
+            return Err(FramingError::SessionBfd {
+                origin: bfd.origin.clone(),
+                name: name.into(),
+            }
+            .into());
+        }
+    }
+    let vlan = match (uplink.vlan, uplink.outer_tag) {
+        (None, Some(kind)) => {
+            return Err(FramingError::OuterTagAlone {
+                origin: kind.origin,
+            }
+            .into());
+        }
+        (vlan, kind) => framing::tags(vlan, kind.map(|kind| kind.value)),
+    };
 
     let (gateway4, gateway6) = check_gateways(uplink.gateways, &name)?;
     let (capacity, quota) = quality::carry(uplink.carry)?;
     Ok(UplinkConfig {
         device: device.value.0,
+        vlan,
+        pppoe: uplink.pppoe.map(|session| session.value.0),
         weight: uplink.weight.map_or(1, |weight| weight.0),
         tier: uplink.tier.map_or(1, |tier| tier.0),
         gateway4,

@@ -203,14 +203,14 @@ fn mistakes_in_flags_are_explained() {
         (
             "no uplink",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 ..Flags::default()
             },
         ),
         (
             "uplink twice",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a=eth0"), uplink("a=eth1")],
                 ..Flags::default()
             },
@@ -218,7 +218,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "device twice",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a=eth0"), uplink("b=eth0,weight=2")],
                 ..Flags::default()
             },
@@ -226,7 +226,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "prefix without the LAN's",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a=eth0,mode=nptv6,prefix=2001:db8:1::/48")],
                 ..Flags::default()
             },
@@ -234,7 +234,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "modes that exclude each other",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a=eth0,mode=routed,mode=nptv6")],
                 ..Flags::default()
             },
@@ -242,7 +242,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "device in lan too",
             Flags {
-                lan: vec![device("eth0")],
+                lan: vec![port("eth0")],
                 uplinks: vec![uplink("a=eth0")],
                 ..Flags::default()
             },
@@ -250,7 +250,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "run directory that is no text",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a=eth0")],
                 run_dir: Some(OsStr::from_bytes(b"/run/\xff").into()),
                 ..Flags::default()
@@ -259,7 +259,7 @@ fn mistakes_in_flags_are_explained() {
         (
             "no device",
             Flags {
-                lan: vec![device("lan0")],
+                lan: vec![port("lan0")],
                 uplinks: vec![uplink("a,weight=2")],
                 ..Flags::default()
             },

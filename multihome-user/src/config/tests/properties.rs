@@ -16,6 +16,40 @@ fn any_prefix() -> impl Strategy<Value = Ipv6Prefix> {
     })
 }
 
+fn any_tags() -> impl Strategy<Value = Framing> {
+    let tag = (any::<bool>(), 1..=4094_u16);
+    proptest::collection::vec(tag, 0..=2).prop_map(|tags| {
+        let kind = |service| if service { 0x88a8 } else { 0x8100 };
+        let tags = tags.into_iter();
+        tags.fold(Framing::PLAIN, |tags, (service, id)| {
+            tags.tagged(kind(service), id)
+        })
+    })
+}
+
+/// A LAN port, some with tags or a name, whatever the number says.
+fn lan_port(at: usize, number: u64) -> LanConfig {
+    let plain = LanConfig::plain(format!("lan{at}"));
+    let id = at as u16 + 1;
+    match (number + at as u64) % 4 {
+        0 => plain,
+        1 => LanConfig {
+            vlan: Framing::PLAIN.tagged(0x8100, id),
+            name: format!("lan{at}.{id}"),
+            ..plain
+        },
+        2 => LanConfig {
+            vlan: Framing::PLAIN.tagged(0x8100, 7).tagged(0x8100, id),
+            name: format!("guest-{at}"),
+            ..plain
+        },
+        _ => LanConfig {
+            name: format!("office-{at}"),
+            ..plain
+        },
+    }
+}
+
 fn any_mode() -> impl Strategy<Value = Mode> {
     proptest::sample::select(vec![
         Mode::Auto,
@@ -319,7 +353,14 @@ fn any_config() -> impl Strategy<Value = Config> {
         any_mode(),
         any_prefix(),
         0..=2_u8,
-        (0..=MAX_OUTSIDE, any_carry(), any_bfd(), any_mss()),
+        (
+            0..=MAX_OUTSIDE,
+            any_carry(),
+            any_bfd(),
+            any_mss(),
+            any_tags(),
+            any::<bool>(),
+        ),
     )
         .prop_map(
             |(
@@ -332,11 +373,13 @@ fn any_config() -> impl Strategy<Value = Config> {
                 mode,
                 prefix,
                 kind,
-                (outside, (capacity, quota), bfd, mss_clamp),
+                (outside, (capacity, quota), bfd, mss_clamp, vlan, session),
             )| {
                 UplinkConfig {
                     name,
                     device: String::new(),
+                    vlan,
+                    pppoe: (session && bfd.is_none()).then(String::new),
                     weight,
                     tier,
                     gateway4: gateway4.map(|first| Ipv4Addr::new(first, 0, 2, 1)),
@@ -395,6 +438,9 @@ fn any_config() -> impl Strategy<Value = Config> {
                 for (at, uplink) in uplinks.iter_mut().enumerate() {
                     uplink.name.push_str(&format!("-{at}"));
                     uplink.device = format!("eth{at}");
+                    if let Some(session) = &mut uplink.pppoe {
+                        *session = format!("ppp{at}");
+                    }
                     if let Some(UplinkPrefix::Fixed(prefix)) = &mut uplink.prefix {
                         let rest = prefix.network().to_bits() & u128::MAX >> 8;
                         let network = Ipv6Addr::from_bits(rest | (0x20 + at as u128) << 120);
@@ -455,7 +501,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     groups[0] = named((0, *first));
                 }
                 Config {
-                    lan: (0..lan).map(|at| format!("lan{at}")).collect(),
+                    lan: (0..lan).map(|at| lan_port(at, window)).collect(),
                     uplinks,
                     probe,
                     damping,
@@ -479,6 +525,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     forwards,
                     hooks: Vec::new(),
                     detach_on_exit: detach,
+                    fix_offloads: detach,
                     manage_routes: routes,
                     origins: Origins::default(),
                 }

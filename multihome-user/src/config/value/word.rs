@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use super::{
     super::{
-        Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, Protocol, Unasked, XdpMode, suggest,
+        Failback, Filtering, HashPolicy, Mode, OnUplinkLoss, OuterTag, Protocol, Unasked, XdpMode,
+        suggest,
     },
     FamilyWord, ValueError,
 };
@@ -50,6 +51,7 @@ words!(
     "the filtering",
     [AddressAndPortDependent, EndpointIndependent]
 );
+words!(OuterTag, "the outer tag", [Dot1q, Dot1ad]);
 words!(FamilyWord, "the address family", [Ipv4, Ipv6]);
 words!(Protocol, "the protocol", [Tcp, Udp]);
 words!(HashPolicy, "the hash", [FiveTuple, SrcDst, Src]);

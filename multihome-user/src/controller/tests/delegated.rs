@@ -41,6 +41,7 @@ fn both_families() -> NetState {
                 usable: true,
                 deprecated: false,
                 broadcast: None,
+                peer: None,
             },
         ));
         net.apply(&NetEvent::Neighbour {

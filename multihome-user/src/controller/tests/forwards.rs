@@ -23,6 +23,7 @@ fn gateway(hosts: &[[u8; 4]]) -> (Controller, Vec<IpAddr>, Instant) {
             usable: true,
             deprecated: false,
             broadcast: None,
+            peer: None,
         },
     );
     net.apply(&own);

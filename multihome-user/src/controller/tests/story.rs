@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use multihome_common::framing::Framing;
+
 use crate::{
     config::{
-        DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, Mode, MssClamp, Target, UplinkConfig,
+        DEFAULT_GROUP, DampingConfig, Failback, GroupConfig, LanConfig, Mode, MssClamp, Target,
+        UplinkConfig,
     },
     controller::{
         Action, Adopted, Controller, Event, GroupSettings, IPV4, LeftWords, Settings, Translation,
@@ -65,6 +68,7 @@ pub(super) fn address(id: u8) -> Address {
         usable: true,
         deprecated: false,
         broadcast: None,
+        peer: None,
     }
 }
 
@@ -95,6 +99,8 @@ pub(super) fn uplink_config(name: &str, device: &str, tier: u8) -> UplinkConfig 
         quota: None,
         name: name.to_owned(),
         device: device.to_owned(),
+        vlan: Framing::PLAIN,
+        pppoe: None,
         weight: 1,
         tier,
         gateway4: None,
@@ -159,7 +165,7 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
     Settings {
         entries: std::collections::BTreeMap::new(),
         uplinks: (0..).zip(uplinks).collect(),
-        lan: vec![(64, "lan0".to_owned())],
+        lan: vec![(64, LanConfig::plain("lan0"))],
         health: HealthSettings::default(),
         // Stories tell outcomes one by one, and no bursts.
         suspicion: SuspicionSettings {

@@ -373,6 +373,7 @@ fn a_family_without_targets_of_its_own_has_those_of_the_other_asked() {
         usable: true,
         deprecated: false,
         broadcast: None,
+        peer: None,
     };
     let route = Route {
         destination: "::".parse().expect("an address"),

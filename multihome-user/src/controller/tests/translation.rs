@@ -31,6 +31,7 @@ fn on(octets: [u8; 4], prefix_len: u8) -> Address {
         usable: true,
         deprecated: false,
         broadcast: None,
+        peer: None,
     }
 }
 

@@ -89,14 +89,20 @@ fn a_link_is_read() {
 
 #[test]
 fn a_vlan_device_names_the_device_below() {
-    use netlink_packet_route::link::{InfoKind, LinkInfo};
+    use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkInfo, VlanProtocol};
     let of = |kind| {
         let message = link_message(
             RUNNING,
             vec![
                 LinkAttribute::IfName("wan0.100".into()),
                 LinkAttribute::Link(3),
-                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+                LinkAttribute::LinkInfo(vec![
+                    LinkInfo::Kind(kind),
+                    LinkInfo::Data(InfoData::Vlan(vec![
+                        InfoVlan::Id(100),
+                        InfoVlan::Protocol(VlanProtocol::Ieee8021Ad),
+                    ])),
+                ]),
             ],
         );
         match decode(RouteNetlinkMessage::NewLink(message)) {
@@ -104,7 +110,12 @@ fn a_vlan_device_names_the_device_below() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(of(InfoKind::Vlan), Some(Some(3)));
+    let expected = VlanOf {
+        parent: 3,
+        id: 100,
+        kind: 0x88a8,
+    };
+    assert_eq!(of(InfoKind::Vlan), Some(Some(expected)));
     // A veth pair's link is its peer.
     assert_eq!(of(InfoKind::Veth), Some(None));
 }
@@ -186,12 +197,17 @@ fn an_address_is_the_local_one_and_not_the_peer_s() {
         usable: true,
         deprecated: false,
         broadcast: Some([192, 0, 2, 255].into()),
+        peer: Some(PEER.into()),
     };
     assert_eq!(change, Some(Change::Address(7, expected.clone())));
     let change = decode(RouteNetlinkMessage::DelAddress(address_message(vec![
         AddressAttribute::Address(LOCAL.into()),
         AddressAttribute::Broadcast([192, 0, 2, 255].into()),
     ])));
+    let expected = Address {
+        peer: None,
+        ..expected
+    };
     assert_eq!(change, Some(Change::AddressGone(7, expected)));
 }
 

@@ -33,6 +33,7 @@ fn address(ifindex: u32, last: u8) -> (u32, Address) {
             usable: true,
             deprecated: false,
             broadcast: None,
+            peer: None,
         },
     )
 }

@@ -24,6 +24,7 @@ fn address(address: [u8; 4]) -> Address {
         usable: true,
         deprecated: false,
         broadcast: None,
+        peer: None,
     }
 }
 
