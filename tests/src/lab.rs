@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod process;
 pub mod provider;
+pub mod tagged;
 pub mod topology;
 pub mod translated;
 

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use multihome::{
     config::XdpMode,
-    dataplane::{Dataplane, PROGRAM_LAN, PROGRAM_UPLINK, Sizes},
+    dataplane::{Dataplane, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK, Sizes},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -81,10 +81,10 @@ fn examine() -> Result<()> {
     }
 }
 
-/// Loads both programs as the gateway does, and reports how much work the verifier had with each.
+/// Loads the programs as the gateway does, and reports how much work the verifier had with each.
 fn verify() -> Result<()> {
     let (mut dataplane, _undo) = Dataplane::open(Path::new(RUN_DIR), XdpMode::Native, SIZES)?;
-    for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+    for name in [PROGRAM_LAN, PROGRAM_UPLINK, PROGRAM_TRUNK] {
         let program = dataplane.ebpf_mut().program(name);
         let program: &Xdp = program
             .with_context(|| format!("no program {name}"))?

@@ -122,6 +122,7 @@ fn the_reference_has_every_key() -> Result<()> {
     known.extend(keys(within)?);
     let bfd = "[[uplink]]\nname = \"u\"\n[uplink.bfd]\nnothing_like_it = 1";
     known.extend(keys(bfd)?);
+    known.extend(keys("lan = [{ device = \"a\", nothing_like_it = 1 }]")?);
     for key in &known {
         ensure!(
             reference.contains(&format!("\n| `{key}` | ")),

@@ -7,6 +7,8 @@
     reason = "the xdp macro makes functions without their comments"
 )]
 
+mod tagged;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},

@@ -78,7 +78,7 @@ impl Rig {
         let now = Instant::now();
         let settings = prepared.settings(&config, &Default::default(), Default::default());
         let mut controller = Controller::new(settings, net(uplinks), now);
-        let mut executor = Executor::new(dataplane)?;
+        let mut executor = Executor::new(dataplane, false)?;
         let actions = controller.begin(now);
         let done = executor.carry_out(actions, now)?;
         let plans = done.plans.context("no uplink is probed")?;
@@ -206,6 +206,7 @@ fn net(uplinks: u8) -> NetState {
             usable: true,
             deprecated: false,
             broadcast: None,
+            peer: None,
         };
         net.apply(&NetEvent::AddressAdded(ifindex, own));
     };

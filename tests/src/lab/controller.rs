@@ -255,6 +255,23 @@ impl<'lab> Gateway<'lab> {
         Ok(gateway)
     }
 
+    /// Starts the program, and waits until the status is as wanted.
+    pub fn start_until(
+        lab: &'lab GatewayLab,
+        settings: Settings,
+        what: &str,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> Result<Self> {
+        let mut gateway = Self {
+            lab,
+            settings,
+            process: None,
+        };
+        gateway.launch()?;
+        gateway.wait_for(what, Duration::from_secs(60), wanted)?;
+        Ok(gateway)
+    }
+
     /// The command line that it was started with, for people to read.
     pub fn command_line(&self) -> String {
         let mut words = vec![

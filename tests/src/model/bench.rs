@@ -15,17 +15,18 @@ use multihome_common::{
         slot::FlowSlot,
         tag::{Tag, TagLine, WAYS},
     },
+    framing::Framing,
     limits::MAX_UPLINKS,
     nat44::ports::{
         LINE, PortLine, PortRanges, PortWord, RESERVED as RESERVED_WORD, Space, line_of,
     },
     nptv6::{Prefix, Translation},
-    port::PortEntry,
+    port::{PortEntry, SLOT_FRAMED},
     rank::RankRow,
     state::{GROUP_HOLD, GroupWords, IPV4, IPV6, Policy, SharedState},
     uplink::{
-        Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_DROP_UNASKED, UPLINK_OPEN_FILTER,
-        UplinkEntry,
+        Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_DROP_UNASKED, UPLINK_FRAMED,
+        UPLINK_OPEN_FILTER, UplinkEntry,
     },
     verdict::Verdict,
 };
@@ -167,6 +168,9 @@ pub(super) fn uplink_entry(site: &Site, id: u8) -> UplinkEntry {
             *place = (*address).into();
         }
     }
+    if site.links.framing(Some(id)) != Framing::PLAIN {
+        entry.flags |= UPLINK_FRAMED;
+    }
     for (set, flag) in [
         (site.conduct.open_filter, UPLINK_OPEN_FILTER),
         (site.conduct.drop_unasked, UPLINK_DROP_UNASKED),
@@ -202,11 +206,16 @@ pub(super) fn port_entry(port: Port) -> PortEntry {
 }
 
 /// A LAN host's entry.
-pub(super) fn host_entry(host: &Host) -> HostEntry {
+pub(super) fn host_entry(site: &Site, host: &Host) -> HostEntry {
+    let framed = if site.links.framing(None) == Framing::PLAIN {
+        0
+    } else {
+        SLOT_FRAMED
+    };
     HostEntry {
         hop: Hop::new(host.mac, host.from),
         mtu: host.mtu,
-        slot: LAN_SLOT as u16,
+        slot: LAN_SLOT as u16 | framed,
     }
 }
 

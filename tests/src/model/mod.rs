@@ -14,6 +14,7 @@ pub mod flows;
 pub mod gateway;
 pub mod lan;
 pub mod mss;
+pub mod links;
 pub mod packet;
 pub mod prefix;
 pub mod random;

@@ -16,6 +16,7 @@ use multihome_common::{
 use super::{
     bench::{Bench, record},
     gateway::{Gateway, Seen},
+    links::Links,
     random::Random,
     site::{Conduct, RESERVED, Site, Words},
     tables::{Number, Record},
@@ -72,7 +73,13 @@ pub fn run(bench: &mut dyn Bench, seed: u64, packets: usize) -> Result<Report> {
 /// As for [`run`].
 pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Report) -> Result<()> {
     let mut random = Random(seed);
-    let site = Site::new(conduct(&mut random));
+    // Of numbers of its own, as faults are.
+    let links = if Random(seed ^ 0x11a6).one_in(2) {
+        Links::MIXED
+    } else {
+        Links::PLAIN
+    };
+    let site = Site::new(conduct(&mut random), links);
     let mut words = Words {
         alive: 0b111,
         eligible: 0b111,
@@ -106,11 +113,18 @@ pub fn tell(bench: &mut dyn Bench, seed: u64, packets: usize, report: &mut Repor
             gateway.words = words;
         }
         let (port, frame) = traffic.packet();
-        let ran = bench.run(port, &frame)?;
+        let Some(arriving) = links.arriving(port, &frame) else {
+            continue;
+        };
+        let ran = bench.run(port, &arriving)?;
+        let output = match ran.verdict {
+            Some(verdict) => links.departed(port, &frame, verdict, &ran.output)?,
+            None => ran.output,
+        };
         let mut seen = Seen {
             verdict: ran.verdict,
             uplink: ran.uplink,
-            output: ran.output,
+            output,
             ..Seen::default()
         };
         compare_slots(bench, &mut table, &mut seen);

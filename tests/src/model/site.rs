@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use multihome_common::{address::Class, fault::Effect};
 
+use super::links::Links;
+
 /// The gateway's MAC on every device that packets come in on.
 pub const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The gateway's MAC as the table of hosts has it.
@@ -90,6 +92,8 @@ pub struct Site {
     pub uplinks: Vec<Uplink>,
     /// How it treats traffic.
     pub conduct: Conduct,
+    /// What its links are like.
+    pub links: Links,
 }
 
 /// A LAN host's place on the link.
@@ -104,8 +108,8 @@ pub struct Host {
 }
 
 impl Site {
-    /// The site of this conduct.
-    pub fn new(conduct: Conduct) -> Self {
+    /// The site of this conduct, with links like these.
+    pub fn new(conduct: Conduct, links: Links) -> Self {
         let v6 = |third, length| Some((Ipv6Addr::new(0x2001, 0xdb8, third, 0, 0, 0, 0, 0), length));
         let uplink = |mtu, mss, outside: &[Ipv4Addr], pool, prefix| Uplink {
             mtu,
@@ -139,7 +143,11 @@ impl Site {
                 uplink.prefix = None;
             }
         }
-        Self { uplinks, conduct }
+        Self {
+            uplinks,
+            conduct,
+            links,
+        }
     }
 
     /// Whether IPv4 flows are followed: some uplink translates.

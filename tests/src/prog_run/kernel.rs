@@ -124,17 +124,7 @@ impl Kernel {
                 .load()
                 .with_context(|| format!("the kernel refused {name}"))?;
         }
-        let mut programs: ProgramArray<_> = ebpf
-            .take_map(abi::PROGRAMS)
-            .context(abi::PROGRAMS)?
-            .try_into()?;
-        for (place, name) in [
-            (abi::PROGRAM_LAN, PROGRAM_LAN),
-            (abi::PROGRAM_UPLINK, PROGRAM_UPLINK),
-        ] {
-            let program: &Xdp = ebpf.program(name).context(name)?.try_into()?;
-            programs.set(place, program.fd()?, 0)?;
-        }
+        let programs = enter_programs(&mut ebpf)?;
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map {name}"))
@@ -474,6 +464,24 @@ impl Kernel {
         let count = |column| counters::sum(self.counter_tables(), slot, column);
         (0..COLUMNS as u32).map(count).collect()
     }
+}
+
+/// Enters the programs of both sides where that of trunks finds them. As long as what this gives is there,
+/// they stay.
+///
+/// # Errors
+/// When they are not loaded, or the kernel refuses.
+pub fn enter_programs(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>> {
+    let map = ebpf.take_map(abi::PROGRAMS).context(abi::PROGRAMS)?;
+    let mut programs: ProgramArray<_> = map.try_into()?;
+    for (place, name) in [
+        (abi::PROGRAM_LAN, PROGRAM_LAN),
+        (abi::PROGRAM_UPLINK, PROGRAM_UPLINK),
+    ] {
+        let program: &Xdp = ebpf.program(name).context(name)?.try_into()?;
+        programs.set(place, program.fd()?, 0)?;
+    }
+    Ok(programs)
 }
 
 /// The slot that packets of a side come in on.

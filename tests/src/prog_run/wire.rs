@@ -47,6 +47,47 @@ impl Wire {
         }
     }
 
+    /// A plain frame, as it stands on this link, padding and all: a session's data, too.
+    pub fn wrap_all(self, frame: &[u8]) -> Vec<u8> {
+        let mut out = self.wrap(frame, true);
+        if self.session.is_some() {
+            let at = 12 + 4 * self.tags.len() + 6;
+            let len = (frame.len() - 14 + 2) as u16;
+            out[at..at + 2].copy_from_slice(&len.to_be_bytes());
+        }
+        out
+    }
+
+    /// The plain frame of one that stands on this link; `None` if it is another link's.
+    pub fn unwrap(self, frame: &[u8]) -> Option<Vec<u8>> {
+        let mut out = frame.get(..12)?.to_vec();
+        let mut rest = frame.get(12..)?;
+        for (kind, id) in self.tags {
+            let (tag, behind) = rest.split_at_checked(4)?;
+            if tag != [kind.to_be_bytes(), id.to_be_bytes()].concat() {
+                return None;
+            }
+            rest = behind;
+        }
+        let Some(session) = self.session else {
+            out.extend(rest);
+            return Some(out);
+        };
+        let (header, packet) = rest.split_at_checked(10)?;
+        let is_own = header[..4] == [0x88, 0x64, 0x11, 0] && header[4..6] == session.to_be_bytes();
+        let len = usize::from(header[6]) << 8 | usize::from(header[7]);
+        if !is_own || len != packet.len() + 2 {
+            return None;
+        }
+        out.extend(match header[8..] {
+            [0, 0x21] => IPV4.to_be_bytes(),
+            [0, 0x57] => IPV6.to_be_bytes(),
+            _ => return None,
+        });
+        out.extend(packet);
+        Some(out)
+    }
+
     /// A plain frame, as it stands on this link; one in a session must be IP, and loses its padding if
     /// `padded` does not say that it stays behind the session's data.
     pub fn wrap(self, frame: &[u8], padded: bool) -> Vec<u8> {

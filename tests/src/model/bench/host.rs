@@ -2,27 +2,35 @@
 
 use std::net::IpAddr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use multihome_common::{
     address::{Address4, Address6, AddressTable},
     flow::{slot::FlowSlot, tag::TagLine},
     limits::{BUCKETS as RANK_BUCKETS, MAX_UPLINKS},
     nat44::ports::{LINE, PortLine},
+    port::PortEntry,
     sim::{Frame, SimTables},
     verdict::Verdict,
     way,
 };
 
 use super::{
-    BUCKETS, Bench, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words, rank_row, segments4,
-    segments6, uplink_entry, write_faults, write_state,
+    BUCKETS, Bench, IFINDEX, LAN_SLOT, PIN_LINES, POOLS, Ran, host_entry, port_entry, port_words,
+    rank_row, segments4, segments6, uplink_entry, write_faults, write_state,
 };
-use crate::model::site::{Port, Site, Words};
+use crate::{
+    model::{
+        links::Links,
+        site::{Port, Site, Words},
+    },
+    prog_run::wire::Wire,
+};
 
 /// The packet path over tables in plain memory.
 #[derive(Default)]
 pub struct OnHost {
     tables: SimTables,
+    links: Option<Links>,
     runs: u32,
 }
 
@@ -42,14 +50,16 @@ impl Bench for OnHost {
         for (address, host) in site.hosts() {
             match address {
                 IpAddr::V4(address) => {
-                    tables
-                        .hosts4
-                        .insert(Address4::from_bytes(address.octets()), host_entry(&host));
+                    tables.hosts4.insert(
+                        Address4::from_bytes(address.octets()),
+                        host_entry(site, &host),
+                    );
                 }
                 IpAddr::V6(address) => {
-                    tables
-                        .hosts6
-                        .insert(Address6::from_bytes(address.octets()), host_entry(&host));
+                    tables.hosts6.insert(
+                        Address6::from_bytes(address.octets()),
+                        host_entry(site, &host),
+                    );
                 }
             }
         }
@@ -65,6 +75,15 @@ impl Bench for OnHost {
         for (place, word) in port_words(site) {
             tables.port_lines[place / LINE].0[place % LINE].store(word);
         }
+        for (slot, uplink) in [
+            (0, Some(0)),
+            (1, Some(1)),
+            (2, Some(2)),
+            (LAN_SLOT as usize, None),
+        ] {
+            tables.framings[slot] = site.links.framing(uplink);
+        }
+        self.links = Some(site.links);
         self.tables = tables;
         write_state(site, words, 0, &mut self.tables.state);
         write_faults(words, &self.tables.faults);
@@ -84,9 +103,18 @@ impl Bench for OnHost {
         }
         let entry = port_entry(port);
         let mut frame = Frame::new(bytes);
-        let decision = match port {
-            Port::Lan => way::from_lan(&mut frame, &mut self.tables, &entry),
-            Port::Uplink(_) => way::from_uplink(&mut frame, &mut self.tables, &entry),
+        let links = self.links.unwrap_or(Links::PLAIN);
+        let decision = if links.of(port) == Wire::PLAIN {
+            match port {
+                Port::Lan => way::from_lan(&mut frame, &mut self.tables, &entry),
+                Port::Uplink(_) => way::from_uplink(&mut frame, &mut self.tables, &entry),
+            }
+        } else {
+            self.tables.ports.fill(PortEntry::default());
+            for entry in links.entries(port, entry, bytes) {
+                self.tables.add_port(entry);
+            }
+            way::from_trunk(&mut frame, &mut self.tables, IFINDEX).context("no port's")?
         };
         let verdict = decision.verdict();
         let sent = matches!(verdict, Verdict::Forwarded | Verdict::DropFaultOut);

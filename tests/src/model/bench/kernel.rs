@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, xdp::DevMap},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, xdp::DevMap},
     programs::Xdp,
     util::nr_cpus,
 };
-use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_UPLINK};
+use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK};
 use multihome_common::{
     abi,
     address::{Address4, Address6, AddressTable},
@@ -21,7 +21,8 @@ use multihome_common::{
         slot::FlowSlot,
         tag::{TagLine, WAYS},
     },
-    limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS, MAX_UPLINKS},
+    framing::Framing,
+    limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS, MAX_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINES, PortLine, SPACES},
     port::{self, PortEntry},
     state::SharedState,
@@ -34,8 +35,11 @@ use super::{
     rank_row, segments4, segments6, uplink_entry, write_faults, write_state,
 };
 use crate::{
-    model::site::{Port, Site, Words},
-    prog_run::shared::Shared,
+    model::{
+        links::Links,
+        site::{Port, Site, Words},
+    },
+    prog_run::{kernel::enter_programs, shared::Shared, wire::Wire},
 };
 
 /// Room for what a program makes of a packet.
@@ -65,6 +69,13 @@ pub struct InKernel {
     pins: Shared,
     fragments: Shared,
     port: Option<Port>,
+    /// Places of the port table that are taken.
+    places: Vec<u32>,
+    links: Links,
+    framings: Shared,
+    /// What the program of trunks goes on with: closed, the kernel would empty it.
+    #[expect(dead_code, reason = "it is held, not used")]
+    programs: ProgramArray<MapData>,
     /// What is known of the counters, by slot and column.
     known: std::collections::HashMap<(u32, u32), u64>,
     /// Columns, those that counted last first.
@@ -89,12 +100,13 @@ impl InKernel {
             .map_max_entries(abi::PINS, PIN_LINES)
             .load(OBJECT)
             .context("cannot load the object")?;
-        for name in [PROGRAM_LAN, PROGRAM_UPLINK] {
+        for name in [PROGRAM_LAN, PROGRAM_UPLINK, PROGRAM_TRUNK] {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
             program
                 .load()
                 .with_context(|| format!("the kernel refused {name}"))?;
         }
+        let programs = enter_programs(&mut ebpf)?;
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map {name}"))
@@ -138,6 +150,10 @@ impl InKernel {
                 FRAGMENT_SLOTS * size_of::<FragmentSlot>(),
             )?,
             port: None,
+            places: Vec::new(),
+            links: Links::PLAIN,
+            framings: Shared::of(&take(abi::FRAMINGS)?, MAX_SLOTS * size_of::<Framing>())?,
+            programs,
             known: std::collections::HashMap::new(),
             columns: (0..COLUMNS as u32)
                 .filter(|&column| counters::meaning(column).is_some())
@@ -207,7 +223,7 @@ impl Bench for InKernel {
         self.classes6
             .set(0, AddressTable::new(&six).context("too many")?, 0)?;
         for (address, host) in site.hosts() {
-            let entry = host_entry(&host);
+            let entry = host_entry(site, &host);
             match address {
                 IpAddr::V4(address) => {
                     self.hosts4
@@ -233,6 +249,16 @@ impl Bench for InKernel {
         for (place, word) in port_words(site) {
             self.nat_ports.set(place, word);
         }
+        for (slot, uplink) in [
+            (0, Some(0)),
+            (1, Some(1)),
+            (2, Some(2)),
+            (LAN_SLOT as usize, None),
+        ] {
+            self.framings.set(slot, site.links.framing(uplink).0);
+        }
+        self.links = site.links;
+        self.port = None;
         self.tell(site, words, 0)
     }
 
@@ -247,12 +273,22 @@ impl Bench for InKernel {
         }
         self.runs += 1;
         let entry = port_entry(port);
-        if self.port != Some(port) {
-            let place = port::places(IFINDEX, 0).next().context("no place")?;
-            self.ports.set(place, entry, 0)?;
+        let wire = self.links.of(port);
+        if self.port != Some(port) || wire.session.is_some() {
+            for place in self.places.drain(..) {
+                self.ports.set(place, PortEntry::default(), 0)?;
+            }
+            for entry in self.links.entries(port, entry, frame) {
+                let place = port::places(IFINDEX, entry.framing)
+                    .find(|place| !self.places.contains(place))
+                    .context("no place")?;
+                self.ports.set(place, entry, 0)?;
+                self.places.push(place);
+            }
             self.port = Some(port);
         }
         let name = match port {
+            _ if wire != Wire::PLAIN => PROGRAM_TRUNK,
             Port::Lan => PROGRAM_LAN,
             Port::Uplink(_) => PROGRAM_UPLINK,
         };

@@ -1,0 +1,181 @@
+//! A PPPoE session as an uplink, kept up by the real pppd and pppoe-server. PPP is in Debian's full kernel;
+//! `cargo xtask vm --test vm_pppoe` runs this.
+
+use std::{fs, net::Ipv4Addr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use multihome_tests::{
+    lab::{
+        Process,
+        controller::{Gateway, Settings},
+        topology::{GatewayLab, Plan},
+    },
+    traffic::{
+        flows::Family,
+        http::{self, Download, Size},
+        iperf, ping,
+    },
+};
+use nix::sys::signal::Signal;
+
+/// How long an emulated machine may take to bring a session up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts the provider's end: it gives the gateway this address.
+fn server(lab: &GatewayLab, remote: Ipv4Addr) -> Result<Process> {
+    let uplink = &lab.uplinks[0];
+    fs::create_dir_all("/etc/ppp")?;
+    let options = lab.lab.dir().join("server-options");
+    fs::write(
+        &options,
+        "noauth\nnoipdefault\nlcp-echo-interval 1\nlcp-echo-failure 3\nnodetach\n",
+    )?;
+    let mut command = uplink.isp.command("pppoe-server");
+    command
+        .args(["-F", "-I", "gw", "-N", "1", "-L"])
+        .arg(uplink.addresses.isp4.to_string())
+        .args(["-R", &remote.to_string(), "-O"])
+        .arg(&options);
+    lab.lab.spawn("pppoe-server", command)
+}
+
+/// Starts the gateway's pppd, which dials again when the session is lost.
+fn client(lab: &GatewayLab) -> Result<Process> {
+    let mut command = lab.gateway.command("pppd");
+    command.args([
+        "plugin",
+        "pppoe.so",
+        "nic-wan0",
+        "noauth",
+        "nodetach",
+        "noipdefault",
+        "unit",
+        "0",
+        "mtu",
+        "1492",
+        "mru",
+        "1492",
+        "lcp-echo-interval",
+        "1",
+        "lcp-echo-failure",
+        "3",
+        "persist",
+        "maxfail",
+        "0",
+        "holdoff",
+        "1",
+        "user",
+        "x",
+    ]);
+    lab.lab.spawn("pppd", command)
+}
+
+fn wait_for_address(lab: &GatewayLab, client: &mut Process, address: Ipv4Addr) -> Result<()> {
+    client.wait_until("connected", PATIENCE, |_| {
+        lab.gateway
+            .output(&["ip", "-4", "-oneline", "address", "show", "dev", "ppp0"])
+            .is_ok_and(|said| said.contains(&format!("inet {address} ")))
+    })
+}
+
+/// The session ids in the kernel's list.
+fn sessions(lab: &GatewayLab) -> Result<Vec<String>> {
+    let list = lab
+        .gateway
+        .enter(|| fs::read_to_string("/proc/thread-self/net/pppoe"))??;
+    let ids = list
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(ids.map(str::to_owned).collect())
+}
+
+#[test]
+fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnection_is_followed()
+-> Result<()> {
+    let lab = GatewayLab::new(&Plan::private())?;
+    let (device, addresses) = (lab.uplinks[0].device.clone(), lab.uplinks[0].addresses);
+    // The line below has no addresses at all.
+    lab.gateway.batch(&format!("addr flush dev {device}\n"))?;
+    lab.uplinks[0]
+        .isp
+        .batch("addr flush dev gw scope global\n")?;
+    let mut concentrator = server(&lab, addresses.gateway4)?;
+    let mut dialer = client(&lab)?;
+    wait_for_address(&lab, &mut dialer, addresses.gateway4)?;
+    let before = sessions(&lab)?;
+    ensure!(before.len() == 1, "{before:?}");
+
+    let mut settings = Settings::from_environment()?;
+    settings.mode = "auto";
+    settings.probe = vec![Family::V4.server().to_string()];
+    settings.leave_out = vec!["fiber"];
+    let probe = Family::V4.server();
+    settings.options = [
+        "--probe-interval".into(),
+        "500ms".into(),
+        "--uplink".into(),
+        format!("fiber={device},pppoe=ppp0,mode=auto,probe={probe}"),
+    ]
+    .into();
+    let gateway = Gateway::start_until(&lab, settings, "both up by IPv4", |status| {
+        status.uplinks.len() == 2 && status.uplinks.iter().all(|it| it.family_is_up("ipv4"))
+    })?;
+    let place = |gateway: &Gateway<'_>| -> Result<usize> {
+        let status = gateway.status()?;
+        let mut names = status.uplinks.iter();
+        names
+            .position(|uplink| uplink.name == "fiber")
+            .context("no such uplink")
+    };
+    let at = place(&gateway)?;
+    let outside = |gateway: &Gateway<'_>| -> Result<Vec<String>> {
+        let status = gateway.status()?;
+        let family = status.uplinks[at].families.get("ipv4").cloned().flatten();
+        Ok(family.context("no IPv4")?.outside)
+    };
+    ensure!(outside(&gateway)? == [addresses.gateway4.to_string()]);
+
+    // Both uplinks carry downloads and iperf3.
+    let _server = http::Server::start(&lab)?;
+    let _iperf = iperf::Server::start(&lab)?;
+    for port in 6000..6008 {
+        let download = Download::start(&lab, 0, Family::V4, port, Size::Bytes(200_000))?;
+        download.finish(PATIENCE)?;
+    }
+    for options in [&["-P", "4"][..], &["-R", "-P", "4"]] {
+        iperf::Client::start(&lab, 0, Family::V4, Duration::from_secs(1), options)?.finish()?;
+    }
+    for uplink in gateway.status()?.uplinks {
+        ensure!(uplink.packets > 100, "{}: {}", uplink.name, uplink.packets);
+    }
+
+    // By the session alone: its MTU is found.
+    ensure!(gateway.run("drain", &["cable"])?.status.success());
+    let server4 = Family::V4.server();
+    ping::ping(&lab, 0, server4, &["-M", "do", "-s", "1464"])?;
+    let output =
+        lab.hosts[0]
+            .namespace
+            .output(&["tracepath", "-n", "-m", "8", &server4.to_string()])?;
+    ensure!(output.contains("pmtu 1492"), "{output}");
+    ensure!(gateway.run("undrain", &["cable"])?.status.success());
+
+    // The provider ends the session, and gives another address in the next one.
+    concentrator.signal(Signal::SIGTERM)?;
+    concentrator.wait(PATIENCE)?;
+    gateway.wait_for_state(at, "down")?;
+    ping::ping(&lab, 0, server4, &[])?;
+    let other = Ipv4Addr::from_bits(addresses.gateway4.to_bits() + 1);
+    let _concentrator = server(&lab, other)?;
+    wait_for_address(&lab, &mut dialer, other)?;
+    gateway.wait_for("the new session", PATIENCE, |status| {
+        status.uplinks[at].family_is_up("ipv4")
+    })?;
+    ensure!(outside(&gateway)? == [other.to_string()]);
+    for port in 6100..6108 {
+        let download = Download::start(&lab, 0, Family::V4, port, Size::Bytes(200_000))?;
+        download.finish(PATIENCE)?;
+    }
+    Ok(())
+}
