@@ -10,8 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Failback, Filtering, HashPolicy, MssClamp, OnUplinkLoss, OuterTag, Protocol, QuotaConfig, Unasked,
-    XdpMode,
+    Failback, Filtering, HashPolicy, MssClamp, OnUplinkLoss, OuterTag, Protocol, QuotaConfig,
+    Unasked, XdpMode,
     error::ConfigError,
     layer::{
         BfdLayer, CapacityLayer, CarryLayer, DampingLayer, ForwardLayer, GroupLayer, HookLayer,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    Failback, Filtering, HashPolicy, Mode, MssClamp, OnUplinkLoss, OuterTag, Protocol, Unasked, XdpMode,
+    Failback, Filtering, HashPolicy, Mode, MssClamp, OnUplinkLoss, OuterTag, Protocol, Unasked,
+    XdpMode,
     duration::TextDuration,
     origin::{Located, Origin},
     target::Target,

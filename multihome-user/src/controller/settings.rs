@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
-    config::{
-        DampingConfig, Filtering, GroupConfig, Ipv6Prefix, LanConfig, Unasked, UplinkConfig,
-    },
+    config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, LanConfig, Unasked, UplinkConfig},
     health::HealthSettings,
     quality::quota::Ledger,
     ranking::Member,

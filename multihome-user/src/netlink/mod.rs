@@ -21,7 +21,8 @@ pub use hardware::{Misfit, hardware_of};
 pub use neighbour::NeighbourResolver;
 pub use own::{OwnEvents, OwnTables};
 pub use state::{
-    Address, ETHERNET, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route, VlanOf,
+    Address, ETHERNET, Link, MAIN_TABLE, Neighbour, NeighbourState, NetEvent, NetState, Route,
+    VlanOf,
 };
 pub use watch::{Noticed, Watcher};
 
