@@ -65,7 +65,8 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
     for subcommand in [
-        "run", "status", "flows", "events", "prefix", "drain", "undrain", "fault", "detach",
+        "run", "status", "flows", "explain", "events", "prefix", "drain", "undrain", "fault",
+        "detach",
     ] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();

@@ -11,7 +11,7 @@ use aya::{
     programs::Xdp,
 };
 use multihome_common::{
-    abi::{self, SlotName},
+    abi::{self, MemberTiers, SlotName},
     address::{Address4, Address6, AddressTable},
     limits::MAX_UPLINKS,
     port::PortEntry,
@@ -56,6 +56,7 @@ pub struct Dataplane {
     pub(super) outsides: HashMap<MapData, u32, u64>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
+    pub(super) members: Array<MapData, MemberTiers>,
     /// The faults in the uplinks' lines.
     pub faults: Faults,
     /// The flow and port tables.
@@ -120,6 +121,7 @@ impl Dataplane {
             outsides: typed(&mut ebpf, abi::OUTSIDES)?,
             devices: typed(&mut ebpf, abi::DEVICES)?,
             names: typed(&mut ebpf, abi::NAMES)?,
+            members: typed(&mut ebpf, abi::MEMBERS)?,
             flows: FlowTables::map(&mut ebpf)?,
             ebpf,
             pins,

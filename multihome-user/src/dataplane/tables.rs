@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::MapError;
 use multihome_common::{
-    abi,
+    abi::{self, MemberTiers},
     address::{Address4, Address6, AddressTable},
     limits::{BUCKETS, MAX_GROUPS, MAX_UPLINKS, PORT_TABLE_SIZE},
     port::{self, PortEntry},
@@ -215,6 +215,15 @@ impl Dataplane {
             *place = byte;
         }
         self.names.set(slot, padded, 0).map_err(refused(abi::NAMES))
+    }
+
+    /// Notes the tiers of a group's members by their ids, 0 for uplinks that are none.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_tiers(&mut self, group: u32, tiers: MemberTiers) -> Result<(), DataplaneError> {
+        let set = self.members.set(group, tiers, 0);
+        set.map_err(refused(abi::MEMBERS))
     }
 
     /// Enters a LAN host, or removes it.
