@@ -20,6 +20,7 @@ mod signals;
 mod sweep;
 mod tables;
 mod tcp;
+mod windows;
 mod words;
 
 pub use attach::Attached;
