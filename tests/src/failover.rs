@@ -46,8 +46,8 @@ pub struct Options {
     /// Print the results as one line of JSON to stdout, and all else to stderr
     #[arg(long)]
     pub json: bool,
-    /// Put the figures into the documents of this folder, which has a failover.md
-    #[arg(long, value_name = "FOLDER", conflicts_with = "only")]
+    /// Put the figures into the documents of this folder, which has a failover.md; what is not measured stays
+    #[arg(long, value_name = "FOLDER")]
     write_docs: Option<PathBuf>,
 }
 
