@@ -56,8 +56,11 @@ impl Own {
             private: loss.translates(),
             ..Plan::default()
         })?;
-        let more = [(TARGETS[1], 24), (TARGETS[3], 64)];
-        let more = more.map(|(target, bits)| format!("addr add {target}/{bits} dev eth0\n"));
+        // The IPv6 one is never a source: the echo of packets to the first address must come from that.
+        let more = [
+            format!("addr add {}/24 dev eth0\n", TARGETS[1]),
+            format!("addr add {}/64 dev eth0 preferred_lft 0\n", TARGETS[3]),
+        ];
         lab.server.batch(&more.concat())?;
         let mut settings = Settings {
             options: Vec::new(),
