@@ -435,7 +435,9 @@ fn thirty_percent_of_loss_against_five_is_found_in_seconds() {
             println!(
                 "{name}, {targets} targets, {packets} packets/s: {p50} ms (p50), {p99} ms (max)"
             );
-            assert!(p50 < 2_000, "{name}, {targets} targets: {times:?}");
+            assert!(p50 < 1_500, "{name}, {targets} targets: {times:?}");
+            // Half as many targets say less at a time.
+            let limit = if targets < 4 { limit + 1_000 } else { limit };
             assert!(p99 < limit, "{name}, {targets} targets: {times:?}");
         }
     }
