@@ -47,7 +47,7 @@ pub const BURST_MARGIN: Duration = Duration::from_millis(75);
 const SHORTEST_STEP: f64 = 0.9;
 /// Who would be probed so soon after others is probed with them, if jitter might have had it so: fewer
 /// wake-ups, and no interval that would not have been possible.
-const TOGETHER: Duration = Duration::from_millis(20);
+const TOGETHER: Duration = Duration::from_millis(40);
 
 /// How often to probe, and how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
