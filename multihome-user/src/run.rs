@@ -466,6 +466,9 @@ impl Gateway {
         let Some(first) = changes.first().map(|change| change.at) else {
             return Ok(());
         };
+        // Addresses, routes and links; neighbours come and go all the time.
+        let of_routes = |change: &Noticed| !matches!(change.event, NetEvent::Neighbour { .. });
+        let leads = changes.iter().any(of_routes);
         for Noticed { event, at } in changes {
             if matches!(event, NetEvent::Resynced(_)) {
                 self.telemetry.resynced(&self.names);
@@ -474,7 +477,9 @@ impl Gateway {
         }
         self.handle(Event::CaughtUp, first)?;
         // An address may have come or gone that nothing but routes depends on.
-        self.lead_own_traffic();
+        if leads {
+            self.lead_own_traffic();
+        }
         Ok(())
     }
 

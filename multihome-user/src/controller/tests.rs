@@ -5,10 +5,13 @@ mod delegated;
 mod forwards;
 mod groups;
 mod impeded;
+mod own;
 mod quality;
 mod story;
 mod suspicion;
 mod translation;
+
+use std::net::IpAddr;
 
 use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};
 use proptest::prelude::*;

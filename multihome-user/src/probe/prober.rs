@@ -30,7 +30,7 @@ const REPLIES_AT_ONCE: usize = 64;
 const HELD_UP: Duration = Duration::from_millis(5);
 /// How long replies may wait to be read together while nothing is in haste: the kernel has noted when each came
 /// in. With many uplinks a wake-up for each of them is most of what probing costs.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(50);
 /// Reports that may wait for the controller. When it does not fetch them, probing pauses.
 const MAX_REPORTS: usize = 4096;
 

@@ -118,6 +118,8 @@ pub struct ProbeSchedule {
     targets: BTreeMap<TargetId, Target>,
     /// When each target wants attention next; one entry per target.
     agenda: BTreeSet<(Instant, TargetId)>,
+    /// How many targets a burst is under way of.
+    hasty: usize,
 }
 
 impl ProbeSchedule {
@@ -129,6 +131,7 @@ impl ProbeSchedule {
             random: StdRng::from_seed(seed),
             targets: BTreeMap::new(),
             agenda: BTreeSet::new(),
+            hasty: 0,
         }
     }
 
@@ -139,6 +142,7 @@ impl ProbeSchedule {
         let wanted: BTreeSet<TargetId> = targets.into_iter().collect();
         self.targets.retain(|id, _| wanted.contains(id));
         self.agenda.retain(|(_, id)| wanted.contains(id));
+        self.hasty = self.targets.values().filter(|it| it.is_in_haste()).count();
         let mut remote: BTreeMap<u8, u32> = BTreeMap::new();
         for id in wanted.iter().filter(|id| id.kind == TargetKind::Remote) {
             *remote.entry(id.uplink).or_default() += 1;
@@ -287,7 +291,7 @@ impl ProbeSchedule {
 
     /// Whether a burst is under way: each moment counts.
     pub fn is_in_haste(&self) -> bool {
-        self.targets.values().any(Target::is_in_haste)
+        self.hasty > 0
     }
 
     /// Everything that is due, and probes that are about to be. Drain the sockets into [`Self::reply`] right before.
@@ -368,9 +372,10 @@ impl ProbeSchedule {
     /// Changes one target and keeps its entry in the agenda true.
     fn change<R>(&mut self, id: TargetId, change: impl FnOnce(&mut Target) -> R) -> Option<R> {
         let target = self.targets.get_mut(&id)?;
-        let before = target.wake();
+        let (before, was_hasty) = (target.wake(), target.is_in_haste());
         let result = change(target);
         let after = target.wake();
+        self.hasty = self.hasty - usize::from(was_hasty) + usize::from(target.is_in_haste());
         if before != after {
             self.agenda.remove(&(before, id));
             self.agenda.insert((after, id));
