@@ -263,9 +263,10 @@ command = \"/bin/true\"
     }
     let rtt = Duration::from_millis(1);
     let target = TargetId::next_hop(0, IpAddr::from([192, 0, 2, 1]));
-    metrics.probe_sent("u", target);
-    metrics.probe_outcome("u", target, Outcome::Reply { rtt });
-    metrics.probe_outcome("u", target, Outcome::Lost);
+    let probes = metrics.probes("u", target).expect("it is configured");
+    probes.sent();
+    probes.outcome(Outcome::Reply { rtt });
+    probes.outcome(Outcome::Lost);
     for family in [Family::Ipv4, Family::Ipv6] {
         metrics.path(
             "u",

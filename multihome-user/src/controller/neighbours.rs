@@ -16,7 +16,7 @@ impl Controller {
     /// Many next hops answer no pings: one that never did is asked by ARP or neighbour discovery
     /// along with each ping, and the kernel's confirmation counts as the answer.
     pub(super) fn ask_silent_next_hop(&self, id: TargetId) -> Vec<Action> {
-        let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.id == id.uplink) else {
+        let Some(uplink) = self.uplinks.of(id.uplink) else {
             return Vec::new();
         };
         let silent = |path: &&Path| path.next_hop() == Some(id.target) && path.is_silent();

@@ -6,10 +6,13 @@ mod forwards;
 mod groups;
 mod impeded;
 mod lines;
+mod own;
 mod quality;
 mod story;
 mod suspicion;
 mod translation;
+
+use std::net::IpAddr;
 
 use multihome_common::{port::PORT_VLAN_DEVICES, uplink::Hop};
 use proptest::prelude::*;

@@ -17,6 +17,7 @@ use multihome_common::{
     port::PortEntry,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
+    word::Word,
 };
 
 use super::{
@@ -26,6 +27,7 @@ use super::{
     grace::Grace,
     names, pins, redirect,
     shared::SharedArray,
+    windows::WindowedArray,
 };
 use crate::config::XdpMode;
 
@@ -46,7 +48,7 @@ pub struct Dataplane {
     mode: XdpMode,
     adopted: bool,
     pub(super) state: SharedArray<SharedState>,
-    pub(super) rows: SharedArray<u64>,
+    pub(super) rows: WindowedArray<Word>,
     pub(super) ports: Array<MapData, PortEntry>,
     pub(super) addresses4: Array<MapData, AddressTable<Address4>>,
     pub(super) addresses6: Array<MapData, AddressTable<Address6>>,
@@ -111,7 +113,7 @@ impl Dataplane {
         Ok(Self {
             faults: Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?,
             state: SharedArray::map(&state, abi::STATE)?,
-            rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
+            rows: WindowedArray::new(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
             ports: typed(&mut ebpf, abi::PORTS)?,
             addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,
             addresses6: typed(&mut ebpf, abi::ADDRESSES6)?,

@@ -21,6 +21,7 @@ mod snapshot;
 mod sweep;
 mod tables;
 mod tcp;
+mod windows;
 mod words;
 
 pub use attach::Attached;

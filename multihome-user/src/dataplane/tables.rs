@@ -79,9 +79,12 @@ impl Dataplane {
         let in_force = self.state.rows(group).load(Relaxed);
         let spare = if in_force == first { other } else { first };
         self.grace.end(Copied::Rows(group));
-        for (bucket, row) in rows.iter().enumerate() {
-            self.rows.store(spare as usize + bucket, row.0);
+        for (place, row) in (spare as u32..).zip(rows) {
+            let word = self.rows.get(place);
+            word.expect("the kernel maps memory that it has")
+                .store(row.0);
         }
+        self.rows.give_back();
         self.change(self.state.rows(group), spare);
         self.grace.begin(Copied::Rows(group));
     }
