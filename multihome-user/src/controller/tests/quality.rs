@@ -205,7 +205,7 @@ fn what_is_overdue_has_an_uplink_asked() {
     let mut gateway = Gateway::new(two_groups());
     gateway.probe(20, None);
     let mut settings = two_groups();
-    settings.groups[1].sla = None;
+    settings.groups[1].config.sla = None;
     let mut indifferent = Gateway::new(settings);
     for gateway in [&mut gateway, &mut indifferent] {
         for _ in 0..100 {
