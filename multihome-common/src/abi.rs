@@ -16,8 +16,8 @@ use crate::{
     },
     framing::{Framing, edge::Removed},
     limits::{
-        FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
-        PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_GROUPS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS,
+        MAX_UPLINKS, PORT_TABLE_SIZE,
     },
     nat44::{open::Opening, ports::PortLine},
     parse::Parsed,
@@ -118,6 +118,12 @@ pub const REPLY_BUCKET: &str = "REPLY_BUCKET";
 /// Name of the map that keeps the names behind the slots for the next controller.
 pub const NAMES: &str = "NAMES";
 
+/// Name of the map that keeps the tiers of the groups' members.
+pub const MEMBERS: &str = "MEMBERS";
+
+/// The tiers of a group's members by their ids, 0 for uplinks that are none.
+pub type MemberTiers = [u8; MAX_UPLINKS];
+
 /// A slot's name, padded with zeroes: an uplink's name or a LAN port's device.
 pub type SlotName = [u8; 32];
 
@@ -192,6 +198,7 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, FragmentSlot>(FRAGMENTS, FRAGMENT_SLOTS),
     map::<u32, u64>(OUTSIDES, MAX_OUTSIDES),
     map::<u32, SlotName>(NAMES, MAX_NAMES),
+    map::<u32, MemberTiers>(MEMBERS, MAX_GROUPS),
 ];
 
 const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {

@@ -86,6 +86,9 @@ impl Word {
 /// may be shared with other processes and the kernel.
 pub unsafe trait Words {}
 
+// SAFETY: it is one.
+unsafe impl Words for Word {}
+
 impl Default for Word {
     fn default() -> Self {
         Self::new(0)

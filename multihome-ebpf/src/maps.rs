@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use multihome_common::{
-    abi::{SIZED_AT_START, Scratch, SlotName},
+    abi::{MemberTiers, SIZED_AT_START, Scratch, SlotName},
     address::{Address4, Address6, AddressTable, Class},
     fault::Fault,
     flow::{
@@ -27,8 +27,8 @@ use multihome_common::{
     framing::Framing,
     hash::FlowHash,
     limits::{
-        FRAGMENT_SLOTS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS,
-        PORT_TABLE_PROBES, PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_GROUPS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS,
+        MAX_UPLINKS, PORT_TABLE_PROBES, PORT_TABLE_SIZE,
     },
     nat44::ports::{Found, PortLine, PortMemory},
     packet::Packet,
@@ -97,6 +97,11 @@ static REPLY_BUCKET: PerCpuArray<TokenBucket> = PerCpuArray::with_max_entries(2,
 /// the id that it had.
 #[map]
 static NAMES: Array<SlotName> = Array::with_max_entries(MAX_NAMES as u32, 0);
+
+/// The tiers of the groups' members. Written by the controller, for who wants to know what it would do
+/// without an uplink.
+#[map]
+static MEMBERS: Array<MemberTiers> = Array::with_max_entries(MAX_GROUPS as u32, 0);
 
 /// What is known of the packet in hand. Written and read by the programs alone.
 #[map]

@@ -15,8 +15,10 @@ use crate::{
     flows::Query,
 };
 
+mod explain;
 mod fault;
 
+pub use explain::ExplainArgs;
 pub use fault::FaultArgs;
 
 /// The whole command line.
@@ -45,6 +47,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the translated flows: both ends, uplink, state, how long they last, what they carried
     Flows(FlowsArgs),
+    /// Tell what would become of a packet, and why: rule, group, uplink, translation, next hop
+    Explain(ExplainArgs),
     /// Show what happened, and on demand what happens: each transition with its cause and timings
     Events(EventsArgs),
     /// Tell the IPv6 prefix that a provider delegates now, or show those in force
@@ -71,7 +75,7 @@ pub struct RunArgs {
     pub lan: Vec<LanPort>,
 
     /// An uplink: NAME=DEV[,vlan=ID][,pppoe=DEV][,weight=N][,tier=N][,gateway=ADDR][,mode=MODE]
-    /// [,outside=ADDR][,prefix=PREFIX][,quorum=N][,probe=TARGET][,bfd=WORD]
+    /// [,outside=ADDR][,prefix=PREFIX][,mss_clamp=MSS][,quorum=N][,probe=TARGET][,bfd=WORD]
     ///
     /// vlan is the id of the uplink's tag, or of two tags as OUTER.INNER; the outer of two is an 802.1ad one
     /// unless outer_tag=802.1q is given. pppoe is the device of a PPPoE session over DEV, such as ppp0,
@@ -97,6 +101,9 @@ pub struct RunArgs {
     /// is given. outside is an IPv4 address to translate to, up to 8, in place of the device's own.
     /// prefix is the IPv6 prefix that --inside-prefix is translated to, or "delegated" when `multihome
     /// prefix` tells it.
+    ///
+    /// mss_clamp is the largest MSS that TCP connections open with, in IPv4 (20 less in IPv6): auto (default:
+    /// what fits the uplink's MTU, where that is smaller than the LAN's), a number of bytes, or off.
     ///
     /// A name that the file has too replaces the keys given here; =DEV may then be left out.
     #[arg(long = "uplink", value_name = "UPLINK", num_args = 1.., help_heading = "Devices")]

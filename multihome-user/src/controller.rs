@@ -47,6 +47,7 @@ mod suspicions;
 #[cfg(test)]
 mod tests;
 mod translation;
+mod uplinks;
 pub mod words;
 
 pub use action::Action;
@@ -62,6 +63,7 @@ pub use settings::{Adopted, GroupSettings, LeftWords, Settings, Translation};
 pub use suspicions::Samples;
 use suspicions::Suspicions;
 pub use translation::{Treatment, translation};
+use uplinks::Uplinks;
 
 /// The families, in the order of every pair of words.
 pub const FAMILIES: [usize; 2] = [IPV4, IPV6];
@@ -81,6 +83,8 @@ pub enum Event {
     Tables,
     /// A probe was sent.
     ProbeSent(TargetId),
+    /// A probe of this target is not answered yet although others were by then: it may be lost, or late.
+    ProbeOverdue(TargetId),
     /// A probe's fate is known.
     Probe(ProbeEvent),
     /// What has passed by the uplinks so far. See [`Controller::next_sample`].
@@ -177,7 +181,7 @@ impl Uplink {
 #[derive(Debug)]
 pub struct Controller {
     net: NetState,
-    uplinks: Vec<Uplink>,
+    uplinks: Uplinks,
     lan: Vec<(u32, LanConfig)>,
     /// The PPPoE sessions that there are.
     sessions: Vec<Session>,
@@ -235,7 +239,7 @@ impl Controller {
         let initially = |id: u8, family: usize| {
             adopted.is_none_or(|a| (a.alive[family] | !a.known) >> id & 1 == 1)
         };
-        let uplinks: Vec<Uplink> = settings
+        let uplinks: Uplinks = settings
             .uplinks
             .into_iter()
             .map(|(id, config)| Uplink {
@@ -402,6 +406,7 @@ impl Controller {
                 actions
             }
             Event::ProbeSent(id) => self.ask_silent_next_hop(id, now),
+            Event::ProbeOverdue(id) => self.wonder(id, now),
             Event::Probe(event) => {
                 let mut actions = Vec::new();
                 if self.quality.tells_of_health(event) {
@@ -557,11 +562,7 @@ impl Controller {
     }
 
     fn handle_probe(&mut self, event: ProbeEvent, now: Instant) -> Vec<Action> {
-        let Some(uplink) = self
-            .uplinks
-            .iter_mut()
-            .find(|uplink| uplink.id == event.id.uplink)
-        else {
+        let Some(uplink) = self.uplinks.of_mut(event.id.uplink) else {
             return Vec::new();
         };
         let mut changed = false;

@@ -11,6 +11,7 @@ pub mod delegation;
 pub mod drain;
 pub mod events;
 pub mod exit;
+pub mod explain;
 pub mod fault;
 pub mod flows;
 pub mod health;

@@ -11,8 +11,8 @@ use std::{
 use clap::Parser as _;
 use multihome::{
     cli::{
-        Cli, Command, DetachArgs, DrainArgs, EventsArgs, FaultArgs, FlowsArgs, PrefixArgs, RunArgs,
-        StatusArgs, UndrainArgs,
+        Cli, Command, DetachArgs, DrainArgs, EventsArgs, ExplainArgs, FaultArgs, FlowsArgs,
+        PrefixArgs, RunArgs, StatusArgs, UndrainArgs,
     },
     config::{Config, check_ports},
     control::{
@@ -26,7 +26,7 @@ use multihome::{
         journal,
     },
     exit::{self, Classify, ExitClass},
-    fault, flows, hooks, kernel_ports, logging,
+    explain, fault, flows, hooks, kernel_ports, logging,
     netlink::NetlinkError,
     routes, run,
     run_dir::RunDir,
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args),
         Command::Status(args) => show_status(&args),
         Command::Flows(args) => list_flows(&args),
+        Command::Explain(args) => explain_packet(&args),
         Command::Events(args) => show_events(&args),
         Command::Prefix(args) => prefix(&args),
         Command::Drain(args) => drain(&args),
@@ -132,6 +133,21 @@ fn list_flows(args: &FlowsArgs) -> Result<(), Failure> {
         &args.query(),
         io::stdout().lock(),
     )?)
+}
+
+fn explain_packet(args: &ExplainArgs) -> Result<(), Failure> {
+    let answer = explain::of_gateway(&args.run_dir, &args.query())?;
+    let text = if args.json {
+        serde_json::to_string(&answer).expect("plain data is always JSON") + "\n"
+    } else {
+        explain::render(&answer)
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Output(error).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn show_events(args: &EventsArgs) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::{
     config::{Config, UplinkConfig},
     heartbeat::Heartbeat,
-    probe::{Family, Method, Outcome, TargetId, TargetKind},
+    probe::{Family, Method, TargetId, TargetKind},
     suspicion::Sign,
 };
 
@@ -27,12 +27,14 @@ mod encode;
 mod event;
 mod families;
 mod impeded;
+mod probe;
 mod process;
 mod quality;
 
 pub use counters::{CounterSnapshot, Traffic, UplinkTraffic, VerdictTraffic};
 use families::{ENDED, EXPIRED, Families};
 pub use impeded::DampingMeasure;
+pub use probe::ProbeSeries;
 pub use quality::Impeded;
 
 /// The form of [`Metrics::render`]'s text, for the header `Content-Type`.
@@ -183,35 +185,6 @@ impl Metrics {
                 .suspicions
                 .with_label_values(&[uplink, sign.name()])
                 .inc();
-        }
-    }
-
-    /// A probe was sent over an uplink. Only the kind and the address of `target` matter.
-    pub fn probe_sent(&self, uplink: &str, target: TargetId) {
-        if let Some(label) = self.target_label(uplink, target) {
-            self.families
-                .probe_sent
-                .with_label_values(&[uplink, &label])
-                .inc();
-        }
-    }
-
-    /// A probe was answered, or given up.
-    pub fn probe_outcome(&self, uplink: &str, target: TargetId, outcome: Outcome) {
-        let Some(label) = self.target_label(uplink, target) else {
-            return;
-        };
-        let labels = [uplink, label.as_str()];
-        match outcome {
-            Outcome::Reply { rtt } => {
-                self.families
-                    .probe_rtt
-                    .with_label_values(&labels)
-                    .observe(rtt.as_secs_f64());
-            }
-            Outcome::Lost | Outcome::Failed(_) => {
-                self.families.probe_lost.with_label_values(&labels).inc();
-            }
         }
     }
 

@@ -72,6 +72,8 @@ use upkeep::Upkeep;
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Changes of the kernel's tables that are taken before others get their turn.
 const CHANGES_AT_ONCE: usize = 1024;
+/// Fates of probes that are taken before others get their turn.
+const REPORTS_AT_ONCE: usize = 64;
 /// How often shares are sampled, in ticks.
 const TICKS_PER_SAMPLE: u32 = 2;
 
@@ -191,6 +193,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         }
     ));
     gateway.start_own_traffic();
+    give_memory_back();
 
     let looped = gateway.go_round(&config, &run_dir, &mut watcher, &mut control, &mut signals);
     let (end, asked_by) = match looped.await {
@@ -252,6 +255,16 @@ fn favour_this_process() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
+/// Gives what only the start has needed back to the operating system: the kernel's types, the draws of the
+/// rank rows. The allocator keeps it otherwise.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call changes free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Takes as many open files as this process may have: each probe of a service under way has a socket of
 /// its own, and the usual limit of 1024 is less than many uplinks need that fail at once.
 fn allow_many_files() {
@@ -297,7 +310,7 @@ impl Gateway {
     /// Takes the traffic over.
     fn go(&mut self) -> Result<(), DataplaneError> {
         self.executor.forget_strangers(&self.controller)?;
-        let tables = &self.executor.dataplane.flows;
+        let tables = &mut self.executor.dataplane.flows;
         let swept = self.upkeep.all(tables, &self.controller);
         self.telemetry.swept(&swept, &self.upkeep, &self.names);
         self.executor.go()
@@ -320,7 +333,7 @@ impl Gateway {
 
     /// Does the next part of the tables' upkeep.
     fn keep_up(&mut self) -> Result<(), RunError> {
-        let tables = &self.executor.dataplane.flows;
+        let tables = &mut self.executor.dataplane.flows;
         let Some(swept) = self.upkeep.slice(tables, &self.controller) else {
             return Ok(());
         };
@@ -415,7 +428,11 @@ impl Gateway {
             let sample_at = self.controller.next_sample();
             tokio::select! {
                 events = watcher.next(CHANGES_AT_ONCE) => self.follow(events?)?,
-                Some(report) = self.prober.next() => self.handle_report(report)?,
+                Some(reports) = self.prober.next_ones(REPORTS_AT_ONCE) => {
+                    for report in reports {
+                        self.handle_report(report)?;
+                    }
+                }
                 Some(report) = next_of(&mut self.bfd) => self.handle_bfd(report)?,
                 () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
                     if tables_at.is_some() => self.compare_tables()?,
@@ -468,6 +485,9 @@ impl Gateway {
         };
         // The kernel tells of a session by nothing but its PPP device, which comes after it.
         self.look_for_sessions()?;
+        // Addresses, routes and links; neighbours come and go all the time.
+        let of_routes = |change: &Noticed| !matches!(change.event, NetEvent::Neighbour { .. });
+        let leads = changes.iter().any(of_routes);
         for Noticed { event, at } in changes {
             if matches!(event, NetEvent::Resynced(_)) {
                 self.telemetry.resynced(&self.names);
@@ -476,7 +496,9 @@ impl Gateway {
         }
         self.handle(Event::CaughtUp, first)?;
         // An address may have come or gone that nothing but routes depends on.
-        self.lead_own_traffic();
+        if leads {
+            self.lead_own_traffic();
+        }
         Ok(())
     }
 
@@ -515,6 +537,7 @@ impl Gateway {
         match report {
             ProbeReport::Sent(id) => self.handle(Event::ProbeSent(id), now),
             ProbeReport::Event(event) => self.handle(Event::Probe(event), now),
+            ProbeReport::Overdue(id) => self.handle(Event::ProbeOverdue(id), now),
             ProbeReport::Error { .. } => Ok(()),
         }
     }

@@ -46,8 +46,8 @@ pub struct Options {
     /// Print the results as one line of JSON to stdout, and all else to stderr
     #[arg(long)]
     pub json: bool,
-    /// Put the figures into the documents of this folder, which has a failover.md
-    #[arg(long, value_name = "FOLDER", conflicts_with = "only")]
+    /// Put the figures into the documents of this folder, which has a failover.md; what is not measured stays
+    #[arg(long, value_name = "FOLDER")]
     write_docs: Option<PathBuf>,
 }
 
@@ -56,24 +56,32 @@ pub struct Options {
 /// # Errors
 /// When something cannot be measured: a figure that misses its target is no error.
 pub fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::default();
-    for loss in loss::ALL {
-        if !options.only.is_empty() && !options.only.contains(&loss) {
-            continue;
-        }
+    let wanted = |loss: &Loss| options.only.is_empty() || options.only.contains(loss);
+    let losses: Vec<Loss> = loss::ALL.into_iter().filter(wanted).collect();
+    // What is a matter of milliseconds comes first: the others take minutes, and little of the machine.
+    let mut own = Vec::new();
+    for &loss in &losses {
         eprintln!("{}: {} trials", loss.name(), options.trials);
-        let multihome = Own::new(&options.binary, loss)?.trials(options.trials)?;
+        let outcomes = Own::new(&options.binary, loss)?.trials(options.trials)?;
+        eprintln!("{}", Row::new(loss, outcomes.clone(), None));
+        own.push(outcomes);
+    }
+    let mut report = Report::default();
+    if options.load > 0 && options.only.is_empty() {
+        report.load = Some(load::measure(&options.binary, options.load)?);
+    }
+    for (loss, outcomes) in losses.into_iter().zip(own) {
         let peer = if options.peer_trials == 0 || !loss.concerns_kernel() {
             None
         } else {
+            eprintln!(
+                "{}, by the kernel's routes and a script: {} trials",
+                loss.name(),
+                options.peer_trials
+            );
             Some(peer(loss, options.peer_trials)?)
         };
-        let row = Row::new(loss, multihome, peer);
-        eprintln!("{row}");
-        report.rows.push(row);
-    }
-    if options.load > 0 && options.only.is_empty() {
-        report.load = Some(load::measure(&options.binary, options.load)?);
+        report.rows.push(Row::new(loss, outcomes, peer));
     }
     if let Some(folder) = &options.write_docs {
         document::write(folder, &report)?;

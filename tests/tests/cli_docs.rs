@@ -65,7 +65,8 @@ fn words_with(text: &str, prefix: &str) -> BTreeSet<String> {
 fn the_reference_shows_the_help_as_it_is() -> Result<()> {
     let reference = read("docs/reference/cli.md")?;
     for subcommand in [
-        "run", "status", "flows", "events", "prefix", "drain", "undrain", "fault", "detach",
+        "run", "status", "flows", "explain", "events", "prefix", "drain", "undrain", "fault",
+        "detach",
     ] {
         let help = stdout(&[subcommand, "--help"])?;
         let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
@@ -263,9 +264,10 @@ command = \"/bin/true\"
     }
     let rtt = Duration::from_millis(1);
     let target = TargetId::next_hop(0, IpAddr::from([192, 0, 2, 1]));
-    metrics.probe_sent("u", target);
-    metrics.probe_outcome("u", target, Outcome::Reply { rtt });
-    metrics.probe_outcome("u", target, Outcome::Lost);
+    let probes = metrics.probes("u", target).expect("it is configured");
+    probes.sent();
+    probes.outcome(Outcome::Reply { rtt });
+    probes.outcome(Outcome::Lost);
     for family in [Family::Ipv4, Family::Ipv6] {
         metrics.path(
             "u",

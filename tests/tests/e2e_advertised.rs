@@ -126,6 +126,9 @@ fn a_new_prefix_of_the_line_is_followed_without_a_flow_noticing() -> Result<()> 
         "route add {SECOND} via {}\n",
         lab.uplinks[0].addresses.transit6
     ))?;
+    lab.uplinks[0]
+        .isp
+        .batch(&format!("route add {SECOND} dev gw\n"))?;
     line.advertise(
         &lab,
         &format!("prefix {FIRST} {{ AdvPreferredLifetime 0; }};\nprefix {SECOND} {{ }};"),

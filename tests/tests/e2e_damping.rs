@@ -1,7 +1,10 @@
 //! An uplink that comes back must show that it stays before it takes new flows, longer the more often it
 //! fails; after a total outage all come back at once.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
@@ -96,12 +99,16 @@ fn an_uplink_that_flaps_is_held_back_longer_and_longer() -> Result<()> {
                 table.contains("after 3 failures") && table.contains("  held "),
                 "{table}"
             );
-            let (_, metrics) = gateway.fetch("/metrics")?;
             let metric = format!(
                 "multihome_uplink_recent_failures{{family=\"ipv4\",uplink=\"{}\"}} 3",
                 names[0]
             );
-            ensure!(metrics.contains(&metric), "no {metric}");
+            // Metrics follow with the next tick.
+            let start = Instant::now();
+            while !gateway.fetch("/metrics")?.1.contains(&metric) {
+                ensure!(start.elapsed() < SOON, "no {metric}");
+                thread::sleep(Duration::from_millis(50));
+            }
         }
         gateway.wait_for("released", Duration::from_secs(20), |status| {
             status.has_eligible(&names)

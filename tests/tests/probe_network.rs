@@ -143,6 +143,7 @@ fn a_next_hop_that_answers_no_pings_is_judged_by_its_neighbour_entry() -> Result
                         losses += u32::from(event.outcome == Outcome::Lost);
                         HealthEvent::Probe(event)
                     }
+                    ProbeReport::Overdue(_) => continue,
                     ProbeReport::Error { error, .. } => return Err(error.into()),
                 },
                 events = watcher.next(1) => {

@@ -247,7 +247,7 @@ impl Controller {
             Family::Ipv4 => IPV4,
             Family::Ipv6 => IPV6,
         };
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == id) else {
+        let Some(uplink) = self.uplinks.of_mut(id) else {
             return Vec::new();
         };
         let (changed, told) = uplink.paths[family].handle_bfd(report);

@@ -16,7 +16,7 @@ impl Controller {
         prefix: Option<Ipv6Prefix>,
         now: Instant,
     ) -> Vec<Action> {
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == id) else {
+        let Some(uplink) = self.uplinks.of_mut(id) else {
             return Vec::new();
         };
         if uplink.delegated == prefix {

@@ -19,8 +19,7 @@ impl Controller {
     /// In a PPPoE session there is neither, and pppd's LCP echoes watch the next hop: as long as the session
     /// is there, they are answered.
     pub(super) fn ask_silent_next_hop(&mut self, id: TargetId, now: Instant) -> Vec<Action> {
-        let mut uplinks = self.uplinks.iter_mut();
-        let Some(uplink) = uplinks.find(|uplink| uplink.id == id.uplink) else {
+        let Some(uplink) = self.uplinks.of_mut(id.uplink) else {
             return Vec::new();
         };
         if uplink.config.pppoe.is_some() {

@@ -59,12 +59,13 @@ impl Controller {
             let mut addresses = ifindex.into_iter().flat_map(|it| self.net.addresses_of(it));
             addresses.any(|it| it.address.is_ipv6() && is_global(it.address))
         });
+        let addresses = self.addresses4();
         let uplinks = self.uplinks.iter().map(|uplink| Device {
             name: uplink.config.layer3().to_owned(),
             uplink: true,
             awaits_ipv6: !uplink.paths[IPV6].exists()
                 && (uplink.config.prefix.is_some() || lan_has_ipv6 && carried[IPV6]),
-            shares_subnet: self.shares_subnet(uplink),
+            shares_subnet: self.shares_subnet(uplink, &addresses),
         });
         let lan = self.lan.iter().map(|(_, port)| Device {
             name: port.device.clone(),
@@ -124,21 +125,34 @@ impl Controller {
         ifindex.into_iter().flat_map(|it| self.net.addresses_of(it))
     }
 
-    /// Whether an IPv4 subnet of the uplink's device has an address of another uplink's.
-    fn shares_subnet(&self, uplink: &Uplink) -> bool {
-        let network = |address: IpAddr, length: u8| match address {
-            IpAddr::V4(v4) => v4.to_bits().checked_shr(32 - u32::from(length.min(32))),
-            IpAddr::V6(_) => None,
+    /// The IPv4 addresses of all uplinks' devices and whose they are, in order.
+    fn addresses4(&self) -> Vec<(u32, u8)> {
+        let of = |uplink: &Uplink| -> Vec<(u32, u8)> {
+            let addresses = self.addresses_of_uplink(uplink);
+            let of_family = addresses.filter_map(|it| match it.address {
+                IpAddr::V4(v4) => Some((v4.to_bits(), uplink.id)),
+                IpAddr::V6(_) => None,
+            });
+            of_family.collect()
         };
-        let others = self.uplinks.iter().filter(|other| other.id != uplink.id);
-        others
-            .flat_map(|other| self.addresses_of_uplink(other))
-            .any(|theirs| {
-                self.addresses_of_uplink(uplink).any(|own| {
-                    let ours = network(own.address, own.prefix_len);
-                    ours.is_some() && ours == network(theirs.address, own.prefix_len)
-                })
-            })
+        let mut all: Vec<(u32, u8)> = self.uplinks.iter().flat_map(of).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Whether an IPv4 subnet of the uplink's device has an address of another uplink's, of `all` in order.
+    fn shares_subnet(&self, uplink: &Uplink, all: &[(u32, u8)]) -> bool {
+        self.addresses_of_uplink(uplink).any(|own| {
+            let IpAddr::V4(address) = own.address else {
+                return false;
+            };
+            let hosts = u32::MAX.checked_shr(own.prefix_len.into()).unwrap_or(0);
+            let first = address.to_bits() & !hosts;
+            let from = all.partition_point(|(address, _)| *address < first);
+            let within = all[from..].iter();
+            let mut within = within.take_while(|(address, _)| *address <= first | hosts);
+            own.prefix_len > 0 && within.any(|(_, id)| *id != uplink.id)
+        })
     }
 }
 

@@ -32,8 +32,9 @@ use crate::{
 const PROBES: u32 = 20;
 /// As long as nothing is clear by then, such bursts follow each other for this long.
 const DOUBT: Duration = Duration::from_secs(2);
-/// And then not again for this long, so that a line that always loses a little is not asked all the time.
-const REST: Duration = Duration::from_secs(10);
+/// And then not again for so many times as long as they took, so that a line that always loses a little is
+/// not asked all the time.
+const REST: u32 = 5;
 /// Of probes that are lost in a row in such a burst, each of this number counts as one for the path's health:
 /// three losses in a row are a sign of death at the usual pace, and nothing strange among forty a second.
 const THINNED: u32 = 4;
@@ -187,6 +188,21 @@ impl Quality {
         }
     }
 
+    /// Asks all targets of an uplink in a burst, unless that was done lately.
+    fn ask(&mut self, uplink: &Uplink, now: Instant) -> Option<Action> {
+        let step = self.asks(uplink.id, now)?;
+        let targets = FAMILIES
+            .into_iter()
+            .flat_map(|family| judging(&uplink.paths[family]))
+            .collect();
+        Some(Action::Ask(BurstPlan {
+            targets,
+            probes: PROBES,
+            step,
+            whole: true,
+        }))
+    }
+
     /// With what time between two probes to ask an uplink's targets again, to clear up what its probes leave
     /// open; `None` when they are not to be asked.
     fn asks(&mut self, id: u8, now: Instant) -> Option<Duration> {
@@ -200,7 +216,8 @@ impl Quality {
         if asked.until > now + length / 2 {
             return None;
         }
-        if asked.until + REST <= now {
+        let took = asked.until.saturating_duration_since(asked.began);
+        if asked.until + took * REST <= now {
             asked.began = now;
         } else if now.saturating_duration_since(asked.began) >= DOUBT {
             return None;
@@ -239,7 +256,7 @@ impl Controller {
             groups,
             ..
         } = self;
-        let Some(uplink) = uplinks.iter().find(|uplink| uplink.id == id.uplink) else {
+        let Some(uplink) = uplinks.of(id.uplink) else {
             return Vec::new();
         };
         quality.follow(uplink);
@@ -281,17 +298,8 @@ impl Controller {
             open |= lost && judge.wants_probes();
         }
         let mut actions = Vec::new();
-        if open && let Some(step) = quality.asks(id.uplink, now) {
-            let targets = FAMILIES
-                .into_iter()
-                .flat_map(|family| judging(&uplink.paths[family]))
-                .collect();
-            actions.push(Action::Ask(BurstPlan {
-                targets,
-                probes: PROBES,
-                step,
-                whole: true,
-            }));
+        if open {
+            actions.extend(quality.ask(uplink, now));
         }
         let events = tell(uplink.id, verdicts, groups);
         if !events.is_empty() {
@@ -299,6 +307,28 @@ impl Controller {
             actions.extend(events);
         }
         actions
+    }
+
+    /// Asks more of a path with a limit to its losses when one of its targets has not answered by when it
+    /// should have: until the probe is given up, many more would be lost.
+    pub(super) fn wonder(&mut self, id: TargetId, now: Instant) -> Vec<Action> {
+        let Self {
+            uplinks, quality, ..
+        } = self;
+        let Some(uplink) = uplinks.of(id.uplink) else {
+            return Vec::new();
+        };
+        let family = family_of(id);
+        let path = &uplink.paths[family];
+        let asks = |key: &(u8, u8, usize)| (key.1, key.2) == (id.uplink, family);
+        let limited = quality
+            .judges
+            .iter()
+            .any(|(key, judge)| asks(key) && judge.limits_loss());
+        if !limited || !path.is_up() || !path.health().is_judged_by(id) {
+            return Vec::new();
+        }
+        quality.ask(uplink, now).into_iter().collect()
     }
 
     /// Judges all paths anew, as time passes.

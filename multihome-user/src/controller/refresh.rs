@@ -93,7 +93,7 @@ impl Controller {
     /// Tells what an uplink's health has changed, when nothing else has: the words, and not what would be
     /// compared for nothing with every uplink that there is. Each microsecond of this is lost packets.
     pub(super) fn decide(&mut self, id: u8, now: Instant) -> Vec<Action> {
-        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.id == id);
+        let uplink = self.uplinks.of_mut(id);
         let changes = uplink.map(|uplink| judge(uplink, now));
         let mut actions = self.refresh_words(now);
         actions.extend(changes.unwrap_or_default());

@@ -70,7 +70,7 @@ impl Controller {
         let mut busy = false;
         let mut silent = Vec::new();
         for (id, families) in samples {
-            let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.id == *id) else {
+            let Some(uplink) = self.uplinks.of(*id) else {
                 continue;
             };
             for family in FAMILIES {
@@ -100,7 +100,7 @@ impl Controller {
     pub(super) fn weigh(&mut self, event: ProbeEvent, now: Instant) -> Vec<Action> {
         let id = event.id.uplink;
         let mut actions = self.settle_doubts(id, now);
-        let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.id == id) else {
+        let Some(uplink) = self.uplinks.of(id) else {
             return actions;
         };
         // An answer that is not the expected one is no sign of a path that swallows packets.
@@ -135,7 +135,7 @@ impl Controller {
         let Some(step) = self.suspicions.settings.step else {
             return Vec::new();
         };
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == id) else {
+        let Some(uplink) = self.uplinks.of_mut(id) else {
             return Vec::new();
         };
         // A path without remote targets of its own follows those of the other family.
@@ -193,7 +193,7 @@ impl Controller {
     /// Ends the suspicions of an uplink that are settled.
     fn settle_doubts(&mut self, id: u8, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.id == id) else {
+        let Some(uplink) = self.uplinks.of_mut(id) else {
             return actions;
         };
         for family in FAMILIES {

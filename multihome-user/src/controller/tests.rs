@@ -6,11 +6,14 @@ mod forwards;
 mod groups;
 mod impeded;
 mod lines;
+mod own;
 mod ports;
 mod quality;
 mod story;
 mod suspicion;
 mod translation;
+
+use std::net::IpAddr;
 
 use multihome_common::uplink::Hop;
 use proptest::prelude::*;

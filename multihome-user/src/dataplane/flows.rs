@@ -13,7 +13,7 @@ use multihome_common::{
     nat44::ports::{LINES, PortLine, PortMemory, SPACES},
 };
 
-use super::{DataplaneError, load::take, shared::SharedArray};
+use super::{DataplaneError, load::take, windows::WindowedArray};
 
 /// Lines of the pin table at least.
 const MIN_PIN_LINES: u32 = 1024;
@@ -67,22 +67,22 @@ impl Sizes {
     }
 }
 
-/// The tables, in memory that the programs share.
+/// The tables, in memory that the programs share, of which little is mapped at a time.
 #[derive(Debug)]
 pub struct FlowTables {
-    tags: SharedArray<TagLine>,
-    flows: SharedArray<FlowSlot>,
-    ports: SharedArray<PortLine>,
-    pins: SharedArray<PinLine>,
+    tags: WindowedArray<TagLine>,
+    flows: WindowedArray<FlowSlot>,
+    ports: WindowedArray<PortLine>,
+    pins: WindowedArray<PinLine>,
 }
 
 impl FlowTables {
     pub(super) fn map(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         Ok(Self {
-            tags: SharedArray::map(&take(ebpf, abi::FLOW_TAGS)?, abi::FLOW_TAGS)?,
-            flows: SharedArray::map(&take(ebpf, abi::FLOWS)?, abi::FLOWS)?,
-            ports: SharedArray::map(&take(ebpf, abi::NAT_PORTS)?, abi::NAT_PORTS)?,
-            pins: SharedArray::map(&take(ebpf, abi::PINS)?, abi::PINS)?,
+            tags: WindowedArray::new(&take(ebpf, abi::FLOW_TAGS)?, abi::FLOW_TAGS)?,
+            flows: WindowedArray::new(&take(ebpf, abi::FLOWS)?, abi::FLOWS)?,
+            ports: WindowedArray::new(&take(ebpf, abi::NAT_PORTS)?, abi::NAT_PORTS)?,
+            pins: WindowedArray::new(&take(ebpf, abi::PINS)?, abi::PINS)?,
         })
     }
 
@@ -104,6 +104,14 @@ impl FlowTables {
     /// Outside addresses that there is room for.
     pub fn pools(&self) -> u16 {
         (self.port_lines() / (SPACES * LINES)) as u16
+    }
+
+    /// Gives the memory that was looked at back to the kernel, but for a little of it.
+    pub fn give_back(&mut self) {
+        self.tags.give_back();
+        self.flows.give_back();
+        self.ports.give_back();
+        self.pins.give_back();
     }
 
     /// Flows that there are places for.

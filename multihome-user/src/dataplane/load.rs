@@ -11,12 +11,13 @@ use aya::{
     programs::{SchedClassifier, Xdp},
 };
 use multihome_common::{
-    abi::{self, SlotName},
+    abi::{self, MemberTiers, SlotName},
     address::{Address4, Address6, AddressTable},
     limits::MAX_UPLINKS,
     port::PortEntry,
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
+    word::Word,
 };
 
 use super::{
@@ -26,6 +27,7 @@ use super::{
     grace::Grace,
     names, pins, redirect,
     shared::SharedArray,
+    windows::WindowedArray,
 };
 use crate::config::XdpMode;
 
@@ -83,7 +85,7 @@ pub struct Dataplane {
     mode: XdpMode,
     adopted: bool,
     pub(super) state: SharedArray<SharedState>,
-    pub(super) rows: SharedArray<u64>,
+    pub(super) rows: WindowedArray<Word>,
     pub(super) framings: SharedArray<u64>,
     pub(super) ports: Array<MapData, PortEntry>,
     pub(super) addresses4: Array<MapData, AddressTable<Address4>>,
@@ -94,6 +96,7 @@ pub struct Dataplane {
     pub(super) outsides: HashMap<MapData, u32, u64>,
     pub(super) devices: DevMap<MapData>,
     pub(super) names: Array<MapData, SlotName>,
+    pub(super) members: Array<MapData, MemberTiers>,
     /// The faults in the uplinks' lines.
     pub faults: Faults,
     /// The flow and port tables.
@@ -164,7 +167,7 @@ impl Dataplane {
         Ok(Self {
             faults: Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?,
             state: SharedArray::map(&state, abi::STATE)?,
-            rows: SharedArray::map(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
+            rows: WindowedArray::new(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
             framings: SharedArray::map(&take(&mut ebpf, abi::FRAMINGS)?, abi::FRAMINGS)?,
             ports: typed(&mut ebpf, abi::PORTS)?,
             addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,
@@ -175,6 +178,7 @@ impl Dataplane {
             outsides: typed(&mut ebpf, abi::OUTSIDES)?,
             devices: typed(&mut ebpf, abi::DEVICES)?,
             names: typed(&mut ebpf, abi::NAMES)?,
+            members: typed(&mut ebpf, abi::MEMBERS)?,
             flows: FlowTables::map(&mut ebpf)?,
             ebpf,
             pins,

@@ -18,9 +18,11 @@ mod read_only;
 mod redirect;
 mod shared;
 mod signals;
+mod snapshot;
 mod sweep;
 mod tables;
 mod tcp;
+mod windows;
 mod words;
 
 pub use attach::Attached;
@@ -35,5 +37,6 @@ pub use load::{
 pub use outside_ports::PortPlan;
 pub use pinned::{PinnedError, PinnedFlows, TableBytes};
 pub use signals::{Passed, SignalReader, Signals};
+pub use snapshot::Snapshot;
 pub use sweep::Swept;
 pub use tcp::{HandshakeTimes, TcpMeasure};

@@ -147,6 +147,11 @@ impl<'a> Pins<'a> {
         Ok(Self { run_dir, folder })
     }
 
+    /// Whether they are of this network namespace's gateway.
+    pub fn are_here(&self) -> bool {
+        pins::own_directory().is_ok_and(|own| self.folder.ends_with(own))
+    }
+
     /// Opens the map of this name.
     pub fn open(&self, name: &'static str) -> Result<MapData, PinnedError> {
         open(self.run_dir, &self.folder, name)

@@ -11,7 +11,7 @@ use aya::{
     maps::{MapData, MapError},
     sys::SyscallError,
 };
-use multihome_common::word::Words;
+use multihome_common::word::{Word, Words};
 
 use super::{DataplaneError, load::refused};
 
@@ -79,6 +79,22 @@ impl<T: Words> ReadOnlyArray<T> {
         // that cannot be written to allows (std::sync::atomic).
         ((index as usize) < self.entries)
             .then(|| unsafe { self.start.add(index as usize).as_ref() })
+    }
+}
+
+impl<T: Words + Default> ReadOnlyArray<T> {
+    /// A copy of an entry, word by word; what others write meanwhile is in it or not, for each word.
+    pub fn copy(&self, index: u32) -> Option<T> {
+        const { assert!(size_of::<T>().is_multiple_of(size_of::<Word>())) };
+        let from = std::ptr::from_ref(self.get(index)?).cast::<Word>();
+        let to = T::default();
+        let words = std::ptr::from_ref(&to).cast::<Word>();
+        for at in 0..size_of::<T>() / size_of::<Word>() {
+            // SAFETY: both are values of a type of words, of which this is one; the one that is written to is
+            // ours alone, and the other is read by relaxed atomic loads.
+            unsafe { (*words.add(at)).store((*from.add(at)).load()) };
+        }
+        Some(to)
     }
 }
 

@@ -67,12 +67,19 @@ impl<T> SharedArray<T> {
     }
 }
 
-impl<T: Words> SharedArray<T> {
-    /// Entries of the array.
-    pub fn len(&self) -> usize {
-        self.entries
+impl SharedArray<u64> {
+    /// Replaces one word, so that programs see either the old or the new one; nothing behind the last.
+    pub fn store(&self, index: u32, value: u64) {
+        if (index as usize) < self.entries {
+            // SAFETY: the index is checked; the mapping lives as long as `self`, and kernel and user access
+            // its words only as a whole.
+            let word = unsafe { AtomicU64::from_ptr(self.start.add(index as usize).as_ptr()) };
+            word.store(value, Ordering::Relaxed);
+        }
     }
+}
 
+impl<T: Words> SharedArray<T> {
     /// One entry.
     pub fn get(&self, index: u32) -> Option<&T> {
         // SAFETY: the index is checked, the mapping lives as long as `self` and is aligned to a page,
@@ -87,20 +94,6 @@ impl<T> Drop for SharedArray<T> {
         // SAFETY: the range is the one that `map` got, and nothing refers to it any more. A failure
         // would leave the memory mapped, which harms nothing.
         unsafe { libc::munmap(self.start.as_ptr().cast(), size_of::<T>() * self.entries) };
-    }
-}
-
-impl SharedArray<u64> {
-    /// Stores one word.
-    ///
-    /// # Panics
-    /// When `index` is past the array's end.
-    pub fn store(&self, index: usize, value: u64) {
-        assert!(index < self.entries, "row {index} is past the end");
-        // SAFETY: the index was checked, the mapping is aligned to a page, and kernel and user
-        // access the word only as a whole.
-        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(index)) }
-            .store(value, Ordering::Relaxed);
     }
 }
 

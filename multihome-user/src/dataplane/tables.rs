@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::MapError;
 use multihome_common::{
-    abi,
+    abi::{self, MemberTiers},
     address::{Address4, Address6, AddressTable},
     framing::Framing,
     limits::{BUCKETS, MAX_GROUPS, MAX_UPLINKS, PORT_TABLE_SIZE},
@@ -80,9 +80,12 @@ impl Dataplane {
         let in_force = self.state.rows(group).load(Relaxed);
         let spare = if in_force == first { other } else { first };
         self.grace.end(Copied::Rows(group));
-        for (bucket, row) in rows.iter().enumerate() {
-            self.rows.store(spare as usize + bucket, row.0);
+        for (place, row) in (spare as u32..).zip(rows) {
+            let word = self.rows.get(place);
+            word.expect("the kernel maps memory that it has")
+                .store(row.0);
         }
+        self.rows.give_back();
         self.change(self.state.rows(group), spare);
         self.grace.begin(Copied::Rows(group));
     }
@@ -196,7 +199,7 @@ impl Dataplane {
 
     /// Says what frames get that are sent for a slot.
     pub fn set_framing(&self, slot: u32, framing: Framing) {
-        self.framings.store(slot as usize, framing.0);
+        self.framings.store(slot, framing.0);
     }
 
     /// Says which device the programs send to for a slot.
@@ -224,6 +227,15 @@ impl Dataplane {
             *place = byte;
         }
         self.names.set(slot, padded, 0).map_err(refused(abi::NAMES))
+    }
+
+    /// Notes the tiers of a group's members by their ids, 0 for uplinks that are none.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_tiers(&mut self, group: u32, tiers: MemberTiers) -> Result<(), DataplaneError> {
+        let set = self.members.set(group, tiers, 0);
+        set.map_err(refused(abi::MEMBERS))
     }
 
     /// Enters a LAN host, or removes it.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     dataplane::TcpMeasure,
     events::{Kind, Occurrence, Recorder, Timing},
+    probe::Outcome,
 };
 
 fn config() -> Config {
@@ -127,10 +128,12 @@ fn a_story_is_shown() {
         },
         Outcome::Lost,
     ] {
-        metrics.probe_sent("fibre", remote);
-        metrics.probe_outcome("fibre", remote, outcome);
+        let series = metrics.probes("fibre", remote).expect("it is configured");
+        series.sent();
+        series.outcome(outcome);
     }
-    metrics.probe_sent("lte", target(TargetKind::NextHop, "fe80::1"));
+    let next_hop = metrics.probes("lte", target(TargetKind::NextHop, "fe80::1"));
+    next_hop.expect("every uplink has one").sent();
     metrics.draining("lte", true);
     metrics.damping(
         "fibre",
@@ -225,8 +228,7 @@ fn only_the_configuration_makes_labels() {
         ("lte", target(TargetKind::Remote, "9.9.9.9")),
         ("fibre", target(TargetKind::Remote, "203.0.113.66")),
     ] {
-        metrics.probe_sent(uplink, target);
-        metrics.probe_outcome(uplink, target, Outcome::Lost);
+        assert!(metrics.probes(uplink, target).is_none());
     }
     assert_eq!(
         stable(&metrics.render().expect("it can be written as text")),
@@ -236,7 +238,7 @@ fn only_the_configuration_makes_labels() {
     // A next hop that moves about adds no label with each address.
     for host in 1..=50 {
         let hop = target(TargetKind::NextHop, &format!("192.0.2.{host}"));
-        metrics.probe_sent("lte", hop);
+        metrics.probes("lte", hop).expect("a next hop").sent();
     }
     let text = metrics.render().expect("it can be written as text");
     let line = "\nmultihome_probe_sent_total{target=\"next_hop_ipv4\",uplink=\"lte\"} 50\n";

@@ -28,6 +28,9 @@ use super::{
 const REPLIES_AT_ONCE: usize = 64;
 /// Sending takes some microseconds; if it took longer than this, the thread was held up in it.
 const HELD_UP: Duration = Duration::from_millis(5);
+/// How long replies may wait to be read together while nothing is in haste: the kernel has noted when each came
+/// in. With many uplinks a wake-up for each of them is most of what probing costs.
+const GATHER: Duration = Duration::from_millis(50);
 /// Reports that may wait for the controller. When it does not fetch them, probing pauses.
 const MAX_REPORTS: usize = 4096;
 
@@ -76,6 +79,8 @@ pub enum ProbeReport {
     Sent(TargetId),
     /// A probe's fate.
     Event(ProbeEvent),
+    /// A probe of this target is not answered yet although others were by then.
+    Overdue(TargetId),
     /// A socket could not be opened or used. The prober goes on, and tries again with the next
     /// plan or probe; probes that could not be sent count as lost, except when only a local queue
     /// was full.
@@ -158,6 +163,14 @@ impl Prober {
     pub async fn next(&mut self) -> Option<ProbeReport> {
         self.reports.recv().await
     }
+
+    /// Waits for reports and takes all that are there, `most` at most; `None` when the task has ended.
+    /// Cancel-safe.
+    pub async fn next_ones(&mut self, most: usize) -> Option<Vec<ProbeReport>> {
+        let mut reports = Vec::new();
+        let count = self.reports.recv_many(&mut reports, most).await;
+        (count > 0).then_some(reports)
+    }
 }
 
 /// What is needed to send to a target.
@@ -186,7 +199,13 @@ impl Task {
         mut orders: mpsc::UnboundedReceiver<Order>,
         reports: mpsc::Sender<ProbeReport>,
     ) {
+        let mut read = Instant::now();
         loop {
+            let gathered = if self.schedule.is_in_haste() {
+                read
+            } else {
+                read + GATHER
+            };
             let exchanges = self.services.next_deadline(Instant::now());
             let deadline = [self.schedule.next_deadline(), exchanges];
             let deadline = deadline.into_iter().flatten().min();
@@ -203,13 +222,14 @@ impl Task {
                     }
                     None => return,
                 },
-                () = self.readable() => {}
+                () = self.readable_from(gathered) => {}
                 () = sleep_until(deadline) => {}
             }
             let now = Instant::now();
             // Before a probe is called lost, the kernel itself is asked for replies.
             let would_lose = self.schedule.would_lose(now);
             self.drain(would_lose);
+            read = now;
             self.go_on(now, would_lose);
             self.carry_out(now);
             for report in self.reports.drain(..) {
@@ -271,8 +291,12 @@ impl Task {
         Ok(())
     }
 
-    /// Waits until a socket has something to read.
-    async fn readable(&self) {
+    /// Waits until this time, and then until a socket has something to read. While services are asked, not
+    /// until this time: their exchanges have several steps, each of which waits for the one before.
+    async fn readable_from(&self, at: Instant) {
+        if self.services.is_idle() {
+            sleep_until(Some(at)).await;
+        }
         poll_fn(|context| {
             // Every socket must be asked, or its readiness would wake nobody.
             let ready = self
@@ -354,6 +378,7 @@ impl Task {
             match action {
                 ProbeAction::Send { id, seq, cookie } => self.send(id, seq, cookie),
                 ProbeAction::Outcome(event) => self.report(ProbeReport::Event(event)),
+                ProbeAction::Overdue(id) => self.report(ProbeReport::Overdue(id)),
             }
         }
     }

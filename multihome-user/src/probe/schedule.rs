@@ -45,6 +45,9 @@ pub const BURST_MARGIN: Duration = Duration::from_millis(75);
 
 /// The shortest that jitter makes an interval, as a share of it.
 const SHORTEST_STEP: f64 = 0.9;
+/// Who would be probed so soon after others is probed with them, if jitter might have had it so: fewer
+/// wake-ups, and no interval that would not have been possible.
+const TOGETHER: Duration = Duration::from_millis(40);
 
 /// How often to probe, and how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,8 @@ pub enum ProbeAction {
     },
     /// A probe's fate is known.
     Outcome(ProbeEvent),
+    /// A probe of this target is not answered yet although others were by then: it may be lost, or late.
+    Overdue(TargetId),
 }
 
 /// All targets, and what is on its way to them.
@@ -113,6 +118,8 @@ pub struct ProbeSchedule {
     targets: BTreeMap<TargetId, Target>,
     /// When each target wants attention next; one entry per target.
     agenda: BTreeSet<(Instant, TargetId)>,
+    /// How many targets a burst is under way of.
+    hasty: usize,
 }
 
 impl ProbeSchedule {
@@ -124,6 +131,7 @@ impl ProbeSchedule {
             random: StdRng::from_seed(seed),
             targets: BTreeMap::new(),
             agenda: BTreeSet::new(),
+            hasty: 0,
         }
     }
 
@@ -134,6 +142,7 @@ impl ProbeSchedule {
         let wanted: BTreeSet<TargetId> = targets.into_iter().collect();
         self.targets.retain(|id, _| wanted.contains(id));
         self.agenda.retain(|(_, id)| wanted.contains(id));
+        self.hasty = self.targets.values().filter(|it| it.is_in_haste()).count();
         let mut remote: BTreeMap<u8, u32> = BTreeMap::new();
         for id in wanted.iter().filter(|id| id.kind == TargetKind::Remote) {
             *remote.entry(id.uplink).or_default() += 1;
@@ -280,7 +289,12 @@ impl ProbeSchedule {
             .any(|(_, id)| self.targets[id].would_lose(now))
     }
 
-    /// Everything that is due. Drain the sockets into [`Self::reply`] right before.
+    /// Whether a burst is under way: each moment counts.
+    pub fn is_in_haste(&self) -> bool {
+        self.hasty > 0
+    }
+
+    /// Everything that is due, and probes that are about to be. Drain the sockets into [`Self::reply`] right before.
     pub fn poll(&mut self, now: Instant) -> Vec<ProbeAction> {
         let mut actions = Vec::new();
         let Some(due) = self.next_deadline() else {
@@ -292,27 +306,44 @@ impl ProbeSchedule {
         while let Some(&(at, id)) = self.agenda.first()
             && at <= now
         {
-            let Self {
-                settings, random, ..
-            } = self;
-            let settings = *settings;
-            let step = random.random_range(SHORTEST_STEP..=1.0);
-            let cookie = random.random();
-            self.change(id, |target| {
-                while let Some((outcome, sent)) = target.next_outcome(now) {
-                    actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome, sent }));
-                }
-                if let Some(seq) = target.next_probe(
-                    now,
-                    step,
-                    cookie,
-                    settings.timeout(id.method, target.rtt().as_ref()),
-                ) {
-                    actions.push(ProbeAction::Send { id, seq, cookie });
-                }
-            });
+            self.look_at(id, now, &mut actions);
+        }
+        let soon = self.agenda.iter();
+        let soon = soon.take_while(|(at, _)| *at <= now + TOGETHER);
+        let soon: Vec<TargetId> = soon
+            .filter(|(_, id)| self.targets[id].may_go(now, SHORTEST_STEP))
+            .map(|(_, id)| *id)
+            .collect();
+        for id in soon {
+            self.change(id, |target| target.bring_forward(now));
+            self.look_at(id, now, &mut actions);
         }
         actions
+    }
+
+    /// What is due of one target.
+    fn look_at(&mut self, id: TargetId, now: Instant, actions: &mut Vec<ProbeAction>) {
+        let Self {
+            settings, random, ..
+        } = self;
+        let settings = *settings;
+        let step = random.random_range(SHORTEST_STEP..=1.0);
+        let cookie = random.random();
+        self.change(id, |target| {
+            while let Some((outcome, sent)) = target.next_outcome(now) {
+                actions.push(ProbeAction::Outcome(ProbeEvent { id, outcome, sent }));
+            }
+            if target.tell_overdue(now) {
+                actions.push(ProbeAction::Overdue(id));
+            }
+            let rtt = target.rtt();
+            let usual = settings.timeout(id.method, rtt.as_ref());
+            let overdue = rtt.map(|rtt| rtt.smoothed() + margin(id, rtt));
+            let overdue = overdue.filter(|overdue| *overdue < usual);
+            if let Some(seq) = target.next_probe(now, step, cookie, usual, overdue) {
+                actions.push(ProbeAction::Send { id, seq, cookie });
+            }
+        });
     }
 
     /// When [`Self::poll`] has something to do next; in the past if it has already.
@@ -341,15 +372,21 @@ impl ProbeSchedule {
     /// Changes one target and keeps its entry in the agenda true.
     fn change<R>(&mut self, id: TargetId, change: impl FnOnce(&mut Target) -> R) -> Option<R> {
         let target = self.targets.get_mut(&id)?;
-        let before = target.wake();
+        let (before, was_hasty) = (target.wake(), target.is_in_haste());
         let result = change(target);
         let after = target.wake();
+        self.hasty = self.hasty - usize::from(was_hasty) + usize::from(target.is_in_haste());
         if before != after {
             self.agenda.remove(&(before, id));
             self.agenda.insert((after, id));
         }
         Some(result)
     }
+}
+
+/// How much later than the mean an answer may be before that is strange.
+fn margin(id: TargetId, rtt: SmoothedRtt) -> Duration {
+    (rtt.variation() * 4).max(BURST_MARGIN) * id.method.round_trips()
 }
 
 #[cfg(test)]

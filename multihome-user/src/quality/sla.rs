@@ -62,6 +62,11 @@ impl Judge {
         self.sick
     }
 
+    /// Whether it is well, and would be sick if it lost too much.
+    pub fn limits_loss(&self) -> bool {
+        self.sla.loss.is_some() && !self.sick
+    }
+
     /// Whether it may be losing too much, and more probes would tell.
     pub fn wants_probes(&self) -> bool {
         self.open && !self.sick

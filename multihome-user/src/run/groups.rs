@@ -3,7 +3,7 @@
 
 use multihome_common::{
     hash::Seed,
-    limits::{MAX_GROUPS, MAX_SLOTS},
+    limits::{MAX_GROUPS, MAX_SLOTS, MAX_UPLINKS},
 };
 
 use super::{RunError, slots};
@@ -71,6 +71,11 @@ pub fn take_over(
             dataplane.set_eligible(id, family, words.eligible[family]);
             dataplane.set_settled(id, family, words.settled[family]);
         }
+        let mut tiers = [0; MAX_UPLINKS];
+        for member in group.map_or(&[][..], |group| &group.members) {
+            tiers[usize::from(member.id)] = member.tier;
+        }
+        dataplane.set_tiers(id as u32, tiers)?;
         let name = group.map_or("", |group| &group.name);
         if before
             .get(id)

@@ -31,8 +31,8 @@ use crate::{
     heartbeat::Heartbeat,
     hooks::Hooks,
     http::{self, BoundHttp, HttpServer},
-    metrics::{DampingMeasure, Impeded, Metrics, PathMeasure},
-    probe::{Family, ProbeError, ProbeReport},
+    metrics::{DampingMeasure, Impeded, Metrics, PathMeasure, ProbeSeries},
+    probe::{Family, ProbeError, ProbeReport, TargetId},
     quality::Meter,
     run_dir::RunDir,
 };
@@ -44,6 +44,8 @@ pub struct Telemetry {
     bound: Option<BoundHttp>,
     /// Serves as long as it lives.
     _server: Option<HttpServer>,
+    /// The series of targets that were probed; `None` of those that are not shown.
+    probes: BTreeMap<TargetId, Option<ProbeSeries>>,
     /// When it was last said that an uplink's probes cannot be sent.
     complained: BTreeMap<u8, Instant>,
     /// The same of an uplink's BFD packets.
@@ -54,6 +56,9 @@ pub struct Telemetry {
 
 /// How often the same complaint is said.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// More targets than are probed at any time: some of them are no more.
+const MANY_TARGETS: usize = 4096;
 
 impl Telemetry {
     /// Opens what needs opening, before anything is attached.
@@ -75,6 +80,7 @@ impl Telemetry {
             heartbeat: heartbeat.clone(),
             bound: config.metrics_listen.map(http::bind).transpose()?,
             _server: None,
+            probes: BTreeMap::new(),
             complained: BTreeMap::new(),
             bfd_complained: BTreeMap::new(),
         })
@@ -188,13 +194,29 @@ impl Telemetry {
     /// Notes a report of the prober.
     pub fn probed(&mut self, report: &ProbeReport, names: &Names) {
         match report {
-            ProbeReport::Sent(id) => self.metrics.probe_sent(names.uplink(id.uplink), *id),
-            ProbeReport::Event(event) => {
-                let uplink = names.uplink(event.id.uplink);
-                self.metrics.probe_outcome(uplink, event.id, event.outcome);
+            ProbeReport::Sent(id) => {
+                if let Some(series) = self.series(*id, names) {
+                    series.sent();
+                }
             }
+            ProbeReport::Event(event) => {
+                if let Some(series) = self.series(event.id, names) {
+                    series.outcome(event.outcome);
+                }
+            }
+            ProbeReport::Overdue(_) => {}
             ProbeReport::Error { uplink, error } => self.probe_failed(*uplink, error, names),
         }
+    }
+
+    fn series(&mut self, id: TargetId, names: &Names) -> Option<&ProbeSeries> {
+        // Next hops that come and go have the same series, but an entry each.
+        if self.probes.len() > MANY_TARGETS {
+            self.probes.clear();
+        }
+        let metrics = &self.metrics;
+        let find = || metrics.probes(names.uplink(id.uplink), id);
+        self.probes.entry(id).or_insert_with(find).as_ref()
     }
 
     /// Says that probes cannot be sent, once a while: every probe of the uplink may fail so.

@@ -3,12 +3,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     time::Instant,
 };
 
 use multihome_common::{
     flow::{self, lifetime::Timeouts, slot::FlowSlot},
-    nat44::ports::Space,
+    nat44::ports::{LINES, SPACES, Space},
 };
 
 use super::{
@@ -31,6 +32,8 @@ pub struct Upkeep {
     slices: Slices,
     timeouts: Timeouts,
     swept: Swept,
+    /// The uplinks that had flows in the last pass, bit n = uplink n. Others have no ports to count.
+    busy: u64,
     /// What the ports of each uplink's outside addresses are for, by its id.
     plans: BTreeMap<u8, Planned>,
     /// Parts of the port table that are not as planned yet, with their uplinks: flows may have ports
@@ -44,6 +47,14 @@ struct Planned {
     /// The parts of the port table that it holds for.
     first: u16,
     count: u16,
+}
+
+impl Planned {
+    /// The lines of the port table.
+    fn lines(&self) -> Range<u32> {
+        let line = |pool: u16| u32::from(pool) * SPACES * LINES;
+        line(self.first)..line(self.first + self.count)
+    }
 }
 
 /// What an uplink has in the tables.
@@ -104,6 +115,7 @@ impl Upkeep {
             slices: Slices::new(sizes, Instant::now()),
             timeouts: timeouts(&config.nat.timeouts),
             swept: Swept::new(tables.pools()),
+            busy: u64::MAX,
             plans,
             waiting,
         }
@@ -116,7 +128,7 @@ impl Upkeep {
 
     /// Puts all in order at once: before traffic is taken over, and before anything can be in the
     /// way that an earlier controller's configuration has left.
-    pub fn all(&mut self, tables: &FlowTables, controller: &Controller) -> Swept {
+    pub fn all(&mut self, tables: &mut FlowTables, controller: &Controller) -> Swept {
         self.set_all_ports(tables);
         let slices: Vec<Slice> = self.slices.rest(Instant::now()).collect();
         for slice in slices {
@@ -127,7 +139,7 @@ impl Upkeep {
     }
 
     /// Sweeps one slice; what was found when it was the last one of a pass.
-    pub fn slice(&mut self, tables: &FlowTables, controller: &Controller) -> Option<Swept> {
+    pub fn slice(&mut self, tables: &mut FlowTables, controller: &Controller) -> Option<Swept> {
         let slice = self.slices.take(Instant::now());
         let last = slice.last;
         self.sweep(tables, controller, slice);
@@ -152,12 +164,13 @@ impl Upkeep {
         }
     }
 
-    fn sweep(&mut self, tables: &FlowTables, controller: &Controller, slice: Slice) {
+    fn sweep(&mut self, tables: &mut FlowTables, controller: &Controller, slice: Slice) {
         let now = flow::ticks(monotonic_nanoseconds());
         let Self {
             timeouts,
             swept,
             plans,
+            busy,
             ..
         } = self;
         let ends = |slot: &FlowSlot| {
@@ -166,11 +179,18 @@ impl Upkeep {
         };
         tables.sweep(slice.buckets, timeouts, now, ends, swept);
         tables.sweep_pins(slice.pins, timeouts, now);
-        tables.count_ports(slice.ports, swept);
+        for (id, planned) in plans.iter() {
+            if *busy >> id & 1 == 1 {
+                let ports = planned.lines();
+                let from = ports.start.max(slice.ports.start);
+                tables.count_ports(from..ports.end.min(slice.ports.end), swept);
+            }
+        }
+        tables.give_back();
     }
 
     /// Sets the ports of all parts that wait for it.
-    fn set_all_ports(&mut self, tables: &FlowTables) {
+    fn set_all_ports(&mut self, tables: &mut FlowTables) {
         for _ in 0..self.waiting.len() {
             self.set_ports(tables);
         }
@@ -178,16 +198,20 @@ impl Upkeep {
 
     /// Sets the ports of the part that has waited for longest; when it could not all be done, that
     /// waits anew.
-    fn set_ports(&mut self, tables: &FlowTables) {
+    fn set_ports(&mut self, tables: &mut FlowTables) {
         if let Some((id, pool)) = self.waiting.pop_front()
             && let Some(planned) = self.plans.get(&id)
             && tables.plan(pool, &planned.plan) > 0
         {
             self.waiting.push_back((id, pool));
         }
+        tables.give_back();
     }
 
     fn end_pass(&mut self, tables: &FlowTables) -> Swept {
+        let has_flows = |(_, flows): &(u8, &u64)| **flows > 0;
+        let busy = (0u8..).zip(&self.swept.live).filter(has_flows);
+        self.busy = busy.fold(0, |busy, (id, _)| busy | 1 << id);
         std::mem::replace(&mut self.swept, Swept::new(tables.pools()))
     }
 }

@@ -6,6 +6,9 @@ use super::Sample;
 
 /// How many times the needed silence may double.
 const MOST_DOUBLINGS: u32 = 6;
+/// Packets that must have gone unanswered: a lone one may be such that nobody answers, as an ICMP error is, and
+/// whoever waits for an answer sends again.
+const LEAST: u64 = 2;
 /// How long without a suspicion that proved wrong until half as much silence is needed again.
 const FORGETS: Duration = Duration::from_secs(60);
 
@@ -14,7 +17,7 @@ const FORGETS: Duration = Duration::from_secs(60);
 /// There is traffic that nobody answers, such as exported logs, and traffic whose answers take
 /// their time. So:
 ///
-/// - only what was answered since the last suspicion raises one;
+/// - only what was answered since the last suspicion raises one, and several packets must have left;
 /// - at least the path's own round-trip time must have passed, and half of the silence again;
 /// - when suspicions prove wrong one soon after the other, pauses are usual in this traffic, and
 ///   twice as much silence is needed each time. That is forgotten again after a while.
@@ -24,8 +27,9 @@ pub struct Silence {
     last: Option<Sample>,
     /// Something came back since the last suspicion.
     answered: bool,
-    /// When it was seen that the first packet had left to which no answer has come since.
-    unanswered: Option<Instant>,
+    /// When it was seen that the first packet had left to which no answer has come since, and how many had
+    /// left before it.
+    unanswered: Option<(Instant, u64)>,
     /// How many suspicions proved wrong that are not forgotten.
     wrong: u32,
     /// When that number last changed.
@@ -56,10 +60,11 @@ impl Silence {
             return None;
         }
         if sample.out != last.out {
-            self.unanswered.get_or_insert(now);
+            self.unanswered.get_or_insert((now, last.out));
         }
-        let since = self.unanswered.filter(|_| self.answered)?;
-        if now.saturating_duration_since(since) < self.needed(rtt) {
+        let (since, before) = self.unanswered.filter(|_| self.answered)?;
+        let long = now.saturating_duration_since(since) >= self.needed(rtt);
+        if !long || sample.out.wrapping_sub(before) < LEAST {
             return None;
         }
         self.answered = false;

@@ -70,11 +70,12 @@ fn what_is_sent_for_200_ms_without_an_answer_is_suspicious_once() {
 }
 
 #[test]
-fn one_packet_without_an_answer_is_enough() {
+fn two_packets_without_an_answer_are_enough_and_a_lone_one_is_not() {
     let mut traffic = Traffic::new();
     traffic.pass(1, 1);
     traffic.pass(1, 0);
-    assert_eq!(traffic.suspicions(ms(400), 0, 0), 1);
+    assert_eq!(traffic.suspicions(ms(400), 0, 0), 0);
+    assert!(traffic.pass(1, 0).is_some());
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn an_answer_may_take_the_paths_own_time() {
     traffic.pass(1, 1);
     let mut sample = Sample { out: 1, back: 1 };
     silence.sample(sample, ms(700), now);
-    sample.out = 2;
+    sample.out = 3;
     for _ in 0..38 {
         now += ms(20);
         assert_eq!(silence.sample(sample, ms(700), now), None);

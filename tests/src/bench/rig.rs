@@ -121,7 +121,7 @@ impl Rig {
     /// Takes away what is over in all tables and counts what is left, as the gateway does it: how many
     /// flows are left.
     pub fn sweep(&mut self) -> u64 {
-        let tables = &self.executor.dataplane.flows;
+        let tables = &mut self.executor.dataplane.flows;
         self.upkeep.all(tables, &self.controller).all()
     }
 
@@ -170,7 +170,8 @@ fn next_hop(uplink: u8) -> Ipv4Addr {
 
 fn config(uplinks: u8, flows: u32) -> Result<Config> {
     let outside = (POOLS / u32::from(uplinks)).clamp(1, MAX_OUTSIDE as u32);
-    let mut text = format!("lan = [\"lan0\"]\n[nat]\nflows = {flows}\n");
+    // What is timed goes up and down all the time; it should serve at once, not be held back for that.
+    let mut text = format!("lan = [\"lan0\"]\n[damping]\nhold = \"0s\"\n[nat]\nflows = {flows}\n");
     for uplink in 0..uplinks {
         let first = u32::from(Ipv4Addr::new(198, 51, 100, 0)) + u32::from(uplink) * outside;
         let addresses: Vec<String> = (first..first + outside)

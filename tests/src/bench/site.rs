@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use multihome_common::limits::MAX_OUTSIDE;
 
 use super::{
     conntrack,
@@ -76,8 +77,10 @@ impl Kind {
                 })
                 .collect()
         };
-        let outside = |k: u32, count: u32| -> String {
-            let list: Vec<String> = (1..=count)
+        // A host stays with one of an uplink's addresses, and the few hosts that there are do not spread evenly:
+        // with fewer addresses, one of them may get more flows than it has ports.
+        let outside = |k: u32| -> String {
+            let list: Vec<String> = (1..=MAX_OUTSIDE as u32)
                 .map(|n| format!("\"{}\"", outside4(k, n)))
                 .collect();
             format!(
@@ -94,10 +97,10 @@ impl Kind {
                 "[nat]\nflows = 1500000\n{}",
                 uplinks(&|_| "mode = \"routed\"".to_owned())
             )),
-            Self::Translated => Some(inside.to_owned() + &uplinks(&|k| outside(k, 4))),
+            Self::Translated => Some(inside.to_owned() + &uplinks(&outside)),
             Self::TranslatedLarge => Some(format!(
                 "{inside}[nat]\nflows = 1500000\n{}",
-                uplinks(&|k| outside(k, 8))
+                uplinks(&outside)
             )),
         }
     }

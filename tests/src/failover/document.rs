@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::{
     load::{CPU_TARGET, RSS_TARGET},
-    report::Report,
+    loss,
+    report::{Report, Row},
 };
 use crate::measured::{machine, replaced};
 
@@ -20,7 +21,7 @@ const DOCUMENT: &str = "failover.md";
 pub(super) fn write(folder: &Path, report: &Report) -> Result<()> {
     let path = folder.join(DOCUMENT);
     let mut text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut parts = vec![("machine", machine()?), ("losses", losses(report))];
+    let mut parts = vec![("machine", machine()?), ("losses", losses(report, &text))];
     if report.load.is_some() {
         parts.push(("load", load(report)));
     }
@@ -30,29 +31,40 @@ pub(super) fn write(folder: &Path, report: &Report) -> Result<()> {
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
-fn losses(report: &Report) -> String {
+/// The table of losses; those that were not measured now stay as they are in `before`.
+fn losses(report: &Report, before: &str) -> String {
     let mut text = String::from(
         "| loss | target at p99 | multihome p50 | p99 | max | trials | met | kernel and script p50 | max | trials |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for row in &report.rows {
-        let [p50, p99, max] = row.multihome.cells();
-        let (trials, target) = (row.multihome.trials(), row.target_ms);
-        let met = if row.met { "yes" } else { "no" };
-        let kernel = row.kernel.as_ref().map_or_else(
-            || ["-".to_owned(), "-".to_owned(), "-".to_owned()],
-            |kernel| {
-                let [p50, _, max] = kernel.cells();
-                [p50, max, kernel.trials().to_string()]
-            },
-        );
-        text += &format!(
-            "| {} | {target:.0} ms | {p50} | {p99} | {max} | {trials} | {met} | {} |\n",
-            row.words,
-            kernel.join(" | ")
-        );
+    for loss in loss::ALL {
+        let begin = format!("| {} |", loss.words());
+        if let Some(row) = report.rows.iter().find(|row| row.words == loss.words()) {
+            text += &line(row);
+        } else if let Some(old) = before.lines().find(|line| line.starts_with(&begin)) {
+            text += old;
+            text.push('\n');
+        }
     }
     text
+}
+
+fn line(row: &Row) -> String {
+    let [p50, p99, max] = row.multihome.cells();
+    let (trials, target) = (row.multihome.trials(), row.target_ms);
+    let met = if row.met { "yes" } else { "no" };
+    let kernel = row.kernel.as_ref().map_or_else(
+        || ["-".to_owned(), "-".to_owned(), "-".to_owned()],
+        |kernel| {
+            let [p50, _, max] = kernel.cells();
+            [p50, max, kernel.trials().to_string()]
+        },
+    );
+    format!(
+        "| {} | {target:.0} ms | {p50} | {p99} | {max} | {trials} | {met} | {} |\n",
+        row.words,
+        kernel.join(" | ")
+    )
 }
 
 fn load(report: &Report) -> String {
@@ -79,6 +91,14 @@ fn load(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_that_are_not_measured_stay_in_the_table() {
+        let before = include_str!("../../../docs/failover.md");
+        let table = losses(&Report::default(), before);
+        assert_eq!(table.lines().count(), 2 + loss::ALL.len());
+        assert!(table.lines().all(|line| before.contains(line)));
+    }
 
     #[test]
     fn the_document_has_every_mark() {

@@ -63,7 +63,7 @@ impl<'lab> Kernel<'lab> {
         if masquerade {
             lab.gateway.nft(
                 "table ip nat { chain out { type nat hook postrouting priority srcnat; \
-                 oifname \"wan*\" masquerade; } }",
+                 oifname \"wan*\" masquerade; }; }",
             )?;
         }
         let shared = Arc::new(Shared {

@@ -19,6 +19,16 @@ pub(super) enum Outcome {
     NotWithin(Duration),
 }
 
+impl Outcome {
+    /// Whether it took no longer than so many milliseconds.
+    pub(super) fn is_within(&self, target_ms: f64) -> bool {
+        match self {
+            Self::After(ms) => *ms <= target_ms,
+            Self::NotWithin(_) => false,
+        }
+    }
+}
+
 /// All results.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {

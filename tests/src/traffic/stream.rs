@@ -30,6 +30,9 @@ pub const ECHO_PORT: u16 = 9001;
 /// Bytes of packets that wait to be sent back, seconds of a stream.
 const ECHO_BUFFER: usize = 64 << 20;
 
+/// How long the last packets may take to be answered.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
 /// A running stream.
 pub struct Stream {
     flows: Vec<Flow>,
@@ -138,6 +141,8 @@ fn send(sockets: &[(UdpSocket, Flow)], interval: Duration, stop: &AtomicBool) ->
                 .with_context(|| format!("sending on {flow:?}"))?;
         }
     }
+    // The last answers: hosts whose sockets are closed by then would send ICMP errors, which nobody answers.
+    thread::sleep(LAST_ANSWERS);
     Ok(times)
 }
 

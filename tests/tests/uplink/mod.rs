@@ -105,7 +105,7 @@ pub async fn outcome(prober: &mut Prober) -> Result<ProbeEvent> {
     tokio::time::timeout(PATIENCE, async {
         loop {
             match prober.next().await.context("the prober has ended")? {
-                ProbeReport::Sent(_) => {}
+                ProbeReport::Sent(_) | ProbeReport::Overdue(_) => {}
                 ProbeReport::Event(event) => return Ok(event),
                 ProbeReport::Error { error, .. } => return Err(error.into()),
             }

@@ -204,6 +204,7 @@ fn addressed(last: u8) -> Address {
         address: [198, 51, 100, last].into(),
         prefix_len: 32,
         usable: true,
+        deprecated: false,
         broadcast: None,
         peer: Some([198, 51, 100, 1].into()),
     }

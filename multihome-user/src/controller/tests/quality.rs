@@ -198,6 +198,33 @@ fn an_uplink_that_loses_is_asked_in_bursts_but_not_for_ever() {
     assert_eq!(gateway.words(), [0b11, 0b11]);
 }
 
+/// Until a probe is given up as lost, many more are: one that is overdue is reason enough to ask, where a group
+/// minds losses, but not again and again when the answer was only late.
+#[test]
+fn what_is_overdue_has_an_uplink_asked() {
+    let mut gateway = Gateway::new(two_groups());
+    gateway.probe(20, None);
+    let mut settings = two_groups();
+    settings.groups[1].config.sla = None;
+    let mut indifferent = Gateway::new(settings);
+    for gateway in [&mut gateway, &mut indifferent] {
+        for _ in 0..100 {
+            gateway.handle(Event::ProbeOverdue(remote(FIBER)));
+            gateway.probe(1, None);
+        }
+    }
+    assert_eq!(indifferent.asked, []);
+    let plan = &gateway.asked[0];
+    assert_eq!(
+        (&plan.targets[..], plan.whole),
+        (&[remote(FIBER)][..], true)
+    );
+    let asked = gateway.asked.len();
+    assert!((10..=30).contains(&asked), "asked {asked} times");
+    assert_eq!(gateway.words(), [0b11, 0b11]);
+    assert_eq!(gateway.news(), []);
+}
+
 /// An uplink that loses much is sick, not dead: the probes that find it out must not take it down.
 #[test]
 fn many_probes_make_no_lossy_path_dead() {
@@ -413,7 +440,9 @@ fn thirty_percent_of_loss_against_five_is_found_in_seconds() {
             println!(
                 "{name}, {targets} targets, {packets} packets/s: {p50} ms (p50), {p99} ms (max)"
             );
-            assert!(p50 < 2_000, "{name}, {targets} targets: {times:?}");
+            assert!(p50 < 1_500, "{name}, {targets} targets: {times:?}");
+            // Half as many targets say less at a time.
+            let limit = if targets < 4 { limit + 1_000 } else { limit };
             assert!(p99 < limit, "{name}, {targets} targets: {times:?}");
         }
     }

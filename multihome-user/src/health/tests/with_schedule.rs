@@ -62,6 +62,7 @@ fn simulate(
                     let transition = path.handle(HealthEvent::Probe(event), now);
                     transitions.extend(transition.map(|it| (now - start, it)));
                 }
+                ProbeAction::Overdue(_) => {}
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Target {
     /// How long after sending a reply to a lost probe is still recognized.
     late: Duration,
     next_send: Instant,
+    /// When one was last sent that was due, if ever.
+    last_send: Option<Instant>,
     next_seq: u16,
     rtt: Option<SmoothedRtt>,
     /// In order of sending, with consecutive numbers. Outcomes are taken from the front only, so
@@ -48,6 +50,8 @@ struct Probe {
     deadline: Instant,
     /// The deadline that it has outside of bursts.
     usual: Instant,
+    /// When it is strange that nothing has come; `None` when that was told, or nobody would know.
+    overdue: Option<Instant>,
     /// Its deadline was put off because of a stall; this happens once.
     graced: bool,
     state: State,
@@ -85,6 +89,7 @@ impl Target {
             interval,
             late,
             next_send: first_send,
+            last_send: None,
             next_seq: 0,
             rtt: None,
             in_flight: VecDeque::new(),
@@ -105,6 +110,23 @@ impl Target {
         self.rtt
     }
 
+    /// Whether a burst is under way.
+    pub fn is_in_haste(&self) -> bool {
+        self.burst.is_some()
+    }
+
+    /// Whether the next probe may be sent now already: not within `shortest` intervals of the last one, and
+    /// only while nothing is to be settled.
+    pub fn may_go(&self, now: Instant, shortest: f64) -> bool {
+        let long_enough = |last| since(last, now) >= self.interval.mul_f64(shortest);
+        self.burst.is_none() && self.last_send.is_some_and(long_enough)
+    }
+
+    /// Has the next probe be due now at the latest.
+    pub fn bring_forward(&mut self, now: Instant) {
+        self.next_send = self.next_send.min(now);
+    }
+
     /// When there is something to do next.
     pub fn wake(&self) -> Instant {
         let judged = self.in_flight.front().map(|probe| match probe.state {
@@ -115,10 +137,27 @@ impl Target {
             State::Unsent => probe.sent,
         });
         let send = self.burst.as_ref().and_then(Burst::next_send);
-        [judged, send]
+        let overdue = self.waiting().filter_map(|probe| probe.overdue).min();
+        [judged, send, overdue]
             .into_iter()
             .flatten()
             .fold(self.next_send, Instant::min)
+    }
+
+    /// The probes that nothing has come for yet.
+    fn waiting(&self) -> impl Iterator<Item = &Probe> {
+        let waiting = |probe: &&Probe| probe.state == State::Waiting;
+        self.in_flight.iter().filter(waiting)
+    }
+
+    /// Whether a probe is overdue; of each it is told once.
+    pub fn tell_overdue(&mut self, now: Instant) -> bool {
+        let mut told = false;
+        for probe in &mut self.in_flight {
+            let is_overdue = |at: &mut Instant| probe.state == State::Waiting && *at <= now;
+            told |= probe.overdue.take_if(is_overdue).is_some();
+        }
+        told
     }
 
     /// Takes a reply; returns whether it belongs to a probe that had none yet. `network` is the
@@ -205,6 +244,7 @@ impl Target {
             probe.sent += delay;
             probe.deadline += delay;
             probe.usual += delay;
+            probe.overdue = probe.overdue.map(|overdue| overdue + delay);
         }
     }
 
@@ -241,16 +281,18 @@ impl Target {
     }
 
     /// The number of the probe to send, if one is due; the next is due after `step` intervals. `usual`
-    /// is its timeout outside of bursts.
+    /// is its timeout outside of bursts, and after `overdue` it is strange that nothing has come.
     pub fn next_probe(
         &mut self,
         now: Instant,
         step: f64,
         cookie: u64,
         usual: Duration,
+        overdue: Option<Duration>,
     ) -> Option<u16> {
         let due = self.next_send <= now;
         if due {
+            self.last_send = Some(now);
             let step = self.interval.mul_f64(step).max(MIN_STEP);
             // Rounds that were missed are skipped, and the phase is kept: after a stall the targets
             // must not march in step. The next probe comes half an interval after this one at
@@ -288,6 +330,9 @@ impl Target {
             sent: now,
             deadline: now + timeout,
             usual: now + usual,
+            overdue: overdue
+                .filter(|_| self.burst.is_none())
+                .map(|after| now + after),
             graced: false,
             state: State::Waiting,
         });
@@ -301,6 +346,8 @@ impl Target {
                 probe.deadline = now + grace;
                 probe.graced = true;
             }
+            // Who was held up has no call to wonder.
+            probe.overdue = probe.overdue.map(|at| at.max(now + grace));
         }
     }
 

@@ -170,7 +170,7 @@ fn forged_and_repeated_replies_change_nothing() {
         .iter()
         .find_map(|action| match *action {
             ProbeAction::Send { id, seq, cookie } if id == target(1) => Some((id, seq, cookie)),
-            ProbeAction::Send { .. } | ProbeAction::Outcome(_) => None,
+            ProbeAction::Send { .. } | ProbeAction::Outcome(_) | ProbeAction::Overdue(_) => None,
         })
         .expect("both are probed within an interval");
     let at = now + ms(1);
@@ -212,7 +212,7 @@ fn cookies_do_not_repeat() {
                     sent += 1;
                     cookies.insert(cookie);
                 }
-                ProbeAction::Outcome(_) => {}
+                ProbeAction::Outcome(_) | ProbeAction::Overdue(_) => {}
             }
         }
     }
@@ -231,6 +231,7 @@ fn a_probe_that_never_left_is_neither_lost_nor_answered() {
             match action {
                 ProbeAction::Send { id, seq, .. } => schedule.unsent(id, seq),
                 ProbeAction::Outcome(event) => panic!("{event:?}"),
+                ProbeAction::Overdue(_) => {}
             }
         }
     }
@@ -335,6 +336,7 @@ proptest! {
                                 sent.push((id, seq, cookie));
                             }
                             ProbeAction::Outcome(_) => judged += 1,
+ProbeAction::Overdue(_) => {}
                         }
                     }
                     prop_assert!(schedule.next_deadline().is_none_or(|at| at > now));

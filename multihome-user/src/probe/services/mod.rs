@@ -178,6 +178,11 @@ impl Services {
             > 0
     }
 
+    /// Whether no exchange is under way.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// When [`Self::go_on`] has something to do, unless a packet comes before.
     pub fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let wake = |running: &mut Running| {

@@ -1,17 +1,17 @@
 //! The packet path in the kernel, by BPF_PROG_TEST_RUN.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, xdp::DevMap},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray, xdp::DevMap},
     programs::Xdp,
     util::nr_cpus,
 };
-use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK};
+use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK, Snapshot};
 use multihome_common::{
-    abi,
+    abi::{self, MemberTiers, SlotName},
     address::{Address4, Address6, AddressTable},
     counters::{self, COLUMNS, CounterTable},
     fault::Fault,
@@ -44,6 +44,10 @@ use crate::{
 
 /// Room for what a program makes of a packet.
 const OUTPUT: usize = 4096;
+/// The uplinks' names, by id.
+pub const UPLINKS: [&str; 3] = ["fiber", "cable", "mobile"];
+/// Their tiers in the group.
+pub const TIERS: [u8; 3] = [1, 1, 2];
 /// Packets after which the rate limit's bucket is filled again: fewer than it has room for.
 const REFILL: u64 = 50;
 
@@ -82,6 +86,10 @@ pub struct InKernel {
     columns: Vec<u32>,
     cpus: usize,
     runs: u64,
+    /// The maps' ids, by their names.
+    ids: BTreeMap<&'static str, u32>,
+    /// Maps that no program holds.
+    _unused: (Array<MapData, SlotName>, Array<MapData, MemberTiers>),
 }
 
 impl InKernel {
@@ -106,11 +114,22 @@ impl InKernel {
                 .load()
                 .with_context(|| format!("the kernel refused {name}"))?;
         }
+        let ids = ids(&ebpf)?;
         let programs = enter_programs(&mut ebpf)?;
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map {name}"))
         };
+        let mut names: Array<_, SlotName> = take(abi::NAMES)?.try_into()?;
+        for (slot, name) in (0..).zip(UPLINKS).chain([(LAN_SLOT, "lan0")]) {
+            let mut padded = SlotName::default();
+            padded[..name.len()].copy_from_slice(name.as_bytes());
+            names.set(slot, padded, 0)?;
+        }
+        let mut members: Array<_, MemberTiers> = take(abi::MEMBERS)?.try_into()?;
+        let mut tiers = [0; MAX_UPLINKS];
+        tiers[..TIERS.len()].copy_from_slice(&TIERS);
+        members.set(0, tiers, 0)?;
         let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
         for bucket in 0..RANK_BUCKETS {
             rows.set(bucket as u32, rank_row(bucket).0, 0)?;
@@ -160,8 +179,38 @@ impl InKernel {
                 .collect(),
             cpus,
             runs: 0,
+            ids,
+            _unused: (names, members),
             ebpf,
         })
+    }
+
+    /// The maps as they are now, to be looked at for a packet from the LAN.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.stand_at(Port::Lan, &[])?;
+        Snapshot::of(|name| Ok(MapData::from_id(self.ids[name])?))
+    }
+
+    /// Makes the device that this frame comes in on this port; its entry.
+    fn stand_at(&mut self, port: Port, frame: &[u8]) -> Result<PortEntry> {
+        let entry = port_entry(port);
+        if self.port != Some(port) || self.links.of(port).session.is_some() {
+            for place in self.places.drain(..) {
+                self.ports.set(place, PortEntry::default(), 0)?;
+            }
+            for entry in self.links.entries(port, entry, frame) {
+                let place = port::places(IFINDEX, entry.framing)
+                    .find(|place| !self.places.contains(place))
+                    .context("no place")?;
+                self.ports.set(place, entry, 0)?;
+                self.places.push(place);
+            }
+            self.port = Some(port);
+        }
+        Ok(entry)
     }
 
     /// Whether the line has lost the last packet that was sent.
@@ -204,6 +253,17 @@ impl InKernel {
         write_faults(words, self.faults.slice());
         Ok(self.state.set(0, state, 0)?)
     }
+}
+
+/// The ids of all maps that this object has, by their names.
+fn ids(ebpf: &Ebpf) -> Result<BTreeMap<&'static str, u32>> {
+    let mut ids = BTreeMap::new();
+    for map in abi::MAPS {
+        if let Some(Map::Array(data) | Map::HashMap(data)) = ebpf.map(map.name) {
+            ids.insert(map.name, data.info()?.id());
+        }
+    }
+    Ok(ids)
 }
 
 impl Bench for InKernel {
@@ -272,21 +332,8 @@ impl Bench for InKernel {
                 .set(0, PerCpuValues::try_from(vec![0; self.cpus])?, 0)?;
         }
         self.runs += 1;
-        let entry = port_entry(port);
+        let entry = self.stand_at(port, frame)?;
         let wire = self.links.of(port);
-        if self.port != Some(port) || wire.session.is_some() {
-            for place in self.places.drain(..) {
-                self.ports.set(place, PortEntry::default(), 0)?;
-            }
-            for entry in self.links.entries(port, entry, frame) {
-                let place = port::places(IFINDEX, entry.framing)
-                    .find(|place| !self.places.contains(place))
-                    .context("no place")?;
-                self.ports.set(place, entry, 0)?;
-                self.places.push(place);
-            }
-            self.port = Some(port);
-        }
         let name = match port {
             _ if wire != Wire::PLAIN => PROGRAM_TRUNK,
             Port::Lan => PROGRAM_LAN,

@@ -248,6 +248,7 @@ impl World {
                     }
                 }
                 ProbeAction::Outcome(event) => self.tell(Event::Probe(event)),
+                ProbeAction::Overdue(id) => self.tell(Event::ProbeOverdue(id)),
             }
         }
     }

@@ -178,6 +178,7 @@ fn probes_that_never_left_are_made_up_for_within_bounds() {
                     schedule.unsent(id, seq);
                 }
                 ProbeAction::Outcome(event) => panic!("{event:?}"),
+                ProbeAction::Overdue(_) => {}
             }
         }
     }
@@ -290,4 +291,25 @@ proptest! {
         simulation.run(simulation.now + ms(3000), |_, _| Some(ms(rtt)));
         prop_assert_eq!(simulation.lost(), 0);
     }
+}
+
+/// The prober reads answers at once in haste, and gathers them otherwise.
+#[test]
+fn a_schedule_is_in_haste_while_any_target_is_in_a_burst() {
+    let ids = [target(1), target(2)];
+    let mut simulation = Simulation::new(INTERVAL_100, 7, ids);
+    simulation.run(simulation.start + ms(1000), |_, _| Some(ms(5)));
+    assert!(!simulation.schedule.is_in_haste());
+    let now = simulation.now;
+    simulation.schedule.burst(&ids, 3, ms(25), now);
+    assert!(simulation.schedule.is_in_haste());
+    // One that is gone takes its burst along.
+    simulation.schedule.set_targets([target(2)], now);
+    assert!(simulation.schedule.is_in_haste());
+    simulation.run(now + ms(1000), |_, _| Some(ms(5)));
+    assert!(!simulation.schedule.is_in_haste());
+    let now = simulation.now;
+    simulation.schedule.burst(&ids, 3, ms(25), now);
+    simulation.schedule.set_targets([], now);
+    assert!(!simulation.schedule.is_in_haste());
 }

@@ -128,6 +128,7 @@ fn a_wrong_answer_needs_no_timeout() {
             match action {
                 ProbeAction::Send { seq, cookie, .. } => sent.push((seq, cookie)),
                 ProbeAction::Outcome(event) => panic!("{event:?}"),
+                ProbeAction::Overdue(_) => {}
             }
         }
         now += ms(100);
@@ -144,7 +145,7 @@ fn a_wrong_answer_needs_no_timeout() {
         .into_iter()
         .filter_map(|action| match action {
             ProbeAction::Outcome(event) => Some(event.outcome),
-            ProbeAction::Send { .. } => None,
+            ProbeAction::Send { .. } | ProbeAction::Overdue(_) => None,
         })
         .collect();
     let expected = [
@@ -171,7 +172,7 @@ fn our_own_time_within_an_exchange_is_no_delay_of_the_answer() {
         .iter()
         .find_map(|action| match *action {
             ProbeAction::Send { seq, cookie, .. } => Some((seq, cookie)),
-            ProbeAction::Outcome(_) => None,
+            ProbeAction::Outcome(_) | ProbeAction::Overdue(_) => None,
         })
         .expect("it is due within an interval");
     schedule.delayed(id, seq, ms(300));
@@ -183,4 +184,52 @@ fn our_own_time_within_an_exchange_is_no_delay_of_the_answer() {
         ms(50),
         "of the whole exchange, without our own time"
     );
+}
+
+/// With many targets each wake-up serves several of them, and each interval is one that jitter could have made.
+#[test]
+fn targets_that_are_due_soon_are_asked_together() {
+    let settings = ProbeSettings {
+        interval: SECOND,
+        ..INTERVAL_100
+    };
+    let mut simulation = Simulation::new(settings, 25, (0..200).map(target));
+    let end = simulation.start + SECOND * 30;
+    simulation.run(end, |_, _| Some(Duration::ZERO));
+    let all = simulation.sent.values();
+    let probes: usize = all.clone().map(Vec::len).sum();
+    assert!(probes > 200 * 29, "{probes}");
+    // A probe and its answer are a wake-up each when nothing is done together.
+    assert!(
+        simulation.wakes < probes,
+        "{} wake-ups for {probes} probes",
+        simulation.wakes
+    );
+    let gaps = all.flat_map(|sent| sent.windows(2).map(|pair| pair[1] - pair[0]));
+    let strange = gaps.filter(|gap| !(SECOND * 9 / 10..=SECOND).contains(gap));
+    assert_eq!(strange.count(), 0);
+    assert_eq!(simulation.lost(), 0);
+}
+
+/// A probe that is not answered by when others were is told of once, long before it is given up.
+#[test]
+fn what_is_overdue_is_told_once() {
+    let settings = ProbeSettings {
+        interval: SECOND,
+        ..INTERVAL_100
+    };
+    let mut simulation = Simulation::new(settings, 26, [target(1)]);
+    let cut = simulation.start + SECOND * 20;
+    simulation.run(cut, |_, _| Some(ms(20)));
+    assert_eq!(simulation.overdue, []);
+    let before = simulation.sent[&target(1)].len();
+    simulation.run(cut + SECOND * 2, |_, _| None);
+    let mut unanswered = simulation.sent[&target(1)][before..].to_vec();
+    unanswered.retain(|&sent| sent < simulation.now - ms(100));
+    assert!(!unanswered.is_empty());
+    let told: Vec<Instant> = simulation.overdue.iter().map(|(at, _)| *at).collect();
+    assert_eq!(told.len(), unanswered.len());
+    for (sent, told) in unanswered.into_iter().zip(told) {
+        assert!((ms(90)..ms(100)).contains(&(told - sent)));
+    }
 }

@@ -15,6 +15,9 @@ pub(super) struct Simulation {
     pub flying: VecDeque<Flying>,
     pub sent: BTreeMap<TargetId, Vec<Instant>>,
     pub outcomes: Vec<(Instant, ProbeEvent)>,
+    pub overdue: Vec<(Instant, TargetId)>,
+    /// How often there was something to do.
+    pub wakes: usize,
 }
 
 impl Simulation {
@@ -33,6 +36,8 @@ impl Simulation {
             flying: VecDeque::new(),
             sent: BTreeMap::new(),
             outcomes: Vec::new(),
+            overdue: Vec::new(),
+            wakes: 0,
         }
     }
 
@@ -73,6 +78,7 @@ impl Simulation {
             };
             assert!(taken, "a true reply");
         }
+        self.wakes += 1;
         for action in self.schedule.poll(self.now) {
             match action {
                 ProbeAction::Send { id, seq, cookie } => {
@@ -82,6 +88,7 @@ impl Simulation {
                     }
                 }
                 ProbeAction::Outcome(event) => self.outcomes.push((self.now, event)),
+                ProbeAction::Overdue(id) => self.overdue.push((self.now, id)),
             }
         }
     }

@@ -21,6 +21,7 @@ fn replies_that_waited_out_a_stall_of_ours_are_not_losses() {
                     ProbeAction::Outcome(event) => {
                         simulation.outcomes.push((simulation.now, event))
                     }
+                    ProbeAction::Overdue(_) => {}
                 }
             }
         }
