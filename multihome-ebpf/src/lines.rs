@@ -32,7 +32,9 @@ extern "C" fn multihome_came_in(context: *mut xdp_md) -> u64 {
     let (Some(port), Some(state)) = (maps::port(), state()) else {
         return Fate::Spared as u64;
     };
-    let fate = line::came_in(&maps, state, port.slot as u8 & 63, || {
+    // Bounded once: Linux 6.1 forgets a bound that is found after the number went to the stack.
+    let id = port.slot as u8 & 63;
+    let fate = line::came_in(&maps, state, id, || {
         let decision = Kernel::new(&context).parse();
         let Some(scratch) = scratch() else {
             return true;
@@ -53,7 +55,7 @@ extern "C" fn multihome_came_in(context: *mut xdp_md) -> u64 {
         } else {
             bytes
         };
-        counters::count(port.slot, Verdict::DropFaultIn.number().into(), bytes);
+        counters::count(id.into(), Verdict::DropFaultIn.number().into(), bytes);
     }
     fate as u64
 }

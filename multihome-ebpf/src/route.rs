@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use multihome_common::{
     address::{Address4, Address6},
-    port,
+    port::{self, NO_SLOT},
     uplink::{Hop, HostEntry},
 };
 
@@ -113,7 +113,7 @@ fn ask(context: *mut xdp_md, question: &Question, entry: &mut HostEntry) -> u32 
     let Some(port) = port::find(&maps, query.ifindex) else {
         return 1;
     };
-    if !port.is_lan() {
+    if !port.is_lan() || port.slot == NO_SLOT {
         return 1;
     }
     entry.hop = hop(query);
@@ -122,7 +122,7 @@ fn ask(context: *mut xdp_md, question: &Question, entry: &mut HostEntry) -> u32 
     } else {
         port.mtu as u16
     };
-    entry.slot = port.slot as u16;
+    entry.slot = port.slot_to_send();
     0
 }
 

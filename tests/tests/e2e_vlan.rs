@@ -58,6 +58,8 @@ fn lab_of_mtu(private: bool, mtu: u32) -> Result<(GatewayLab, Tags, Settings)> {
     let mut settings = Settings::from_environment()?;
     if private {
         settings.mode = "auto";
+        // Of each host's flows some by each uplink, also translated.
+        settings.options.extend(["--hash".into(), "5-tuple".into()]);
     }
     settings.leave_out = vec!["fiber"];
     let probes: String = (settings.probe.iter())
@@ -117,8 +119,13 @@ fn data_passes(private: bool, families: &[Family]) -> Result<()> {
     let before = [packets("fiber")?, packets("cable")?];
     for host in 0..2 {
         for family in families {
-            // Enough ports for both uplinks to have some.
-            for port in 6000..6006 {
+            // Enough ports for both uplinks to have some; others for each family, since a port of one that
+            // has just been left is not free for the other.
+            let first = match family {
+                Family::V4 => 6000,
+                Family::V6 => 6100,
+            };
+            for port in first..first + 6 {
                 let download = Download::start(&lab, host, *family, port, Size::Bytes(2_000_000))?;
                 download.finish(Duration::from_secs(20))?;
             }

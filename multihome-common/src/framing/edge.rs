@@ -142,7 +142,8 @@ pub fn enter<P: Packet, T: Tables>(
     }
     if seen.tags.is_plain() {
         let (place, device) = port::find_placed(tables, ifindex)?;
-        return (device.slot != NO_SLOT).then_some(place);
+        let is_port = device.slot != NO_SLOT && device.flags & PORT_KERNEL == 0;
+        return is_port.then_some(place);
     }
     let (place, port) = port::find_framed(tables, ifindex, seen.tags, &PortEntry::ANY)?;
     let (count, kind) = (seen.tag_count, seen.ethertype);

@@ -307,7 +307,13 @@ fn key(entry: &PortEntry) -> PortKey {
 
 /// Makes the entry of a device whose ports are told apart by their framing, or marks that of the port that
 /// the device itself is.
+///
+/// The kernel names the device itself when it is asked for the way to a host of a LAN port whose tags it has
+/// no VLAN device for: then its entry says what that port's does, but nothing untagged comes in by it.
 fn trunk(entries: &mut BTreeMap<PortKey, (String, PortEntry)>, ground: &Ground) {
+    let own = entries.get(&(ground.ifindex, ground.kernel_tags().key(), 0));
+    let own = own.map(|(_, entry)| *entry);
+    let own = own.filter(|entry| entry.is_lan() && entry.is_framed());
     let (_, entry) = entries.entry((ground.ifindex, 0, 0)).or_insert_with(|| {
         let entry = PortEntry {
             ifindex: ground.ifindex,
@@ -317,6 +323,13 @@ fn trunk(entries: &mut BTreeMap<PortKey, (String, PortEntry)>, ground: &Ground) 
         };
         (ground.device.clone(), entry)
     });
+    if let Some(own) = own.filter(|_| entry.slot == NO_SLOT) {
+        *entry = PortEntry {
+            framing: 0,
+            flags: own.flags | PORT_KERNEL,
+            ..own
+        };
+    }
     entry.flags |= PORT_TRUNK;
     if !ground.kernel_tags().is_plain() {
         entry.kernel_tags = ground.kernel_tags().key();

@@ -149,6 +149,28 @@ fn a_device_may_be_a_port_itself_and_a_trunk() {
     assert_eq!((plain.slot, plain.flags), (64, PORT_TRUNK));
 }
 
+/// The kernel answers with the device itself when it is asked for a host behind tags that it has no VLAN device
+/// for: what is sent to the host gets the port's tags, and what comes in untagged stays the kernel's.
+#[test]
+fn a_host_that_the_kernel_knows_behind_tags_is_one_of_the_port() {
+    let net = net(&[link(1, "lan0", true), link(2, "wan0", true)]);
+    let guest = Framing::PLAIN.tagged(TAG, 20);
+    let lan = LanConfig {
+        vlan: guest,
+        ..LanConfig::plain("lan0")
+    };
+    let (_, actions) = begin(net, lan, uplink_config("a", "wan0", 1));
+    let answer = entry(&actions, 1, Framing::PLAIN);
+    assert_eq!(
+        (answer.slot_to_send(), answer.mtu),
+        (64 | SLOT_FRAMED, 1500)
+    );
+    assert_eq!(answer.flags & PORT_KERNEL, PORT_KERNEL);
+    assert_eq!(answer.kernel_tags, guest.key());
+    let port = entry(&actions, 1, guest);
+    assert_eq!((port.slot, port.flags & PORT_KERNEL), (64, 0));
+}
+
 #[test]
 fn tags_without_a_vlan_device_are_given_to_the_kernels_frames_too() {
     let net = net(&[link(1, "lan0", true), link(2, "wan0", true)]);
