@@ -107,7 +107,7 @@ fn uplinks_of_new_flows(lab: &GatewayLab) -> Result<BTreeSet<usize>> {
 fn a_lossy_uplink_leaves_the_group_with_the_sla_and_another_group_keeps_it() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     let file = "sla = { loss = \"5%\", well_after = \"2s\" }\n[quality]\nwindow = \"4s\"\n\
-                [[group]]\nname = \"bulk\"\n";
+                [[group]]\nname = \"bulk\"\nsla = \"off\"\n";
     let mut settings = settings(&lab, file)?;
     // One target is lost three times in a row now and then, at such losses: that is no death here.
     settings.options.extend(["--fall", "10"].map(String::from));
