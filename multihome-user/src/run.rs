@@ -360,14 +360,22 @@ impl Gateway {
     }
 
     fn start_own_traffic(&mut self) {
-        for occurrence in self.own.start(&self.controller, &self.names) {
-            self.telemetry.happened(occurrence, &self.names);
-        }
+        let chosen = self.own.start(&self.controller, &self.names);
+        self.tell_own_traffic(chosen);
     }
 
     /// Has routes follow what the controller knows now. After the words, which never wait for it.
     fn lead_own_traffic(&mut self) {
-        for occurrence in self.own.update(&self.controller, &self.names) {
+        let changed = self.own.update(&self.controller, &self.names);
+        self.tell_own_traffic(changed);
+    }
+
+    /// Tells which uplinks the gateway's own traffic takes now: metrics never know less than events.
+    fn tell_own_traffic(&mut self, changed: Vec<Occurrence>) {
+        if !changed.is_empty() {
+            self.telemetry.own_traffic(&self.own, &self.names);
+        }
+        for occurrence in changed {
             self.telemetry.happened(occurrence, &self.names);
         }
     }
