@@ -530,9 +530,11 @@ fn the_largest_mss_follows_the_mtu_of_the_uplink_and_of_the_lan() {
             mtu,
             ..link(ifindex, name, true)
         }));
-        let entries = actions.iter().filter_map(|action| match action {
-            Action::SetUplink(id, entry) => Some((*id, entry.mtu, entry.mss)),
-            _ => None,
+        let entries = actions.iter().filter_map(|action| {
+            let Action::SetUplink(id, entry) = action else {
+                return None;
+            };
+            Some((*id, entry.mtu, entry.mss))
         });
         entries.collect::<Vec<_>>()
     };

@@ -120,9 +120,11 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     }
     let conduct = |id| {
         let mut all = told.iter().rev();
-        all.find_map(|action| match action {
-            Action::SetConduct(group, word) if *group == id => Some(*word),
-            _ => None,
+        all.find_map(|action| {
+            let Action::SetConduct(group, word) = action else {
+                return None;
+            };
+            (*group == id).then_some(*word)
         })
     };
     let five = GroupWords::conduct([Policy::FiveTuple; 2], 0);
@@ -135,9 +137,11 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     let settled = controller.handle(Event::Tick, later);
     let groups: Vec<u8> = settled
         .iter()
-        .filter_map(|action| match action {
-            Action::SetSettled(group, IPV4, _) => Some(*group),
-            _ => None,
+        .filter_map(|action| {
+            let Action::SetSettled(group, IPV4, _) = action else {
+                return None;
+            };
+            Some(*group)
         })
         .collect();
     assert_eq!(groups, [0, 1], "{settled:?}");
