@@ -531,10 +531,11 @@ fn the_largest_mss_follows_the_mtu_of_the_uplink_and_of_the_lan() {
             ..link(ifindex, name, true)
         }));
         let entries = actions.iter().filter_map(|action| {
-            let Action::SetUplink(id, entry) = action else {
-                return None;
-            };
-            Some((*id, entry.mtu, entry.mss))
+            if let Action::SetUplink(id, entry) = action {
+                Some((*id, entry.mtu, entry.mss))
+            } else {
+                None
+            }
         });
         entries.collect::<Vec<_>>()
     };

@@ -39,8 +39,8 @@ pub fn locate_members(
         // A single one has no place of its own.
         let span = Some(member.span()).filter(|span| !span.is_empty());
         let origin = source.origin(span.unwrap_or_else(|| whole.clone()));
-        let member = member.into_inner();
-        let value = if let Value::String(name) = member {
+        let value = member.into_inner();
+        let value = if let Value::String(name) = &value {
             MemberLayer {
                 uplink: name
                     .parse()
@@ -56,7 +56,7 @@ pub fn locate_members(
                 uplink,
                 weight,
                 tier,
-            } = FileMember::deserialize(member)
+            } = FileMember::deserialize(value)
                 .map_err(|error| explain_at(origin.clone(), None, error.message()))?;
             MemberLayer {
                 uplink,

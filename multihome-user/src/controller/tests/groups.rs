@@ -121,10 +121,13 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     let conduct = |id| {
         let mut all = told.iter().rev();
         all.find_map(|action| {
-            let Action::SetConduct(group, word) = action else {
-                return None;
-            };
-            (*group == id).then_some(*word)
+            if let Action::SetConduct(group, word) = action
+                && *group == id
+            {
+                Some(*word)
+            } else {
+                None
+            }
         })
     };
     let five = GroupWords::conduct([Policy::FiveTuple; 2], 0);
@@ -138,10 +141,11 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     let groups: Vec<u8> = settled
         .iter()
         .filter_map(|action| {
-            let Action::SetSettled(group, IPV4, _) = action else {
-                return None;
-            };
-            Some(*group)
+            if let Action::SetSettled(group, IPV4, _) = action {
+                Some(*group)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(groups, [0, 1], "{settled:?}");
