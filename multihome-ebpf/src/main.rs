@@ -24,6 +24,7 @@ use aya_ebpf::{
 use aya_log_ebpf::error;
 use multihome_common::{
     port::{self, PortEntry},
+    state::SharedState,
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
@@ -86,6 +87,17 @@ fn run(
             let bytes = bytes();
             let mut kernel = Kernel::new(context);
             let mut decision = kernel.parse();
+            let observes = maps::state().is_some_and(SharedState::observes_dns);
+            if side == Side::Lan
+                && decision.verdict_number() == Verdict::Forwarded.number()
+                && let Some(in_force) = maps::state().and_then(SharedState::rulebook)
+            {
+                // Before its source is translated, as answers are seen after their destination is.
+                if observes {
+                    kernel.observe();
+                }
+                decision = kernel.judge(in_force);
+            }
             if decision.verdict_number() == Verdict::Forwarded.number() {
                 decision = decide(&mut kernel);
             }
@@ -101,6 +113,9 @@ fn run(
                     Side::Uplink => {
                         kernel.watch_inward(decision);
                         kernel.clamp(port.slot as u8);
+                        if observes {
+                            kernel.observe();
+                        }
                     }
                 }
             }

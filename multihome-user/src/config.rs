@@ -29,6 +29,7 @@ mod origin;
 mod ports;
 mod print;
 mod quality;
+mod rule;
 pub(crate) mod suggest;
 mod target;
 #[cfg(test)]
@@ -39,7 +40,9 @@ mod value;
 pub use bfd::{BfdConfig, BfdPeer};
 pub use damping::DampingConfig;
 pub use duration::TextDuration;
-pub use error::{BfdMistake, ConfigError, ForwardError, GroupError, HookError, QualityError};
+pub use error::{
+    BfdMistake, ConfigError, ForwardError, GroupError, HookError, QualityError, RuleError,
+};
 pub use forward::{ForwardConfig, Protocol};
 pub use group::{
     DEFAULT_GROUP, Failback, GroupConfig, HashPolicy, MemberConfig, NamedGroup, OnUplinkLoss,
@@ -52,12 +55,14 @@ pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use quality::{CapacityConfig, Every, Limit, QualityConfig, QuotaConfig, SlaConfig};
+pub use rule::{RuleAction, RuleConfig};
 pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Burst, Device, DrainTime, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval,
-    Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, Rate, Ratio, SeedValue,
-    Suspicion, Timeout, UplinkName, UplinkPrefix, ValueError, Volume,
+    Burst, Device, DomainPattern, DrainTime, Dscp, EventName, FailbackAfter, GroupName, Hold,
+    HookUrl, Interval, IpPrefix, Ipv6Prefix, Listen, MaxHold, PortRange, ProbeCount, ProbeRate,
+    Quorum, Rate, Ratio, RuleProtocol, SeedValue, Suspicion, Timeout, UplinkName, UplinkPrefix,
+    ValueError, Volume,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -107,6 +112,8 @@ pub struct Config {
     pub group: GroupConfig,
     /// The groups: 1 to 64, the one named [`DEFAULT_GROUP`] first.
     pub groups: Vec<NamedGroup>,
+    /// The rules, at most 1000, in the order in which they are asked.
+    pub rules: Vec<RuleConfig>,
     /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
     pub inside_prefix: Option<Ipv6Prefix>,
     /// How translated flows are kept.

@@ -22,11 +22,13 @@ mod forward;
 mod group;
 mod hook;
 mod quality;
+mod rule;
 
 pub use forward::ForwardError;
 pub use group::GroupError;
 pub use hook::HookError;
 pub use quality::QualityError;
+pub use rule::RuleError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -287,6 +289,9 @@ pub enum ConfigError {
     /// A group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// A rule cannot be used.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// A hook cannot be used.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -400,6 +405,7 @@ impl Classify for ConfigError {
             | Self::PortsTwice { .. }
             | Self::Forward(_)
             | Self::Group(_)
+            | Self::Rule(_)
             | Self::MaxHold { .. }
             | Self::Hook(_)
             | Self::Quality(_)

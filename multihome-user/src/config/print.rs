@@ -15,6 +15,7 @@ mod group;
 mod hook;
 mod nat;
 mod quality;
+mod rule;
 
 use bfd::PrintedBfd;
 use forward::PrintedForward;
@@ -22,6 +23,7 @@ use group::PrintedGroup;
 use hook::PrintedHook;
 use nat::PrintedNat;
 use quality::{PrintedCapacity, PrintedQuality, PrintedSla};
+use rule::PrintedRule;
 
 #[derive(Serialize)]
 struct Printed<'c> {
@@ -53,6 +55,8 @@ struct Printed<'c> {
     forward: Vec<PrintedForward<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group: Vec<PrintedGroup<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rule: Vec<PrintedRule<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hook: Vec<PrintedHook<'c>>,
 }
@@ -175,6 +179,7 @@ pub fn to_toml(config: &Config) -> String {
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
         forward: config.forwards.iter().map(PrintedForward::new).collect(),
         group: group::printed(config),
+        rule: config.rules.iter().map(PrintedRule::new).collect(),
         hook: config.hooks.iter().map(PrintedHook::new).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")

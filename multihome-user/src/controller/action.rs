@@ -1,6 +1,9 @@
 //! What the controller wants done: plain data, so that a test can look at it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use multihome_common::{
     port::PortEntry,
@@ -10,7 +13,9 @@ use multihome_common::{
 use super::Treatment;
 use crate::{
     bfd::BfdPlan,
+    domains::Change,
     events::Occurrence,
+    policy::{Own, Rule},
     probe::{BurstPlan, ProbePlan},
     segments::{Segments, TooManySegments},
     suspicion::Sign,
@@ -50,6 +55,10 @@ pub enum Action {
     RemovePort(u32),
     /// Replace the address classes of a family.
     SetSegments(usize, Segments),
+    /// Replace all rules as one, with the prefixes that are uplinks' own.
+    SetRules(Arc<[Rule]>, Vec<Own>),
+    /// Change what is known of the domains that rules name.
+    Domain(Change),
     /// Tell that a family's addresses are of too many ranges for a table: the old one stays.
     SegmentsRefused(TooManySegments),
     /// Tell that a family's ranges fit again.

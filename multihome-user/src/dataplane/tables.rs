@@ -304,7 +304,7 @@ impl Dataplane {
 }
 
 /// A removal of what is not there has succeeded.
-fn or_absent(result: Result<(), MapError>, removed: bool) -> Result<(), MapError> {
+pub(super) fn or_absent(result: Result<(), MapError>, removed: bool) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         // A delete of what is not there comes back as the system call's own error.

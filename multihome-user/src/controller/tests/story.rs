@@ -192,6 +192,7 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
             ..Translation::default()
         },
         forwards: Vec::new(),
+        rules: [].into(),
     }
 }
 
