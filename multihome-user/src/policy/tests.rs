@@ -199,15 +199,22 @@ proptest! {
         }
     }
 
-    /// A prefix that is an uplink's own is found whatever the rules say, and no other address.
+    /// A prefix that is an uplink's own is found whatever the rules say, and no other address. Of two that hold
+    /// an address, the longer one is, also when both begin with the same address.
     #[test]
     fn the_uplink_of_a_source_is_found(
         rules in proptest::collection::vec(rule(), 0..10),
         packets in proptest::collection::vec(packet(), 30),
     ) {
-        let own: Vec<Own> = [("2001:db8:1::/48", 5), ("2001:db8:2::/64", 0), ("2001:db8:1:8000::/50", 7)]
-            .map(|(text, id)| (text.parse::<Ipv6Prefix>().expect("a prefix"), id))
-            .to_vec();
+        let own: Vec<Own> = [
+            ("2001:db8:1::/48", 5),
+            ("2001:db8:2::/64", 0),
+            ("2001:db8:1:8000::/50", 7),
+            ("2001:db8:3::/48", 1),
+            ("2001:db8:3::/64", 2),
+        ]
+        .map(|(text, id)| (text.parse::<Ipv6Prefix>().expect("a prefix"), id))
+        .to_vec();
         let tables = tables(&rules, &own);
         for packet in packets {
             let expected = match packet.source {
@@ -216,6 +223,8 @@ proptest! {
                     [0x2001, 0xdb8, 1, subnet, ..] if subnet >> 14 == 0b10 => Some(7),
                     [0x2001, 0xdb8, 1, ..] => Some(5),
                     [0x2001, 0xdb8, 2, 0, ..] => Some(0),
+                    [0x2001, 0xdb8, 3, 0, ..] => Some(2),
+                    [0x2001, 0xdb8, 3, ..] => Some(1),
                     _ => None,
                 },
             };
