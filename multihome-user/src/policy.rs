@@ -39,6 +39,23 @@ pub struct Rule {
     pub target: Target,
 }
 
+impl Rule {
+    /// A rule that asks for nothing: all packets match.
+    pub const fn any(target: Target) -> Self {
+        Self {
+            sources: None,
+            destinations: None,
+            protocols: None,
+            source_ports: None,
+            ports: None,
+            dscps: None,
+            lan: None,
+            domains: None,
+            target,
+        }
+    }
+}
+
 /// The rules with numbers for names: `groups` has the ids of groups, `lan` the slots of LAN ports less
 /// [`MAX_UPLINKS`]. A name that is not there, which the configuration refuses, matches nothing or is the default
 /// group.

@@ -227,15 +227,9 @@ fn explained(
         Family::V6 => addresses.host6.to_string(),
     };
     let destination = SocketAddr::new(family.server(), port).to_string();
-    let mut words = vec![source.as_str(), &destination, "tcp", "--json"];
+    let mut words = vec![source.as_str(), &destination, "tcp"];
     words.extend(options);
-    let output = gateway.run("explain", &words)?;
-    ensure!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(serde_json::from_slice(&output.stdout)?)
+    gateway.json("explain", &words)
 }
 
 /// With the default group on mobile alone, each host has a line of its own; `swapped` exchanges them.

@@ -39,9 +39,7 @@ fn settings(lab: &GatewayLab, file: &str) -> Result<Settings> {
 
 /// `multihome status --json`, all of it.
 fn status(gateway: &Gateway<'_>) -> Result<Value> {
-    let output = gateway.run("status", &["--json"])?;
-    ensure!(output.status.success(), "{output:?}");
-    Ok(serde_json::from_slice(&output.stdout)?)
+    gateway.json("status", &[])
 }
 
 fn wait_for(

@@ -149,17 +149,7 @@ fn rules(matching: usize) -> Vec<Rule> {
         domains: None,
         target: Target::group_of(0),
     };
-    rules.push(Rule {
-        sources: None,
-        destinations: None,
-        protocols: None,
-        source_ports: None,
-        ports: None,
-        dscps: None,
-        lan: None,
-        domains: None,
-        target: Target::DROP,
-    });
+    rules.push(Rule::any(Target::DROP));
     rules
 }
 

@@ -139,15 +139,8 @@ fn only_the_answer_to_a_query_that_was_seen_counts_and_once() {
 fn rule(domains: &[&str]) -> Rule {
     let patterns = domains.iter().map(|text| text.parse().expect("a domain"));
     Rule {
-        sources: None,
-        destinations: None,
-        protocols: None,
-        source_ports: None,
-        ports: None,
-        dscps: None,
-        lan: None,
         domains: (!domains.is_empty()).then(|| patterns.collect()),
-        target: Target::DROP,
+        ..Rule::any(Target::DROP)
     }
 }
 

@@ -29,21 +29,6 @@ const CHEAP: u8 = 5;
 /// The group of uplink 2 alone.
 const VOICE: u8 = 63;
 
-/// A rule that asks for nothing.
-fn any(target: Target) -> Rule {
-    Rule {
-        sources: None,
-        destinations: None,
-        protocols: None,
-        source_ports: None,
-        ports: None,
-        dscps: None,
-        lan: None,
-        domains: None,
-        target,
-    }
-}
-
 fn prefixes(texts: &[&str]) -> Option<Vec<IpPrefix>> {
     let prefix = |text: &&str| text.parse().expect("a prefix");
     Some(texts.iter().map(prefix).collect())
@@ -65,7 +50,7 @@ fn ruled(world: &mut World, rules: Vec<Rule>) {
 
 /// Leads to group `CHEAP`.
 fn cheap() -> Rule {
-    any(Target::group_of(CHEAP))
+    Rule::any(Target::group_of(CHEAP))
 }
 
 fn family_of(frame: &[u8]) -> usize {
@@ -296,7 +281,7 @@ fn marked6(dscp: u8) -> Vec<u8> {
 
 fn ordered() -> Vec<Row> {
     let voice = |edit: fn(&mut Rule)| {
-        let mut rule = any(Target::group_of(VOICE));
+        let mut rule = Rule::any(Target::group_of(VOICE));
         edit(&mut rule);
         rule
     };
@@ -346,7 +331,7 @@ fn ordered() -> Vec<Row> {
 }
 
 fn dropped() -> Vec<Row> {
-    let drop = || vec![any(Target::DROP)];
+    let drop = || vec![Rule::any(Target::DROP)];
     let expired = from_host(IPV4, &ipv4(OUT4, 1, 17, &udp((1, 2), b""), |_| {}));
     let to_gateway = from_host(
         IPV4,
@@ -354,9 +339,9 @@ fn dropped() -> Vec<Row> {
     );
     let quoted = ipv4((SERVER4, HOST4), 60, 17, &udp((53, 1), b""), |_| {});
     let error = out4(1, &[&icmp(3, &[])[..8], &quoted].concat());
-    let within = |row: Row| row.within(|world| ruled(world, vec![any(Target::DROP)]));
+    let within = |row: Row| row.within(|world| ruled(world, vec![Rule::any(Target::DROP)]));
     let only_dns = || {
-        let mut rule = any(Target::DROP);
+        let mut rule = Rule::any(Target::DROP);
         (rule.protocols, rule.ports) = (Some(vec![17]), ports(53, 53));
         vec![rule]
     };
@@ -422,7 +407,7 @@ fn translated() -> Vec<Row> {
     vec![
         nat(prohibited(
             "a flow that a rule drops is not opened",
-            vec![any(Target::DROP)],
+            vec![Rule::any(Target::DROP)],
             web4(),
         )),
         nat(prohibited(
@@ -474,7 +459,7 @@ fn kept() -> Vec<Row> {
         .to_uplink(1),
         prohibited(
             "a drop rule ends a flow that is under way",
-            vec![any(Target::DROP)],
+            vec![Rule::any(Target::DROP)],
             data(1),
         )
         .after(Side::Lan, syn.clone())
@@ -516,7 +501,7 @@ fn own() -> Vec<Row> {
             .within(|world| world.own = under("2001:db8:2::/48")),
         owned(prohibited(
             "a drop rule goes before it",
-            vec![any(Target::DROP)],
+            vec![Rule::any(Target::DROP)],
             web6(),
         )),
         refused(Row::changed(
