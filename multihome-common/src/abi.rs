@@ -227,6 +227,17 @@ const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {
     }
 }
 
+/// The value of [`OUTSIDES`] for an address of the uplink `id`, whose ports are this part of the port table.
+pub const fn owner_word(id: u8, part: u16) -> u64 {
+    (id as u64) << 16 | part as u64
+}
+
+/// The uplink, 0 to 63, and the part of the port table that [`owner_word`] was made of.
+#[inline(always)]
+pub const fn owner_of(word: u64) -> (u8, u16) {
+    ((word >> 16) as u8 & 63, word as u16)
+}
+
 /// Raised when the meaning of a map changes and its sizes do not.
 const REVISION: u32 = 3;
 

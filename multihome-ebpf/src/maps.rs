@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use multihome_common::{
-    abi::{MemberTiers, SAMPLE_BYTES, SIZED_AT_START, Sample, Scratch, SlotName},
+    abi::{MemberTiers, SAMPLE_BYTES, SIZED_AT_START, Sample, Scratch, SlotName, owner_of},
     address::{Address4, Address6, AddressTable, Class},
     fault::Fault,
     flow::{
@@ -312,7 +312,6 @@ pub fn uplink(index: u32) -> Option<&'static UplinkEntry> {
     UPLINKS.get(index)
 }
 
-/// The tables of flows and ports, which need no context.
 #[inline(always)]
 fn class_of(number: u64) -> Option<Class> {
     (number != NO_TABLE).then_some(Class::from_number(number as u8))
@@ -508,7 +507,7 @@ impl Tables for Maps {
     fn outside(&self, address: Address4) -> Option<(u8, u16)> {
         // SAFETY: an element is one word, which is read whole.
         let word = unsafe { OUTSIDES.get(address.0) }?;
-        Some(((*word >> 16) as u8 & 63, *word as u16))
+        Some(owner_of(*word))
     }
 
     #[inline(always)]

@@ -140,11 +140,17 @@ impl Ask {
         (self.0 >> 25) as u8 & (MAX_GROUPS as u8 - 1)
     }
 
+    /// The uplink that the question names.
+    #[inline(always)]
+    const fn named(self) -> u8 {
+        (self.0 >> 16) as u8 & 63
+    }
+
     /// The uplink that the flow must take.
     #[inline(always)]
     const fn own(self) -> Option<u8> {
         if self.0 & Self::OWN != 0 {
-            Some((self.0 >> 16) as u8 & 63)
+            Some(self.named())
         } else {
             None
         }
@@ -207,7 +213,7 @@ pub fn keep<F: Family, T: Tables>(
     ends: &Ends<F::Address>,
     ask: Ask,
 ) -> u8 {
-    let id = (ask.0 >> 16) as u8 & 63;
+    let id = ask.named();
     if ask.0 & 0xff == Ask::NOTE {
         note_inward::<F, T>(tables, state, ends, id, (ask.0 >> 8) as u8);
     } else {

@@ -65,7 +65,7 @@ pub enum Action {
     SegmentsFit(usize),
     /// Enter or remove a LAN host.
     SetHost(IpAddr, Option<HostEntry>),
-    /// Enter whose an outside address is (uplink id << 16 | part of the port table), or remove it.
+    /// Enter whose an outside address is (see `abi::owner_word`), or remove it.
     SetOutside(Ipv4Addr, Option<u64>),
     /// Probe these and nothing else.
     Probe(Vec<ProbePlan>),

@@ -344,7 +344,7 @@ impl Tables for Snapshot {
 
     fn outside(&self, address: Address4) -> Option<(u8, u16)> {
         let word = self.outsides.get(&address.0, 0).ok()?;
-        Some(((word >> 16) as u8 & 63, word as u16))
+        Some(abi::owner_of(word))
     }
 
     fn may_answer(&mut self, _: Answer) -> bool {

@@ -258,7 +258,7 @@ impl Dataplane {
         or_absent(result, entry.is_none()).map_err(refused(map))
     }
 
-    /// Enters whose an outside address is, as uplink id << 16 | part of the port table, or removes
+    /// Enters whose an outside address is, as [`abi::owner_word`] has it, or removes
     /// it; the address is in host order.
     ///
     /// # Errors

@@ -348,8 +348,8 @@ impl Bench for InKernel {
         for (id, uplink) in (0u8..).zip(&site.uplinks) {
             self.uplinks
                 .set(u32::from(id) * 2, uplink_entry(site, id), 0)?;
-            for (place, address) in (0u64..).zip(&uplink.outside) {
-                let word = u64::from(id) << 16 | (u64::from(uplink.pool) + place);
+            for (place, address) in (0..).zip(&uplink.outside) {
+                let word = abi::owner_word(id, uplink.pool + place);
                 self.outsides.insert(u32::from(*address), word, 0)?;
             }
         }
