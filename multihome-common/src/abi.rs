@@ -16,13 +16,14 @@ use crate::{
     },
     framing::{Framing, edge::Removed},
     limits::{
-        FRAGMENT_SLOTS, MAX_GROUPS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS,
-        MAX_UPLINKS, PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_DOMAIN_ADDRESSES, MAX_DOMAIN_CLASSES, MAX_GROUPS, MAX_HOSTS, MAX_NAMES,
+        MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_SIZE,
     },
     nat44::{open::Opening, ports::PortLine},
     parse::Parsed,
     port::PortEntry,
     rate_limit::TokenBucket,
+    rules::{RuleCounts, RuleSet, Rulebook},
     state::SharedState,
     tcp::{counts::TcpCounts, handshake, sequence},
     uplink::{HostEntry, UplinkEntry},
@@ -71,6 +72,16 @@ pub const PORTS: &str = "PORTS";
 pub const ADDRESSES4: &str = "ADDRESSES4";
 /// Name of the IPv6 address tables' map.
 pub const ADDRESSES6: &str = "ADDRESSES6";
+/// Name of the rulebooks' map.
+pub const RULES: &str = "RULES";
+/// Name of the map that tells what domains an address belongs to.
+pub const DOMAINS: &str = "DOMAINS";
+/// Name of the map of the rules that packets of each class of domains may match.
+pub const DOMAIN_SETS: &str = "DOMAIN_SETS";
+/// Name of the ring of messages of DNS. It is not pinned: each controller reads what its own programs put there.
+pub const SAMPLES: &str = "SAMPLES";
+/// Name of the map of what each rule has matched.
+pub const RULE_COUNTS: &str = "RULE_COUNTS";
 /// Name of the rank rows' map.
 pub const ROWS: &str = "ROWS";
 /// Name of the uplinks' map.
@@ -127,6 +138,26 @@ pub type MemberTiers = [u8; MAX_UPLINKS];
 /// A slot's name, padded with zeroes: an uplink's name or a LAN port's device.
 pub type SlotName = [u8; 32];
 
+/// Bytes of a message of DNS that are copied, from the IP header on; a longer one is not.
+pub const SAMPLE_BYTES: usize = 1472;
+
+/// A message of DNS as a program saw it.
+#[repr(C)]
+pub struct Sample {
+    /// How many of the bytes are its.
+    pub len: u64,
+    /// It, from the IP header on.
+    pub bytes: [u8; SAMPLE_BYTES],
+}
+
+impl Sample {
+    /// The packet in an element of the ring; `None` if the element is no sample.
+    pub fn packet(element: &[u8]) -> Option<&[u8]> {
+        let (len, bytes) = element.split_first_chunk::<8>()?;
+        bytes.get(..usize::try_from(u64::from_ne_bytes(*len)).ok()?)
+    }
+}
+
 /// What the programs know of the packet in hand, and pass from one of their functions to another.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -177,6 +208,10 @@ pub const MAPS: &[MapAbi] = &[
     map::<u32, PortEntry>(PORTS, PORT_TABLE_SIZE),
     map::<u32, AddressTable<Address4>>(ADDRESSES4, 2),
     map::<u32, AddressTable<Address6>>(ADDRESSES6, 2),
+    map::<u32, Rulebook>(RULES, 2),
+    map::<u32, RuleCounts>(RULE_COUNTS, SIZED_AT_START),
+    map::<[u64; 3], u64>(DOMAINS, 2 * MAX_DOMAIN_ADDRESSES),
+    map::<u32, RuleSet>(DOMAIN_SETS, 2 * MAX_DOMAIN_CLASSES),
     map::<u32, u64>(ROWS, MAX_ROWS),
     map::<u32, UplinkEntry>(UPLINKS, 2 * MAX_UPLINKS),
     map::<u32, HostEntry>(HOSTS4, MAX_HOSTS),
@@ -208,6 +243,17 @@ const fn map<K, V>(name: &'static str, entries: usize) -> MapAbi {
         value: size_of::<V>() as u32,
         entries: entries as u32,
     }
+}
+
+/// The value of [`OUTSIDES`] for an address of the uplink `id`, whose ports are this part of the port table.
+pub const fn owner_word(id: u8, part: u16) -> u64 {
+    (id as u64) << 16 | part as u64
+}
+
+/// The uplink, 0 to 63, and the part of the port table that [`owner_word`] was made of.
+#[inline(always)]
+pub const fn owner_of(word: u64) -> (u8, u16) {
+    ((word >> 16) as u8 & 63, word as u16)
 }
 
 /// Raised when the meaning of a map changes and its sizes do not.

@@ -71,6 +71,18 @@ pub trait Family {
     /// The source of ICMP errors sent from this port, if it has one.
     fn port_address(port: &PortEntry) -> Option<Self::Address>;
 
+    /// The DSCP of the header at `network_at` (RFC 2474): 0 to 63.
+    fn dscp<P: Packet>(packet: &P, network_at: usize) -> u8;
+
+    /// The rulebook's value for this source: see [`Pieces`](crate::rules::Pieces).
+    fn by_source<T: Tables>(tables: &T, copy: u32, address: Self::Address) -> Option<u32>;
+
+    /// The rulebook's value for this destination.
+    fn by_destination<T: Tables>(tables: &T, copy: u32, address: Self::Address) -> Option<u32>;
+
+    /// The class of the domains that an address belongs to: see [`Tables::domain`].
+    fn domain<T: Tables>(tables: &T, side: u32, address: Self::Address) -> u32;
+
     /// Whether the packet is an ICMP error, or a message that might be one.
     fn is_error<P: Packet>(packet: &P, network: &Network<Self::Address>) -> bool;
 

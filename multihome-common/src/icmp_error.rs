@@ -28,6 +28,10 @@ const fn silent(decision: Decision) -> Verdict {
         Verdict::DropHopLimit
     } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
         Verdict::DropTooBig
+    } else if decision.verdict_number() == Verdict::ReplyProhibited as u8 {
+        Verdict::DropProhibited
+    } else if decision.verdict_number() == Verdict::ReplyWrongSource as u8 {
+        Verdict::DropWrongSource
     } else {
         Verdict::DropNoUplink
     }
@@ -156,6 +160,8 @@ impl ErrorFormat for V4 {
             (icmp::V4_TIME_EXCEEDED, 0)
         } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
             (icmp::V4_UNREACHABLE, icmp::V4_FRAGMENTATION_NEEDED)
+        } else if decision.verdict_number() == Verdict::ReplyProhibited as u8 {
+            (icmp::V4_UNREACHABLE, icmp::V4_PROHIBITED)
         } else {
             (icmp::V4_UNREACHABLE, icmp::V4_NET)
         };
@@ -179,18 +185,22 @@ impl ErrorFormat for V6 {
         to: Address6,
         quoted: usize,
     ) -> Option<()> {
-        let kind = if decision.verdict_number() == Verdict::ReplyTimeExceeded as u8 {
-            icmp::V6_TIME_EXCEEDED
+        let (kind, code) = if decision.verdict_number() == Verdict::ReplyTimeExceeded as u8 {
+            (icmp::V6_TIME_EXCEEDED, 0)
         } else if decision.verdict_number() == Verdict::ReplyTooBig as u8 {
-            icmp::V6_TOO_BIG
+            (icmp::V6_TOO_BIG, 0)
+        } else if decision.verdict_number() == Verdict::ReplyProhibited as u8 {
+            (icmp::V6_UNREACHABLE, icmp::V6_PROHIBITED)
+        } else if decision.verdict_number() == Verdict::ReplyWrongSource as u8 {
+            (icmp::V6_UNREACHABLE, icmp::V6_SOURCE_POLICY)
         } else {
-            icmp::V6_UNREACHABLE
+            (icmp::V6_UNREACHABLE, 0)
         };
         // Zero in all but packet too big.
         let rest = decision.mtu();
         let payload = icmp::LEN + quoted;
         let pseudo = V6::write_header(packet, at, protocol::ICMP6, from, to, payload)?;
-        write_icmp(packet, at + ipv6::LEN, kind, 0, rest, pseudo)
+        write_icmp(packet, at + ipv6::LEN, kind, code, rest, pseudo)
     }
 }
 

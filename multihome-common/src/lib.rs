@@ -42,6 +42,7 @@ pub mod rank;
 pub mod rate_limit;
 pub mod reset;
 pub mod rewrite;
+pub mod rules;
 #[cfg(any(test, feature = "user"))]
 pub mod sim;
 pub mod state;

@@ -25,6 +25,18 @@ pub const RANKED: usize = 8;
 /// Rank rows that the map holds: two copies of every group's, one in force and one to fill.
 pub const MAX_ROWS: usize = MAX_GROUPS * BUCKETS * 2;
 
+/// Rules of one gateway.
+pub const MAX_RULES: usize = 1000;
+/// Words of a set of rules.
+pub const RULE_WORDS: usize = 16;
+/// Pieces of the address space in which the rules that a packet may match differ, of one family and end.
+pub const MAX_PIECES: usize = 4096;
+
+/// Combinations of domains that addresses may belong to, with that of none.
+pub const MAX_DOMAIN_CLASSES: usize = 1024;
+/// Addresses of which it is known what domains they belong to.
+pub const MAX_DOMAIN_ADDRESSES: usize = 16_384;
+
 /// Segments of one address table: how many times the class may change between the lowest address
 /// of a family and the highest.
 pub const MAX_SEGMENTS: usize = 1024;
@@ -58,3 +70,8 @@ pub const CLAIM_ATTEMPTS: usize = 4;
 pub const FRAGMENT_SLOTS: usize = 4096;
 /// Outside addresses of all uplinks.
 pub const MAX_OUTSIDES: usize = MAX_UPLINKS * MAX_OUTSIDE;
+
+const _: () = assert!(
+    MAX_RULES < 64 * RULE_WORDS,
+    "the last place counts packets that no rule matches"
+);

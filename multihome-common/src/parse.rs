@@ -6,6 +6,7 @@ use crate::{
     limits::MAX_VLAN_TAGS,
     packet::Packet,
     port::PortEntry,
+    rules::Judged,
     verdict::Verdict,
     wire::{ethernet, ethernet::Ethernet},
 };
@@ -82,6 +83,8 @@ pub struct Parsed {
     pub ethertype: u16,
     /// Where the IP header stands.
     pub network_at: usize,
+    /// What the rules say of it, if it came from the LAN.
+    pub judged: Judged,
     /// The IPv4 header, when the type says so.
     pub v4: Network<Address4>,
     /// The IPv6 header, when the type says so.
@@ -100,6 +103,7 @@ pub fn headers<P: Packet>(
 ) -> Result<(), Verdict> {
     let link = link(packet)?;
     accept(&link, port)?;
+    parsed.judged = Judged::DEFAULT;
     parsed.ethertype = link.ethertype;
     parsed.network_at = link.len;
     match link.ethertype {

@@ -23,6 +23,7 @@ use crate::{
     packet::Packet,
     port::{self, PortEntry},
     rank::RankRow,
+    rules::{DomainKey, RuleCounts, RuleSet, Rulebook},
     state::{GroupWords, SharedState},
     tables::{Answer, Tables},
     tcp::{TcpMemory, counts::TcpCounts, handshake, sequence},
@@ -98,6 +99,14 @@ pub struct SimTables {
     pub addresses4: Box<AddressTable<Address4>>,
     /// The IPv6 address table.
     pub addresses6: Box<AddressTable<Address6>>,
+    /// The copies of the rulebook.
+    pub rulebooks: [Option<Box<Rulebook>>; 2],
+    /// The classes of domains, by side and address.
+    pub domains: HashMap<(u32, DomainKey), u32>,
+    /// The rules that packets of each class may match; empty = there are no classes.
+    pub domain_sets: Vec<RuleSet>,
+    /// How many packets each rule has matched.
+    pub rule_counts: RuleCounts,
     /// The rank rows of group 0.
     pub rows: Vec<RankRow>,
     /// Uplink entries: index = 2 x id + copy.
@@ -156,12 +165,17 @@ impl Default for SimTables {
                 pin_lines: 0,
                 changed: 0,
                 heartbeat: 0,
-                reserved: [0; 7],
+                rules: 0,
+                reserved: [0; 6],
                 groups: [GroupWords::ZERO; crate::limits::MAX_GROUPS],
             }),
             ports: vec![PortEntry::default(); PORT_TABLE_SIZE],
             addresses4: Box::new(AddressTable::new(&everything4).expect("one segment fits")),
             addresses6: Box::new(AddressTable::new(&everything6).expect("one segment fits")),
+            rulebooks: [None, None],
+            domains: HashMap::new(),
+            domain_sets: Vec::new(),
+            rule_counts: RuleCounts::empty(),
             rows: vec![RankRow::EMPTY; BUCKETS],
             uplinks: vec![UplinkEntry::default(); 2 * MAX_UPLINKS],
             hosts4: HashMap::new(),
@@ -328,6 +342,22 @@ impl Tables for SimTables {
 
     fn class6(&self, _copy: u32, address: Address6) -> Option<Class> {
         Some(self.addresses6.class(address))
+    }
+
+    fn rulebook(&self, copy: u32) -> Option<&Rulebook> {
+        self.rulebooks.get(copy as usize)?.as_deref()
+    }
+
+    fn domain(&self, side: u32, key: DomainKey) -> u32 {
+        self.domains.get(&(side, key)).copied().unwrap_or(0)
+    }
+
+    fn domain_set(&self, index: u32) -> Option<&RuleSet> {
+        self.domain_sets.get(index as usize)
+    }
+
+    fn note_rule(&self, rule: u32) {
+        self.rule_counts.place(rule).add(1);
     }
 
     fn row(&self, index: u32) -> Option<RankRow> {

@@ -112,6 +112,9 @@ impl GroupWords {
     }
 }
 
+/// In [`SharedState::rules`]: DNS is observed.
+pub const RULES_OBSERVE_DNS: u64 = 1 << 3;
+
 /// Everything that the controller changes by single stores.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
@@ -142,8 +145,11 @@ pub struct SharedState {
     /// When the controller last looked after the maps, in nanoseconds of CLOCK_MONOTONIC; 0 =
     /// never. In a cache line that no packet reads.
     pub heartbeat: u64,
+    /// In bits 0 and 1 which copy of the rulebook is in force, as its number + 1, or 0 when there are no rules; in
+    /// bit 2 which side of the tables of domains is its; and in bit 3 whether DNS is observed.
+    pub rules: u64,
     /// Room for later words; zero.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
     /// The groups' words, by group number.
     pub groups: [GroupWords; MAX_GROUPS],
 }
@@ -180,7 +186,7 @@ impl SharedState {
     }
 
     /// Whether, at `now`, all that was looked up in this unit of the [pins' clock](pin::time) holds: the
-    /// address tables, the uplinks' entries, the groups' settled words and conduct are what they were
+    /// address tables, the rules, the uplinks' entries, the groups' settled words and conduct are what they were
     /// when the unit began.
     #[inline(always)]
     pub fn is_calm(&self, now: u32) -> bool {
@@ -194,6 +200,25 @@ impl SharedState {
     /// writing this and the change itself count.
     pub const fn calm_after(now: u32) -> u64 {
         (pin::time_unit(now) + 2) * pin::TICKS as u64
+    }
+
+    /// Which copy of the rulebook is in force (bit 0), and which side of the tables of domains is its (bit 1), if
+    /// there are rules. To be asked once for a packet, so that one policy judges it alone.
+    #[inline(always)]
+    pub fn rulebook(&self) -> Option<u32> {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        let word = unsafe { core::ptr::read_volatile(&self.rules) };
+        match word & 3 {
+            0 => None,
+            number => Some((number - 1) as u32 & 1 | (word >> 1) as u32 & 2),
+        }
+    }
+
+    /// Whether messages of DNS are copied for the controller, so that they take the full way.
+    #[inline(always)]
+    pub fn observes_dns(&self) -> bool {
+        // SAFETY: a reference is valid for a read; volatile as in `GroupWords::eligible`.
+        unsafe { core::ptr::read_volatile(&self.rules) & RULES_OBSERVE_DNS != 0 }
     }
 
     /// Buckets of the flow table.

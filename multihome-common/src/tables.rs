@@ -15,6 +15,7 @@ use crate::{
     nat44::{open, open::Opening, ports::PortMemory},
     port::PortEntry,
     rank::RankRow,
+    rules::{DomainKey, RuleSet, Rulebook},
     state::SharedState,
     tcp::TcpMemory,
     uplink::{HostEntry, UplinkEntry},
@@ -46,6 +47,33 @@ pub trait Tables: FlowMemory + PortMemory + PinMemory + FragmentMemory + TcpMemo
     fn class4(&self, copy: u32, address: Address4) -> Option<Class>;
     /// The class of an address, by a copy (0 or 1) of the IPv6 address table.
     fn class6(&self, copy: u32, address: Address6) -> Option<Class>;
+    /// A copy (0 or 1) of the rulebook.
+    fn rulebook(&self, copy: u32) -> Option<&Rulebook>;
+    /// The value of a source in a copy of the rulebook.
+    fn by_source4(&self, copy: u32, address: Address4) -> Option<u32> {
+        Some(self.rulebook(copy)?.sources4.value(address))
+    }
+    /// The value of a destination in a copy of the rulebook.
+    fn by_destination4(&self, copy: u32, address: Address4) -> Option<u32> {
+        Some(self.rulebook(copy)?.destinations4.value(address))
+    }
+    /// The value of a source in a copy of the rulebook.
+    fn by_source6(&self, copy: u32, address: Address6) -> Option<u32> {
+        Some(self.rulebook(copy)?.sources6.value(address))
+    }
+    /// The value of a destination in a copy of the rulebook.
+    fn by_destination6(&self, copy: u32, address: Address6) -> Option<u32> {
+        Some(self.rulebook(copy)?.destinations6.value(address))
+    }
+    /// The class of the domains that an address belongs to, on a side (0 or 1) of that table; 0 = none.
+    fn domain(&self, side: u32, key: DomainKey) -> u32;
+    /// The rules that packets of a class may match: index = side x
+    /// [`MAX_DOMAIN_CLASSES`](crate::limits::MAX_DOMAIN_CLASSES) + class.
+    fn domain_set(&self, index: u32) -> Option<&RuleSet>;
+    /// Counts a packet for the rule that matched it, or for [`RuleCounts::NO_RULE`].
+    ///
+    /// [`RuleCounts::NO_RULE`]: crate::rules::RuleCounts::NO_RULE
+    fn note_rule(&self, rule: u32);
     /// A rank row by its index.
     fn row(&self, index: u32) -> Option<RankRow>;
     /// An uplink's entry: index = 2 x id + copy.

@@ -93,6 +93,11 @@ verdicts! {
     ReplyUnreachable = 18, "reply_unreachable", Reply;
     /// Answered with a TCP reset: the connection's uplink is gone, or nobody knows the connection.
     ReplyReset = 19, "reply_reset", Reply;
+    /// Answered with communication administratively prohibited: a rule says that it is dropped.
+    ReplyProhibited = 20, "reply_prohibited", Reply;
+    /// Answered with source address failed policy: the source is under the own prefix of an uplink that
+    /// is down, and no other takes it.
+    ReplyWrongSource = 21, "reply_wrong_source", Reply;
     /// The frame ends inside a header, or before the length that its IP header states.
     DropTruncated = 32, "drop_truncated", Drop;
     /// A header that contradicts itself: version, header length, total length.
@@ -131,8 +136,12 @@ verdicts! {
     DropFaultIn = 49, "drop_fault_in", Drop;
     /// Sent out of an uplink, and lost by a fault that was put into its line.
     DropFaultOut = 50, "drop_fault_out", Drop;
+    /// A rule says that it is dropped, and no answer was allowed or left to the rate limit.
+    DropProhibited = 51, "drop_prohibited", Drop;
+    /// Under the own prefix of an uplink that is down, and no answer was allowed or left to the rate limit.
+    DropWrongSource = 52, "drop_wrong_source", Drop;
     /// Sent by a port with tags or PPPoE, for which the device that it came in on left no room.
-    DropNoRoom = 51, "drop_no_room", Drop;
+    DropNoRoom = 53, "drop_no_room", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

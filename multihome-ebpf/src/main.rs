@@ -27,6 +27,7 @@ use aya_ebpf::{
 use aya_log_ebpf::error;
 use multihome_common::{
     port::PortEntry,
+    state::SharedState,
     verdict::{Disposition, Verdict},
     way::{self, Decision},
 };
@@ -105,6 +106,17 @@ fn run(
             maps::note_port(context);
             let mut kernel = Kernel::new(context);
             let mut decision = kernel.parse();
+            let observes = maps::state().is_some_and(SharedState::observes_dns);
+            if side == Side::Lan
+                && decision.verdict_number() == Verdict::Forwarded.number()
+                && let Some(in_force) = maps::state().and_then(SharedState::rulebook)
+            {
+                // Before its source is translated, as answers are seen after their destination is.
+                if observes {
+                    kernel.observe();
+                }
+                decision = kernel.judge(in_force);
+            }
             if decision.verdict_number() == Verdict::Forwarded.number() {
                 decision = decide(&mut kernel);
             }
@@ -120,6 +132,9 @@ fn run(
                     Side::Uplink => {
                         kernel.watch_inward(decision);
                         kernel.clamp(port.slot as u8);
+                        if observes {
+                            kernel.observe();
+                        }
                     }
                 }
             }

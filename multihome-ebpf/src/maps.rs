@@ -6,13 +6,13 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MMAPABLE, xdp_action::XDP_DROP, xdp_md},
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_xdp_load_bytes},
     macros::map,
-    maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
+    maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf},
     programs::XdpContext,
 };
 use multihome_common::{
-    abi::{MemberTiers, SIZED_AT_START, Scratch, SlotName},
+    abi::{MemberTiers, SAMPLE_BYTES, SIZED_AT_START, Sample, Scratch, SlotName, owner_of},
     address::{Address4, Address6, AddressTable, Class},
     fault::Fault,
     flow::{
@@ -27,14 +27,16 @@ use multihome_common::{
     framing::Framing,
     hash::FlowHash,
     limits::{
-        FRAGMENT_SLOTS, MAX_GROUPS, MAX_HOSTS, MAX_NAMES, MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS,
-        MAX_UPLINKS, PORT_TABLE_PROBES, PORT_TABLE_SIZE,
+        FRAGMENT_SLOTS, MAX_DOMAIN_ADDRESSES, MAX_DOMAIN_CLASSES, MAX_GROUPS, MAX_HOSTS, MAX_NAMES,
+        MAX_OUTSIDES, MAX_ROWS, MAX_SLOTS, MAX_UPLINKS, PORT_TABLE_PROBES, PORT_TABLE_SIZE,
     },
     nat44::ports::{Found, PortLine, PortMemory},
+    opaque::opaque,
     packet::Packet,
     port::{self, PORT_TRUNK, PortEntry},
     rank::RankRow,
     rate_limit::TokenBucket,
+    rules::{DomainKey, RuleCounts, RuleSet, Rulebook},
     state::SharedState,
     tables::{Answer, Tables},
     tcp::{
@@ -70,6 +72,30 @@ static ADDRESSES6: Array<AddressTable<Address6>> = Array::with_max_entries(2, 0)
 /// where no group's `rows` points.
 #[map]
 static ROWS: Array<u64> = Array::with_max_entries(MAX_ROWS as u32, BPF_F_MMAPABLE);
+
+/// Two copies of the rulebook. Written by the controller: the copy not in force.
+#[map]
+static RULES: Array<Rulebook> = Array::with_max_entries(2, 0);
+
+/// Which class of domains an address belongs to; the third word of the key is the side. Written by the controller.
+#[map]
+static DOMAINS: HashMap<[u64; 3], u64> =
+    HashMap::with_max_entries(2 * MAX_DOMAIN_ADDRESSES as u32, 0);
+
+/// The rules that packets of each class of domains may match, for both sides. Written by the controller, where no
+/// address is of that class yet.
+#[map]
+static DOMAIN_SETS: Array<RuleSet> = Array::with_max_entries(2 * MAX_DOMAIN_CLASSES as u32, 0);
+
+/// Messages of DNS, for the controller. Written by the programs while it asks for them.
+#[map]
+static SAMPLES: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// What each rule has matched, for each CPU. Written by the programs, read by the controller through memory it
+/// maps.
+#[map]
+static RULE_COUNTS: Array<RuleCounts> =
+    Array::with_max_entries(SIZED_AT_START as u32, BPF_F_MMAPABLE);
 
 /// Two copies of each uplink's entry. Written by the controller: the copy not in force.
 #[map]
@@ -176,6 +202,35 @@ pub fn redirect(slot: u8) -> u32 {
     }
 }
 
+/// Copies the packet, from byte `from` on, for the controller. One that is too long, and one for which there
+/// is no room, is left out: the next answer teaches the same.
+#[inline(always)]
+pub fn copy_sample(context: *mut xdp_md, from: u32, len: u32) {
+    // The helper's length must be seen to be at least one.
+    let more = opaque(u64::from(len).wrapping_sub(1)) & 0xffff;
+    if more >= SAMPLE_BYTES as u64 {
+        return;
+    }
+    let len = more + 1;
+    let Some(mut entry) = SAMPLES.reserve::<Sample>(0) else {
+        return;
+    };
+    let sample = entry.as_mut_ptr();
+    // SAFETY: the entry is as large as a sample and ours until it is submitted; the helper writes at most the
+    // length that was compared above.
+    let copied = unsafe {
+        (*sample).len = len;
+        let bytes = (&raw mut (*sample).bytes).cast();
+        bpf_xdp_load_bytes(context, from, bytes, len as u32)
+    };
+    if copied == 0 {
+        // Who waits is woken by the kernel.
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+    }
+}
+
 /// What the functions below answer when there is no such table.
 const NO_TABLE: u64 = 0xff;
 
@@ -200,6 +255,56 @@ extern "C" fn multihome_class6(copy: u32, high: u64, low: u64) -> u64 {
         Some(table) => table.class(Address6 { high, low }) as u64,
         None => NO_TABLE,
     }
+}
+
+/// What the functions below answer when there is no such copy of the rulebook.
+const NO_RULEBOOK: u64 = u64::MAX;
+
+/// The value of an IPv4 source in a copy of the rulebook.
+///
+/// A global function, like its siblings and for the same reason as [`multihome_class4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_by_source4(copy: u32, address: u32) -> u64 {
+    match RULES.get(copy) {
+        Some(book) => book.sources4.value(Address4(address)).into(),
+        None => NO_RULEBOOK,
+    }
+}
+
+/// The value of an IPv4 destination in a copy of the rulebook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_by_destination4(copy: u32, address: u32) -> u64 {
+    match RULES.get(copy) {
+        Some(book) => book.destinations4.value(Address4(address)).into(),
+        None => NO_RULEBOOK,
+    }
+}
+
+/// The value of an IPv6 source in a copy of the rulebook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_by_source6(copy: u32, high: u64, low: u64) -> u64 {
+    match RULES.get(copy) {
+        Some(book) => book.sources6.value(Address6 { high, low }).into(),
+        None => NO_RULEBOOK,
+    }
+}
+
+/// The value of an IPv6 destination in a copy of the rulebook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_by_destination6(copy: u32, high: u64, low: u64) -> u64 {
+    match RULES.get(copy) {
+        Some(book) => book.destinations6.value(Address6 { high, low }).into(),
+        None => NO_RULEBOOK,
+    }
+}
+
+#[inline(always)]
+fn value_of(answer: u64) -> Option<u32> {
+    (answer != NO_RULEBOOK).then_some(answer as u32)
 }
 
 /// This CPU's scratch memory.
@@ -290,7 +395,6 @@ pub fn uplink(index: u32) -> Option<&'static UplinkEntry> {
     UPLINKS.get(index)
 }
 
-/// The tables of flows and ports, which need no context.
 #[inline(always)]
 fn class_of(number: u64) -> Option<Class> {
     (number != NO_TABLE).then_some(Class::from_number(number as u8))
@@ -491,7 +595,7 @@ impl Tables for Maps {
     fn outside(&self, address: Address4) -> Option<(u8, u16)> {
         // SAFETY: an element is one word, which is read whole.
         let word = unsafe { OUTSIDES.get(address.0) }?;
-        Some(((*word >> 16) as u8 & 63, *word as u16))
+        Some(owner_of(*word))
     }
 
     #[inline(always)]
@@ -527,6 +631,53 @@ impl Tables for Maps {
     #[inline(always)]
     fn class6(&self, copy: u32, address: Address6) -> Option<Class> {
         class_of(multihome_class6(copy, address.high, address.low))
+    }
+
+    #[inline(always)]
+    fn rulebook(&self, copy: u32) -> Option<&Rulebook> {
+        RULES.get(copy)
+    }
+
+    #[inline(always)]
+    fn by_source4(&self, copy: u32, address: Address4) -> Option<u32> {
+        value_of(multihome_by_source4(copy, address.0))
+    }
+
+    #[inline(always)]
+    fn by_destination4(&self, copy: u32, address: Address4) -> Option<u32> {
+        value_of(multihome_by_destination4(copy, address.0))
+    }
+
+    #[inline(always)]
+    fn by_source6(&self, copy: u32, address: Address6) -> Option<u32> {
+        value_of(multihome_by_source6(copy, address.high, address.low))
+    }
+
+    #[inline(always)]
+    fn by_destination6(&self, copy: u32, address: Address6) -> Option<u32> {
+        value_of(multihome_by_destination6(copy, address.high, address.low))
+    }
+
+    #[inline(always)]
+    fn domain(&self, side: u32, key: DomainKey) -> u32 {
+        // SAFETY: an element is one word, which is read whole.
+        match unsafe { DOMAINS.get([key[0], key[1], side.into()]) } {
+            Some(class) => *class as u32,
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn domain_set(&self, index: u32) -> Option<&RuleSet> {
+        DOMAIN_SETS.get(index)
+    }
+
+    #[inline(always)]
+    fn note_rule(&self, rule: u32) {
+        // SAFETY: the helper has no arguments and no failure.
+        if let Some(counts) = RULE_COUNTS.get(unsafe { bpf_get_smp_processor_id() }) {
+            counts.place(rule).add(1);
+        }
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use multihome_common::{
     reset,
     verdict::Verdict,
     way::{self, Decision, stages::Stages},
+    wire::ethernet,
 };
 
 use crate::{
@@ -35,6 +36,18 @@ impl Kernel {
     #[inline(always)]
     pub fn parse(&mut self) -> Decision {
         Decision::from_word(multihome_parse(self.context))
+    }
+
+    /// [`way::policy::judge`], by the rules in force; a decision other than "forwarded" ends the way.
+    #[inline(always)]
+    pub fn judge(&mut self, in_force: u32) -> Decision {
+        Decision::from_word(multihome_judge(self.context, in_force))
+    }
+
+    /// Copies the packet for the controller, as it is now, if it is a message of DNS.
+    #[inline(always)]
+    pub fn observe(&mut self) {
+        multihome_observe(self.context);
     }
 
     /// [`way::watch::outward`].
@@ -122,6 +135,35 @@ extern "C" fn multihome_parse(context: *mut xdp_md) -> u64 {
     with_packet(context, |packet, _, port, parsed| {
         parse::headers(packet, port, parsed).map(|()| Verdict::Forwarded.into())
     })
+}
+
+/// See [`Kernel::judge`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_judge(context: *mut xdp_md, in_force: u32) -> u64 {
+    with_packet(context, |packet, maps, port, parsed| {
+        way::policy::judge(packet, maps, port, parsed, in_force).map(|()| Verdict::Forwarded.into())
+    })
+}
+
+/// See [`Kernel::observe`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn multihome_observe(context: *mut xdp_md) -> u64 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
+    let parsed = &scratch.parsed;
+    if context.is_null() || !way::policy::is_dns(parsed) {
+        return 0;
+    }
+    let len = if parsed.ethertype == ethernet::IPV4 {
+        parsed.v4.len
+    } else {
+        parsed.v6.len
+    };
+    maps::copy_sample(context, parsed.network_at as u32, len as u32);
+    0
 }
 
 /// See [`Kernel::decide_lan`].

@@ -32,6 +32,7 @@ mod origin;
 mod ports;
 mod print;
 mod quality;
+mod rule;
 pub(crate) mod suggest;
 mod target;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use damping::DampingConfig;
 pub use duration::TextDuration;
 pub use error::{
     BfdMistake, ConfigError, ForwardError, FramingError, GroupError, HookError, QualityError,
+    RuleError,
 };
 pub use forward::{ForwardConfig, Protocol};
 pub use framing::{LanConfig, OuterTag};
@@ -58,12 +60,14 @@ pub use nat::{Filtering, NatConfig, NatTimeouts, Unasked};
 pub use origin::{Origin, Origins};
 pub use ports::check_ports;
 pub use quality::{CapacityConfig, Every, Limit, QualityConfig, QuotaConfig, SlaConfig};
+pub use rule::{RuleAction, RuleConfig};
 pub use target::Target;
 pub use uplink_arg::{UplinkArg, UplinkArgError};
 pub use value::{
-    Burst, Device, DrainTime, EventName, FailbackAfter, GroupName, Hold, HookUrl, Interval,
-    Ipv6Prefix, LanPort, Listen, MaxHold, PortRange, ProbeCount, ProbeRate, Quorum, Rate, Ratio,
-    SeedValue, Suspicion, Timeout, UplinkName, UplinkPrefix, ValueError, Volume,
+    Burst, Device, DomainPattern, DrainTime, Dscp, EventName, FailbackAfter, GroupName, Hold,
+    HookUrl, Interval, IpPrefix, Ipv6Prefix, LanPort, Listen, MaxHold, PortRange, ProbeCount,
+    ProbeRate, Quorum, Rate, Ratio, RuleProtocol, SeedValue, Suspicion, Timeout, UplinkName,
+    UplinkPrefix, ValueError, Vlan, Volume,
 };
 
 /// Where a gateway keeps its state unless told otherwise.
@@ -113,6 +117,8 @@ pub struct Config {
     pub group: GroupConfig,
     /// The groups: 1 to 64, the one named [`DEFAULT_GROUP`] first.
     pub groups: Vec<NamedGroup>,
+    /// The rules, at most 1000, in the order in which they are asked.
+    pub rules: Vec<RuleConfig>,
     /// The LAN's own IPv6 prefix; there when any uplink has a prefix to translate it to.
     pub inside_prefix: Option<Ipv6Prefix>,
     /// How translated flows are kept.
@@ -264,6 +270,11 @@ impl Config {
     /// What is allowed and had better be otherwise, a sentence each.
     pub fn advice(&self) -> Vec<String> {
         advice::advice(self)
+    }
+
+    /// Where a rule stands, by its place.
+    pub fn rule_origin(&self, at: usize) -> &Origin {
+        self.origins.rules.get(at).unwrap_or(&Origin::Default)
     }
 
     /// Where a device was named, as the beginning of an error about it.

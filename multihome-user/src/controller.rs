@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,8 +19,10 @@ use crate::{
     bfd::{BfdPlan, SessionReport},
     config::{Ipv6Prefix, LanConfig, UplinkConfig},
     dataplane::{Runs, Tags},
+    domains::{Answer, Domains},
     events::Occurrence,
     netlink::{Link, NeighbourState, NetEvent, NetState},
+    policy::{Own, Rule},
     pppoe::Session,
     probe::{ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
@@ -41,6 +44,7 @@ pub mod path;
 mod ports;
 pub mod quality;
 mod refresh;
+mod rules;
 mod settings;
 pub mod settled;
 mod suspicions;
@@ -101,6 +105,8 @@ pub enum Event {
     Delegated(u8, Option<Ipv6Prefix>),
     /// An uplink is to be drained from now on, or no longer, and what is told of that.
     Drain(u8, bool, String),
+    /// A LAN host was told the addresses of a name.
+    Resolved(Answer),
     /// Time passed.
     Tick,
 }
@@ -199,6 +205,8 @@ pub struct Controller {
     forwards: Forwards,
     suspicions: Suspicions,
     quality: Quality,
+    rules: Arc<[Rule]>,
+    domains: Domains,
 }
 
 /// What changed in the kernel's tables and was not acted on yet.
@@ -229,6 +237,8 @@ struct Applied {
     hosts: HashMap<IpAddr, HostEntry>,
     plans: Vec<ProbePlan>,
     sessions: Vec<BfdPlan>,
+    /// The rules, and prefixes that are uplinks' own; `None` before the rules were told.
+    rules: Option<(Arc<[Rule]>, Vec<Own>)>,
 }
 
 impl Controller {
@@ -304,6 +314,8 @@ impl Controller {
             forwards: Forwards::new(settings.forwards),
             suspicions: Suspicions::new(settings.suspicion, now),
             quality,
+            domains: Domains::new(&settings.rules),
+            rules: settings.rules,
             net,
         }
     }
@@ -369,6 +381,9 @@ impl Controller {
     pub fn begin(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = self.impede(now);
         actions.extend(self.refresh(true, now));
+        actions.extend(self.domains.begin().map(Action::Domain));
+        // The words of their groups are in place now.
+        actions.extend(self.refresh_rules());
         actions.extend(self.refresh_segments());
         self.behind.tables = false;
         actions.extend(self.refresh_hosts());
@@ -430,8 +445,13 @@ impl Controller {
             Event::Swept(live) => self.swept(live),
             Event::Delegated(id, prefix) => self.delegate(id, prefix, now),
             Event::Drain(id, draining, cause) => self.drain(id, draining, cause, now),
+            Event::Resolved(answer) => {
+                let changes = self.domains.learn(&answer, now).into_iter();
+                changes.map(Action::Domain).collect()
+            }
             Event::Tick => {
                 let mut actions = self.refresh(false, now);
+                actions.extend(self.domains.expire(now).into_iter().map(Action::Domain));
                 actions.extend(self.judge_paths(now));
                 actions.extend(self.resolve_next_hops(false));
                 actions.extend(self.check_stale_hosts());

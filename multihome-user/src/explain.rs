@@ -17,7 +17,9 @@ use multihome_common::{
     address::{Address4, Address6},
     family::{Family, V4, V6},
     limits::{MAX_GROUPS, MAX_UPLINKS},
+    parse::{self, Parsed},
     port::{PORT_KERNEL, PortEntry},
+    rules::Judged,
     sim::Frame,
     state::Policy,
     tables::Tables as _,
@@ -59,7 +61,7 @@ pub fn of_gateway(run_dir: &Path, query: &Query) -> Result<Explanation, ExplainE
         // Only it knows what speaks against uplinks. Without a controller that is inferred.
         asked(run_dir).ok()
     };
-    let known = status.map(|status| against::table(&status, &snapshot));
+    let known = (status.as_ref()).map(|status| against::table(status, &snapshot));
     let known = |group: usize, family: usize| *known.as_ref()?.get(group)?.get(family)?;
     let Trace {
         mut explanation,
@@ -67,6 +69,13 @@ pub fn of_gateway(run_dir: &Path, query: &Query) -> Result<Explanation, ExplainE
         ifindex,
         ..
     } = trace(&mut snapshot, query, &known)?;
+    if let Some(rule) = &mut explanation.rule {
+        // Rules have no names in the maps.
+        rule.name = (status.or_else(|| asked(run_dir).ok()))
+            .and_then(|status| status.rules.get(rule.number as usize - 1).cloned())
+            .map(|rule| rule.name)
+            .filter(|name| *name != rule.number.to_string());
+    }
     if let (Some(hop), Some(ifindex), Some(mac)) =
         (&mut explanation.next_hop, ifindex, after.first_chunk())
     {
@@ -147,10 +156,15 @@ fn family<F: Family>(
         protocol: query.protocol.0,
         ports: u32::from(ports.0) << 16 | u32::from(ports.1),
     };
-    let group = way::steer::DEFAULT_GROUP;
-    let chosen = choice::look::<F>(snapshot, group, &ends, query);
     let sender = F::host(snapshot, source).map_or(SENDER, |host| host.hop.destination());
-    let bytes = frame::frame(query, port, sender, chosen.is_known()).unwrap_or_default();
+    let framed = |established| {
+        let bytes = frame::frame(query, port, sender, established);
+        bytes.unwrap_or_default()
+    };
+    // What rules ask for is in the first packet of a flow as in all others.
+    let judged = judged(snapshot, port, &framed(false));
+    let chosen = choice::look::<F>(snapshot, judged, &ends, query);
+    let bytes = framed(chosen.is_known());
     let mut frame = Frame::new(&bytes);
     let decision = way::whole::from_lan_anew(&mut frame, snapshot, port);
     let verdict = decision.verdict();
@@ -162,13 +176,18 @@ fn family<F: Family>(
         word: format!("{word:#x}"),
         uplinks: names(snapshot, word),
     };
+    let group = usize::from(judged.group());
     let words = &snapshot.state.groups[group];
     let ifindex = ifindex(snapshot, devices, egress).filter(|_| is_forwarded);
     let explanation = Explanation {
         schema_version: document::SCHEMA_VERSION,
         packet: PacketShown::new(query, snapshot.name(port.slot as u8).unwrap_or("?")),
         what_if: query.what_if.iter().map(document::otherwise).collect(),
-        rule: None,
+        rule: judged.rule().map(|rule| RuleShown {
+            number: rule + 1,
+            name: None,
+            drop: judged.is_drop(),
+        }),
         group: snapshot.group_name(group).unwrap_or("?").to_owned(),
         hash: policy_name(words.policy(F::INDEX)).to_owned(),
         bucket: chosen.bucket,
@@ -199,6 +218,19 @@ fn family<F: Family>(
         after: frame.as_slice().to_vec(),
         before: bytes,
     }
+}
+
+/// What the rules in force say of a frame; nothing where the path asks none.
+fn judged(snapshot: &Snapshot, port: &PortEntry, bytes: &[u8]) -> Judged {
+    let (frame, mut parsed) = (Frame::new(bytes), Parsed::default());
+    let asked = parse::headers(&frame, port, &mut parsed).and_then(|()| {
+        let in_force = snapshot.state.rulebook();
+        in_force.map_or(Ok(()), |in_force| {
+            way::policy::judge(&frame, snapshot, port, &mut parsed, in_force)
+        })
+    });
+    // What is not understood is not judged, and the whole way says so.
+    asked.map_or(Judged::DEFAULT, |()| parsed.judged)
 }
 
 /// The number of the device that the kernel knows a slot's hosts by, if it is one of this network namespace.

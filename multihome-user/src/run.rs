@@ -21,7 +21,9 @@ use crate::{
     dataplane::{
         self, CounterReader, Dataplane, DataplaneError, Passed, PortPlan, SignalReader, Sizes,
     },
-    delegation, drain,
+    delegation,
+    domains::{Answer, Observer},
+    drain,
     events::{Kind as EventKind, Occurrence, journal},
     exit,
     heartbeat::{Heartbeat, monotonic_nanoseconds},
@@ -144,6 +146,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     controller.remember_next_hops(own.next_hops());
     let mut executor = Executor::new(dataplane, config.fix_offloads)?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
+    prepared.forget_groups(&mut executor.dataplane)?;
+    executor.dataplane.forget_domains()?;
+    let asks_domains = config.rules.iter().any(|rule| !rule.domain.is_empty());
+    let observer = asks_domains
+        .then(|| {
+            let ring = executor.dataplane.samples()?;
+            Observer::start(ring).map_err(RunError::Observer)
+        })
+        .transpose()?;
+    // What was counted was of other rules, or may have been.
+    reader.rules().clear();
     let names = prepared.names;
     telemetry.serve(&names, &reader)?;
     let mut gateway = Gateway {
@@ -153,6 +166,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         prober,
         signals: SignalReader::new(reader.clone(), names.lan.iter().map(|(slot, _)| *slot)),
         bfd,
+        observer,
         names,
         reader,
         shares: Shares::default(),
@@ -249,6 +263,14 @@ async fn next_of(bfd: &mut Option<Bfd>) -> Option<BfdReport> {
     }
 }
 
+/// The next answer that a LAN host was given, if rules ask for domains; else it never comes.
+async fn next_answer(observer: &mut Option<Observer>) -> Option<Answer> {
+    match observer {
+        Some(observer) => observer.next().await,
+        None => pending().await,
+    }
+}
+
 /// Asks the scheduler to run this process before others: reacting late is failing over late.
 fn favour_this_process() {
     // SAFETY: the call takes no memory. A refusal costs only time under load.
@@ -288,6 +310,7 @@ struct Gateway {
     telemetry: Telemetry,
     prober: Prober,
     bfd: Option<Bfd>,
+    observer: Option<Observer>,
     names: Names,
     reader: CounterReader,
     signals: SignalReader,
@@ -376,14 +399,22 @@ impl Gateway {
     }
 
     fn start_own_traffic(&mut self) {
-        for occurrence in self.own.start(&self.controller, &self.names) {
-            self.telemetry.happened(occurrence, &self.names);
-        }
+        let chosen = self.own.start(&self.controller, &self.names);
+        self.tell_own_traffic(chosen);
     }
 
     /// Has routes follow what the controller knows now. After the words, which never wait for it.
     fn lead_own_traffic(&mut self) {
-        for occurrence in self.own.update(&self.controller, &self.names) {
+        let changed = self.own.update(&self.controller, &self.names);
+        self.tell_own_traffic(changed);
+    }
+
+    /// Tells which uplinks the gateway's own traffic takes now: metrics never know less than events.
+    fn tell_own_traffic(&mut self, changed: Vec<Occurrence>) {
+        if !changed.is_empty() {
+            self.telemetry.own_traffic(&self.own, &self.names);
+        }
+        for occurrence in changed {
             self.telemetry.happened(occurrence, &self.names);
         }
     }
@@ -434,6 +465,9 @@ impl Gateway {
                     }
                 }
                 Some(report) = next_of(&mut self.bfd) => self.handle_bfd(report)?,
+                Some(answer) = next_answer(&mut self.observer) => {
+                    self.handle(Event::Resolved(answer), Instant::now())?;
+                }
                 () = sleep_until(tables_at.unwrap_or_else(Instant::now).into()),
                     if tables_at.is_some() => self.compare_tables()?,
                 () = sleep_until(self.upkeep.due().into()) => self.keep_up()?,

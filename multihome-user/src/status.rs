@@ -15,12 +15,14 @@ mod bfd;
 mod fault;
 mod group;
 mod load;
+mod rule;
 mod table;
 
 pub use bfd::BfdStatus;
 pub use fault::FaultStatus;
 pub use group::{GroupFamilyStatus, GroupStatus};
 pub use load::{DirectionStatus, LoadStatus, QuotaStatus};
+pub use rule::RuleStatus;
 pub use table::render;
 
 /// The version of [`Status`]: it changes when a field changes its meaning or goes away, not when
@@ -45,6 +47,9 @@ pub struct Status {
     /// The groups, in the order of the configuration.
     #[serde(default)]
     pub groups: Vec<GroupStatus>,
+    /// The rules, in the order in which they are asked.
+    #[serde(default)]
+    pub rules: Vec<RuleStatus>,
     /// Packets dropped, by the name of the verdict; a verdict that never was may be left out.
     pub drops: BTreeMap<String, u64>,
     /// The gateway's own traffic.

@@ -90,13 +90,16 @@ impl Options {
                     Kind::Translated if large => Kind::TranslatedLarge,
                     // The kernel's table of connections has no room for these by default.
                     Kind::Masquerade if large => continue,
+                    // Compared at one number of flows.
+                    Kind::Ruled if flows != RULED || mixed => continue,
                     Kind::Bare
                     | Kind::Ecmp
                     | Kind::Masquerade
                     | Kind::Routed
                     | Kind::RoutedLarge
                     | Kind::Translated
-                    | Kind::TranslatedLarge => kind,
+                    | Kind::TranslatedLarge
+                    | Kind::Ruled => kind,
                 };
                 cases.push(Case {
                     name,
@@ -116,16 +119,19 @@ impl Options {
 
 /// Numbers of flows of the throughput.
 const FLOWS: [u64; 4] = [1, 1024, 65536, 1 << 20];
+/// Flows of the throughput under rules.
+const RULED: u64 = 65536;
 /// Figures that one gateway without devices gives.
 const CONTROL: [&str; 3] = ["decision_", "sweep_1m_cpu", "rank_"];
 
-const CASES: [(&str, Kind, u32); 7] = [
+const CASES: [(&str, Kind, u32); 8] = [
     ("bare", Kind::Bare, 4),
     ("ecmp", Kind::Ecmp, 4),
     ("masquerade", Kind::Masquerade, 4),
     ("routed4", Kind::Routed, 4),
     ("routed6", Kind::Routed, 6),
     ("nat44", Kind::Translated, 4),
+    ("nat44_rules", Kind::Ruled, 4),
     ("nptv6", Kind::Translated, 6),
 ];
 

@@ -8,6 +8,7 @@
 //!
 //! [`GatewayLab`](topology::GatewayLab) is the network that the gateway's tests and the demo use.
 
+pub mod connection;
 pub mod controller;
 pub mod cut;
 mod guard;

@@ -108,6 +108,7 @@ fn the_reference_has_every_key() -> Result<()> {
         "[[uplink]]",
         "[[forward]]",
         "[[group]]",
+        "[[rule]]",
         "[[hook]]",
     ];
     // Tables have headings, not rows.
@@ -308,6 +309,7 @@ command = \"/bin/true\"
         sent: Traffic::default(),
     };
     metrics.set_counters(CounterSnapshot {
+        rules: [("guests".into(), 1)].into(),
         uplinks: [("u".into(), traffic)].into(),
         tcp: [("u".into(), TcpMeasure::default())].into(),
         ports: [("l".into(), verdicts)].into(),

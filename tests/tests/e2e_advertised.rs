@@ -12,7 +12,7 @@ use multihome_tests::{
         topology::{GatewayLab, LAN6, NEXT_HOP6, Plan},
     },
     traffic::{
-        flows::{self, Family, Flow},
+        flows::{self, Family},
         stream::{ECHO_PORT, Stream},
     },
 };
@@ -32,14 +32,8 @@ struct Line {
 impl Line {
     /// The provider advertises its first prefix, and the gateway has an address of it.
     fn new(lab: &GatewayLab) -> Result<Self> {
-        let gateway = &lab.gateway;
-        gateway.output(&[
-            "ip", "-6", "addr", "flush", "dev", "wan0", "scope", "global",
-        ])?;
-        gateway.output(&[
-            "ip", "-6", "route", "flush", "dev", "wan0", "exact", "default",
-        ])?;
-        gateway.sysctl(&[
+        provider::take_away(lab, 0)?;
+        lab.gateway.sysctl(&[
             "net.ipv6.conf.wan0.accept_ra=2",
             "net.ipv6.conf.wan0.autoconf=1",
             // As quick as a test has to be: a neighbour that does not answer is found out in seconds.
@@ -47,17 +41,7 @@ impl Line {
             "net.ipv6.neigh.wan0.delay_first_probe_time=1",
             "net.ipv6.neigh.wan0.retrans_time_ms=200",
         ])?;
-        let own = lab.gateway.output(&[
-            "ip", "-6", "-o", "addr", "show", "dev", "wan0", "scope", "link",
-        ])?;
-        let own = own
-            .split_whitespace()
-            .nth(3)
-            .and_then(|own| own.split('/').next());
-        let own = own.context("the device has no link-local address")?;
-        lab.uplinks[0]
-            .isp
-            .batch(&format!("route replace {LAN6} via {own} dev gw\n"))?;
+        provider::lead(lab, 0, LAN6)?;
         let mut line = Self {
             radvd: provider::advertise(lab, 0, &format!("prefix {FIRST} {{ }};"))?,
         };
@@ -103,11 +87,6 @@ fn failures(gateway: &Gateway<'_>) -> Result<usize> {
     let output = gateway.run("events", &["--json", "--kind", "path_down"])?;
     ensure!(output.status.success(), "{output:?}");
     Ok(String::from_utf8(output.stdout)?.lines().count())
-}
-
-/// IPv6 flows, and which uplink each of them takes.
-fn steered(lab: &GatewayLab, flows: &[Flow]) -> Result<Vec<Option<usize>>> {
-    flows::uplinks_of(lab, flows)
 }
 
 /// The provider renumbers: the prefix of the line is deprecated and another one comes. Probes go on from the new
@@ -189,7 +168,7 @@ fn a_new_link_local_address_of_the_router_is_followed() -> Result<()> {
     let mut line = Line::new(&lab)?;
     let gateway = Gateway::start(&lab, Settings::from_environment()?)?;
     let flows = flows::many(200, 1, Family::V6);
-    let before = steered(&lab, &flows)?;
+    let before = flows::uplinks_of(&lab, &flows)?;
     lab.uplinks[0].isp.batch(&format!(
         "addr add {OTHER_ROUTER}/64 dev gw nodad\naddr del {NEXT_HOP6}/64 dev gw\n"
     ))?;
@@ -200,7 +179,10 @@ fn a_new_link_local_address_of_the_router_is_followed() -> Result<()> {
             .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(OTHER_ROUTER))
     })?;
     gateway.wait_until_all_up()?;
-    ensure!(steered(&lab, &flows)? == before, "flows are not as before");
+    ensure!(
+        flows::uplinks_of(&lab, &flows)? == before,
+        "flows are not as before"
+    );
     // The old one is in the kernel's table for its lifetime all the same.
     let routes = lab
         .gateway
@@ -225,7 +207,7 @@ fn a_router_that_withdraws_itself_is_left_and_gone_back_to() -> Result<()> {
     let found = flows::find_answered(&lab, 1, ECHO_PORT)?;
     let stream = Stream::start(&lab, &found, Duration::from_millis(1))?;
     let flows = flows::many(200, 1, Family::V6);
-    let before = steered(&lab, &flows)?;
+    let before = flows::uplinks_of(&lab, &flows)?;
     line.advertise(
         &lab,
         &format!("AdvDefaultLifetime 0;\nprefix {FIRST} {{ }};"),
@@ -236,7 +218,7 @@ fn a_router_that_withdraws_itself_is_left_and_gone_back_to() -> Result<()> {
     })?;
     let shown = String::from_utf8(gateway.run("status", &[])?.stdout)?;
     ensure!(shown.contains("no default router any more"), "{shown}");
-    let during = steered(&lab, &flows)?;
+    let during = flows::uplinks_of(&lab, &flows)?;
     for (before, during) in before.iter().zip(&during) {
         ensure!(
             during.is_some() && *during != Some(0),
@@ -249,7 +231,10 @@ fn a_router_that_withdraws_itself_is_left_and_gone_back_to() -> Result<()> {
     }
     line.advertise(&lab, &format!("prefix {FIRST} {{ }};"))?;
     gateway.wait_for("up again", ADVERTISED, |status| status.uplinks[0].is_up())?;
-    ensure!(steered(&lab, &flows)? == before, "flows are not as before");
+    ensure!(
+        flows::uplinks_of(&lab, &flows)? == before,
+        "flows are not as before"
+    );
     for flow in stream.stop()?.not_started_on(0) {
         flow.ensure_undisturbed()?;
     }

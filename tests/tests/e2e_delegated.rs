@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use multihome_tests::lab::{
     Process,
     controller::{Gateway, Settings},
-    local::{self, ADDRESSES, Connection, INSIDE, is_in},
+    local::{self, ADDRESSES, INSIDE, is_in},
     provider,
     topology::{GatewayLab, Plan, SERVER6},
 };
@@ -45,33 +45,16 @@ fn exit_hook(lab: &GatewayLab) -> Result<PathBuf> {
     Ok(hook)
 }
 
-/// Whether both ends lead this prefix to each other: the provider's route to his customer, which his router makes
-/// of what it delegates.
+/// Has the provider and the internet lead this prefix to the gateway.
 fn lead(lab: &GatewayLab, prefix: &str) -> Result<()> {
-    let own = lab.gateway.output(&[
-        "ip", "-6", "-o", "addr", "show", "dev", "wan0", "scope", "link",
-    ])?;
-    let own = own
-        .split_whitespace()
-        .nth(3)
-        .and_then(|own| own.split('/').next());
-    let own = own.context("the device has no link-local address")?;
-    lab.uplinks[0]
-        .isp
-        .batch(&format!("route replace {prefix} via {own} dev gw\n"))?;
+    provider::lead(lab, 0, prefix)?;
     let transit = lab.uplinks[0].addresses.transit6;
     lab.internet
         .batch(&format!("route replace {prefix} via {transit}\n"))
 }
 
 fn start_client(lab: &GatewayLab, settings: &Settings) -> Result<Process> {
-    let gateway = &lab.gateway;
-    gateway.output(&[
-        "ip", "-6", "addr", "flush", "dev", "wan0", "scope", "global",
-    ])?;
-    gateway.output(&[
-        "ip", "-6", "route", "flush", "dev", "wan0", "exact", "default",
-    ])?;
+    provider::take_away(lab, 0)?;
     let config = format!(
         "duid\nipv6only\nnoipv6rs\nnohook resolv.conf, hostname\n\
          env MULTIHOME={}\nenv MULTIHOME_OPTIONS=--run-dir {}\nenv MULTIHOME_UPLINKS=wan0=fiber\n\
@@ -138,7 +121,7 @@ fn a_prefix_that_is_delegated_anew_is_followed() -> Result<()> {
         .enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 7000)))??;
     let (mut by_fiber, mut by_cable) = (Vec::new(), Vec::new());
     for n in 0..ADDRESSES {
-        let connection = Connection::open(&lab, &listener, n)?;
+        let connection = local::connect(&lab, &listener, n)?;
         connection.exchange()?;
         if is_in(connection.from, A) {
             by_fiber.push(n);
@@ -164,7 +147,7 @@ fn a_prefix_that_is_delegated_anew_is_followed() -> Result<()> {
         connection.exchange().context("by the other uplink")?;
     }
     for n in by_fiber {
-        let connection = Connection::open(&lab, &listener, n)?;
+        let connection = local::connect(&lab, &listener, n)?;
         connection.exchange()?;
         ensure!(is_in(connection.from, B), "{}", connection.from);
     }

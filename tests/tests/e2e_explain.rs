@@ -39,15 +39,9 @@ fn explained(
     options: &[&str],
 ) -> Result<Value> {
     let [source, destination] = ends(lab, flow);
-    let mut words = vec![source.as_str(), &destination, "udp", "--json"];
+    let mut words = vec![source.as_str(), &destination, "udp"];
     words.extend(options);
-    let output = gateway.run("explain", &words)?;
-    ensure!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(serde_json::from_slice(&output.stdout)?)
+    gateway.json("explain", &words)
 }
 
 /// The uplinks that are named for flows, by their place in the lab.

@@ -136,8 +136,7 @@ fn each_group_has_rank_rows_and_words_of_its_own() -> Result<()> {
     gateway.wait_until_all_up()?;
     ensure!(eligible_words(&lab)? == [[0b111; 2], [0b100; 2], [0b101; 2], [0; 2]]);
 
-    let output = gateway.run("status", &["--json"])?;
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let status: serde_json::Value = gateway.json("status", &[])?;
     let voice = &status["groups"][1];
     let shown = serde_json::json!({
         "name": "voice",

@@ -2,15 +2,15 @@
 //! follows what comes of it.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::{Duration, Instant},
+    net::{IpAddr, Ipv4Addr, TcpListener},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
     lab::{
         Process,
+        connection::Connection,
         controller::{Gateway, Settings},
         provider::{self, Lease},
         topology::{GatewayLab, Plan, SERVER4},
@@ -21,7 +21,6 @@ use multihome_tests::{
     },
 };
 use nix::sys::signal::Signal;
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// The longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -49,13 +48,6 @@ const SECOND: Lease = Lease {
 struct Line {
     server: Process,
     client: Process,
-}
-
-/// A connection of the LAN's host, and the server's end of it.
-struct Connection {
-    client: TcpStream,
-    served: TcpStream,
-    from: IpAddr,
 }
 
 fn settings() -> Result<Settings> {
@@ -112,24 +104,6 @@ fn listen(lab: &GatewayLab) -> Result<TcpListener> {
     Ok(lab.server.enter(|| TcpListener::bind(any))??)
 }
 
-fn connect(lab: &GatewayLab, listener: &TcpListener) -> Result<Connection> {
-    let client: TcpStream = lab.hosts[0].namespace.enter(|| -> Result<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        socket.connect_timeout(&SocketAddr::from((SERVER4, PORT)).into(), PATIENCE)?;
-        Ok(socket.into())
-    })??;
-    let (served, from) = listener.accept()?;
-    for end in [&client, &served] {
-        end.set_read_timeout(Some(PATIENCE))?;
-        end.set_nodelay(true)?;
-    }
-    Ok(Connection {
-        client,
-        served,
-        from: from.ip(),
-    })
-}
-
 /// Connections: those from the leased address, and those from the other uplink's; from another there is none.
 fn connections(
     lab: &GatewayLab,
@@ -140,7 +114,7 @@ fn connections(
     let leased = IpAddr::V4(leased.address);
     let mut of_both = [Vec::new(), Vec::new()];
     for _ in 0..CONNECTIONS {
-        let mut connection = connect(lab, listener)?;
+        let connection = Connection::open(lab, listener, (SERVER4, PORT).into(), None)?;
         connection.exchange()?;
         let from = connection.from;
         ensure!(
@@ -159,42 +133,6 @@ fn failures(gateway: &Gateway<'_>, name: &str) -> Result<usize> {
     let told = String::from_utf8(output.stdout)?;
     let of_ipv4 = |line: &&str| line.contains("\"ipv4\"");
     Ok(told.lines().filter(of_ipv4).count())
-}
-
-impl Connection {
-    fn exchange(&mut self) -> Result<()> {
-        let Self { client, served, .. } = self;
-        for (from, to) in [(&*client, &*served), (&*served, &*client)] {
-            let (mut from, mut to) = (from, to);
-            from.write_all(b"to and fro")?;
-            let mut read = [0; 10];
-            to.read_exact(&mut read)?;
-        }
-        Ok(())
-    }
-
-    /// Fails unless the host is told that the connection has ended.
-    fn ensure_ended(&mut self) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            let sent = self.client.write_all(b"still there?");
-            let mut byte = [0];
-            self.client
-                .set_read_timeout(Some(Duration::from_millis(100)))?;
-            let read = self.client.read(&mut byte);
-            let ended = |error: &std::io::Error| {
-                use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
-                matches!(error.kind(), ConnectionReset | BrokenPipe)
-            };
-            if sent.as_ref().is_err_and(ended) || read.as_ref().is_err_and(ended) {
-                return Ok(());
-            }
-        }
-        bail!(
-            "the host was not told that its connection from {} has ended",
-            self.from
-        )
-    }
 }
 
 /// The provider leases another address of another network, with another router. New connections bear it, those
@@ -221,15 +159,15 @@ fn a_lease_with_another_address_and_router_is_followed() -> Result<()> {
                 && status.uplinks[0].next_hop == Some(lease.router.to_string())
         })?;
         gateway.wait_until_all_up()?;
-        for connection in &mut others {
+        for connection in &others {
             connection.exchange().context("by the other uplink")?;
         }
-        for connection in &mut leased {
+        for connection in &leased {
             connection.ensure_ended()?;
         }
-        let [mut new, more] = connections(&lab, &listener, lease)?;
+        let [new, more] = connections(&lab, &listener, lease)?;
         ensure!(!new.is_empty(), "no connection has the new address");
-        for connection in &mut new {
+        for connection in &new {
             connection.exchange()?;
         }
         leased = new;
@@ -253,7 +191,7 @@ fn a_lease_that_is_lost_takes_its_uplink_down_until_there_is_another() -> Result
     let mut line = Line::new(&lab)?;
     let gateway = Gateway::start(&lab, settings()?)?;
     let listener = listen(&lab)?;
-    let [mut leased, mut others] = connections(&lab, &listener, FIRST)?;
+    let [leased, others] = connections(&lab, &listener, FIRST)?;
     ensure!(
         !leased.is_empty() && !others.is_empty(),
         "all took one uplink"
@@ -267,10 +205,10 @@ fn a_lease_that_is_lost_takes_its_uplink_down_until_there_is_another() -> Result
         shown.contains("no address of ours on the device any more"),
         "{shown}"
     );
-    for connection in &mut leased {
+    for connection in &leased {
         connection.ensure_ended()?;
     }
-    for connection in &mut others {
+    for connection in &others {
         connection.exchange().context("by the other uplink")?;
     }
     let [by_none, by_other] = connections(&lab, &listener, FIRST)?;
@@ -279,7 +217,7 @@ fn a_lease_that_is_lost_takes_its_uplink_down_until_there_is_another() -> Result
     gateway.wait_until_all_up()?;
     let [new, _] = connections(&lab, &listener, SECOND)?;
     ensure!(!new.is_empty(), "the uplink is not used again");
-    for connection in &mut others {
+    for connection in &others {
         connection.exchange().context("by the other uplink")?;
     }
     ensure!(

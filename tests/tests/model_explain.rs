@@ -10,6 +10,8 @@ use multihome::explain::{
 };
 use multihome_common::{
     flow,
+    rules::RuleCounts,
+    state::Policy as Hashed,
     verdict::{Disposition, Verdict},
 };
 use multihome_tests::model::{
@@ -19,6 +21,7 @@ use multihome_tests::model::{
     },
     links::Links,
     random::Random,
+    ruled::{GROUPS, Group, Policy, server4, server6},
     site::{Conduct, Port, Site, Words, host4, host6},
     traffic::Traffic,
 };
@@ -71,6 +74,26 @@ fn words(random: &mut Random) -> Words {
     }
 }
 
+/// The words of the groups beside the default one, for whose uplinks the same are alive.
+fn groups(random: &mut Random, alive: u64) -> Vec<Group> {
+    let group = |_| {
+        let members = alive & random.number();
+        let eligible = best(if random.one_in(3) { alive } else { members });
+        Group {
+            words: Words {
+                alive,
+                eligible: if random.one_in(8) { 0 } else { eligible },
+                last_good: random.number() & ALL,
+                settled: eligible & random.of(&[0, 0, ALL]),
+                fault: None,
+            },
+            hash: random.of(&[Hashed::FiveTuple, Hashed::Source, Hashed::SourceDestination]),
+            hold: random.one_in(3),
+        }
+    };
+    (0..GROUPS).map(group).collect()
+}
+
 /// Of some uplinks those of the best tier.
 fn best(word: u64) -> u64 {
     let of = |tier: u8| {
@@ -120,13 +143,9 @@ fn question(random: &mut Random) -> Query {
     let server = 1 + random.below(5) as u8;
     let (source, destination) = if v6 {
         let subnet = random.of(&[0, 0, 5, 0xffff]);
-        let server = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0x5000, 0, 0, 0, 0, server.into());
-        (host6(subnet, last).into(), server.into())
+        (host6(subnet, last).into(), server6(server).into())
     } else {
-        (
-            host4(last).into(),
-            std::net::Ipv4Addr::new(198, 18, 0, server).into(),
-        )
+        (host4(last).into(), server4(server).into())
     };
     let icmp = if v6 { 58 } else { 1 };
     let protocol = Protocol(random.of(&[6, 6, 6, 17, 17, 17, icmp, 47, 50]));
@@ -169,14 +188,24 @@ fn tick() -> Result<(u32, bool)> {
     Ok((flow::ticks(now), changes))
 }
 
+/// What was said and done alike.
+struct Seen {
+    verdict: Verdict,
+    because: Option<Reason>,
+    /// The rule, when the kernel has asked for it.
+    rule: Option<usize>,
+    group: String,
+}
+
 /// Asks, has the kernel do it, and compares; `None` when the clock's tick changed meanwhile.
 fn compare(
     kernel: &mut InKernel,
     site: &Site,
-    words: Words,
+    (words, groups): (Words, &[Group]),
     query: &Query,
-) -> Result<Option<(Verdict, Option<Reason>)>> {
+) -> Result<Option<Seen>> {
     let before = tick()?;
+    let matched = kernel.matched();
     let mut snapshot = kernel.snapshot()?;
     let trace = explain::trace(&mut snapshot, query, &|_, _| None)?;
     drop(snapshot);
@@ -186,10 +215,16 @@ fn compare(
     });
     if down != 0 {
         kernel.change(site, &without(words, down))?;
+        let groups = groups.iter().map(|group| Group {
+            words: without(group.words, down),
+            ..*group
+        });
+        kernel.tell_groups(&groups.collect::<Vec<_>>())?;
     }
     let ran = kernel.run(Port::Lan, &trace.before)?;
     if down != 0 {
         kernel.change(site, &words)?;
+        kernel.tell_groups(groups)?;
     }
     let after = tick()?;
     if before.0 != after.0 || before.1 || after.1 {
@@ -217,33 +252,136 @@ fn compare(
             ran.output
         );
     }
+    // On the short way nothing is asked again, and nothing counted.
+    let counted: Vec<usize> = (matched.iter().zip(kernel.matched()))
+        .enumerate()
+        .filter(|(_, (before, after))| *before != after)
+        .map(|(rule, _)| rule)
+        .collect();
+    let rule = said.rule.as_ref().map(|rule| rule.number as usize - 1);
+    ensure!(
+        counted.is_empty() || counted == [rule.unwrap_or(RuleCounts::NO_RULE as usize)],
+        "said rule {rule:?}, counted {counted:?}: {said:#?}"
+    );
     // What is told fits together.
     ensure!(
         said.uplink.is_none() || said.because.is_some(),
         "no reason: {said:#?}"
     );
-    Ok(Some((verdict, said.because)))
+    Ok(Some(Seen {
+        verdict,
+        because: said.because,
+        rule: rule.filter(|_| !counted.is_empty()),
+        group: said.group.clone(),
+    }))
 }
 
 #[test]
 fn it_says_what_the_kernel_does() -> Result<()> {
+    let seen = ask(0xe4_91a1_4000, false)?;
+    // Of each kind enough that it shows something.
+    for verdict in [
+        Verdict::Forwarded,
+        Verdict::PassGateway,
+        Verdict::ReplyUnreachable,
+        Verdict::ReplyReset,
+    ] {
+        seen.has(3, verdict.name())?;
+    }
+    for reason in ["Flow", "Pin", "Relation", "Rank"] {
+        seen.has(10, reason)?;
+    }
+    Ok(())
+}
+
+/// The same under random rules, which lead to four groups, drop, or name domains, and where sources may be under
+/// an uplink's own prefix.
+#[test]
+fn it_says_what_rules_make_the_kernel_do() -> Result<()> {
+    let seen = ask(0xe4_91a1_8000, true)?;
+    for what in [
+        Verdict::Forwarded.name(),
+        Verdict::ReplyProhibited.name(),
+        Verdict::ReplyWrongSource.name(),
+        "Flow",
+        "Pin",
+        "Own",
+        "Relation",
+        "Rank",
+        "group default",
+        "group one",
+        "group two",
+        "group three",
+        "a rule",
+        "a rule past the 64th",
+    ] {
+        seen.has(10, what)?;
+    }
+    Ok(())
+}
+
+/// How often each kind of answer was given.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<String, usize>);
+
+impl Counts {
+    fn add(&mut self, seen: Seen) {
+        let rule = seen.rule.map(|_| "a rule".to_owned());
+        let late = seen.rule.filter(|&rule| rule > 64);
+        let kinds = [
+            Some(seen.verdict.name().to_owned()),
+            Some(format!("group {}", seen.group)),
+            seen.because.map(|reason| format!("{reason:?}")),
+            rule,
+            late.map(|_| "a rule past the 64th".to_owned()),
+        ];
+        for kind in kinds.into_iter().flatten() {
+            *self.0.entry(kind).or_default() += 1;
+        }
+    }
+
+    fn has(&self, least: usize, kind: &str) -> Result<()> {
+        let count = self.0.get(kind).copied().unwrap_or(0);
+        ensure!(count >= least, "{kind}: {count} of {:#?}", self.0);
+        Ok(())
+    }
+}
+
+/// Asks all questions, at one site after the other; with rules or without.
+fn ask(seed: u64, ruled: bool) -> Result<Counts> {
     let mut kernel = InKernel::load()?;
-    let mut verdicts: BTreeMap<Verdict, usize> = BTreeMap::new();
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts = Counts::default();
     let mut asked = 0;
     for story in 0.. {
         if asked == QUESTIONS {
             break;
         }
-        let mut random = Random(0xe4_91a1_4000 + story);
+        let mut random = Random(seed + story);
         let site = site(&mut random);
         let mut words = words(&mut random);
+        let mut groups = groups(&mut random, words.alive);
         kernel.enter(&site, &words)?;
+        // Where nothing is taken to hold, each packet is asked about.
+        let restless = random.one_in(2);
+        let policy = |random: &mut Random| {
+            let most = random.of(&[4, 30, 300]);
+            ruled.then(|| Policy::random(random, &site, most, restless))
+        };
+        kernel.lead(policy(&mut random).as_ref())?;
+        if restless {
+            kernel.change(&site, &words)?;
+        }
+        kernel.tell_groups(&groups)?;
         let mut traffic = Traffic::new(site.clone(), Random(random.number()));
         for _ in 0..STORY {
             if random.one_in(25) {
                 words = self::words(&mut random);
+                groups = self::groups(&mut random, words.alive);
+                if random.one_in(2) {
+                    kernel.lead(policy(&mut random).as_ref())?;
+                }
                 kernel.change(&site, &words)?;
+                kernel.tell_groups(&groups)?;
             }
             for _ in 0..BETWEEN {
                 let (port, frame) = traffic.packet();
@@ -256,37 +394,23 @@ fn it_says_what_the_kernel_does() -> Result<()> {
             if random.one_in(6) {
                 query.what_if = vec![WhatIf::Down(random.of(&UPLINKS).to_owned())];
             }
-            let compared = compare(&mut kernel, &site, words, &query).with_context(|| {
-                format!("story {story}, {words:?}, {:?}\n{query:?}", site.conduct)
-            })?;
-            let Some((verdict, because)) = compared else {
+            let compared =
+                compare(&mut kernel, &site, (words, &groups), &query).with_context(|| {
+                    let conduct = site.conduct;
+                    format!("story {story}, {words:?}, {groups:?}, {conduct:?}\n{query:?}")
+                })?;
+            let Some(seen) = compared else {
                 continue;
             };
-            *verdicts.entry(verdict).or_default() += 1;
-            let reason = because.map_or_else(String::new, |it| format!("{it:?}"));
-            *reasons.entry(reason).or_default() += 1;
+            counts.add(seen);
             asked += 1;
             if asked == QUESTIONS {
                 break;
             }
         }
     }
-    println!("{asked} questions\n{verdicts:#?}\n{reasons:#?}");
-    // Of each kind enough that it shows something.
-    for verdict in [
-        Verdict::Forwarded,
-        Verdict::PassGateway,
-        Verdict::ReplyUnreachable,
-        Verdict::ReplyReset,
-    ] {
-        let count = verdicts.get(&verdict).copied().unwrap_or(0);
-        ensure!(count >= 3, "{verdict:?}: {count}");
-    }
-    for reason in ["Flow", "Pin", "Relation", "Rank"] {
-        let count = reasons.get(reason).copied().unwrap_or(0);
-        ensure!(count >= 10, "{reason}: {count}");
-    }
-    Ok(())
+    println!("{asked} questions\n{counts:#?}");
+    Ok(counts)
 }
 
 /// Looking changes nothing: neither a pin nor a flow, and the same question has the same answer.

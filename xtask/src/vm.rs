@@ -44,8 +44,8 @@ pub struct Options {
     /// has VLAN devices, PPP and WireGuard, and this machine's programs
     #[arg(long = "test", value_name = "NAME", conflicts_with = "series")]
     tests: Vec<String>,
-    /// With --test: builds without optimization
-    #[arg(long, requires = "tests")]
+    /// Builds without optimization
+    #[arg(long)]
     debug: bool,
     /// With --test: words for the test program, such as a test's name
     #[arg(last = true, requires = "tests")]
@@ -82,12 +82,12 @@ pub fn run(options: &Options) -> Result<()> {
         .filter(|(choice, _)| chosen(*choice))
         .map(|(_, series)| series)
         .collect();
-    matrix(&series)
+    matrix(&series, options.debug)
 }
 
 /// Runs the matrix on the oldest supported kernel alone, whose verifier accepts least.
 pub fn run_oldest() -> Result<()> {
-    matrix(&[Series::V6_1])
+    matrix(&[Series::V6_1], false)
 }
 
 /// One row of the table.
@@ -101,10 +101,10 @@ struct Row {
     trouble: Option<String>,
 }
 
-fn matrix(series: &[Series]) -> Result<()> {
+fn matrix(series: &[Series], debug: bool) -> Result<()> {
     check_architecture()?;
     setup::ensure(Need::Vm)?;
-    let init = build::compile("vm_init", true)?;
+    let init = build::compile("vm_init", !debug)?;
     let initramfs = run::target_dir().join("multihome-initramfs.cpio");
     initramfs::pack(&init, &[], &initramfs).context("packing the initramfs")?;
     let mut rows = Vec::new();

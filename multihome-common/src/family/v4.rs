@@ -157,6 +157,29 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn dscp<P: Packet>(packet: &P, network_at: usize) -> u8 {
+        match packet.bytes::<2>(network_at) {
+            Some(bytes) => bytes[1] >> 2,
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn by_source<T: Tables>(tables: &T, copy: u32, address: Address4) -> Option<u32> {
+        tables.by_source4(copy, address)
+    }
+
+    #[inline(always)]
+    fn by_destination<T: Tables>(tables: &T, copy: u32, address: Address4) -> Option<u32> {
+        tables.by_destination4(copy, address)
+    }
+
+    #[inline(always)]
+    fn domain<T: Tables>(tables: &T, side: u32, address: Address4) -> u32 {
+        tables.domain(side, [0, 0xffff << 32 | u64::from(address.0)])
+    }
+
+    #[inline(always)]
     fn may_answer<P: Packet>(packet: &P, network: &Network<Address4>) -> bool {
         // RFC 1122 section 3.2.2: never about an ICMP error or a later fragment. Broadcast and
         // multicast never come this far.

@@ -138,6 +138,30 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn dscp<P: Packet>(packet: &P, network_at: usize) -> u8 {
+        // The traffic class stands behind the version's four bits (RFC 8200 section 3).
+        match packet.bytes::<2>(network_at) {
+            Some(bytes) => (bytes[0] << 2 | bytes[1] >> 6) & 0x3f,
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn by_source<T: Tables>(tables: &T, copy: u32, address: Address6) -> Option<u32> {
+        tables.by_source6(copy, address)
+    }
+
+    #[inline(always)]
+    fn by_destination<T: Tables>(tables: &T, copy: u32, address: Address6) -> Option<u32> {
+        tables.by_destination6(copy, address)
+    }
+
+    #[inline(always)]
+    fn domain<T: Tables>(tables: &T, side: u32, address: Address6) -> u32 {
+        tables.domain(side, [address.high, address.low])
+    }
+
+    #[inline(always)]
     fn may_answer<P: Packet>(packet: &P, network: &Network<Address6>) -> bool {
         // RFC 4443 section 2.4 (e): never about an ICMPv6 error. About a later fragment it may,
         // but then nobody can tell whether it belongs to an error.

@@ -11,7 +11,7 @@ use crate::{
     packet::Packet,
     parse::Parsed,
     port::PortEntry,
-    state::{IPV4, SharedState},
+    state::{GroupWords, IPV4, SharedState},
     tables::Tables,
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
@@ -52,7 +52,11 @@ pub fn later<P: Packet, T: Tables>(
         return Err(Verdict::DropHopLimit);
     }
     let uplink = match course.uplink() {
-        Some(id) => Some((id, still_serves(tables, state, &course, &datagram, id)?)),
+        Some(id) => {
+            let group = steer::group(state, parsed.judged.group());
+            let uplink = still_serves(tables, state, group, &course, &datagram, id)?;
+            Some((id, uplink))
+        }
         None => None,
     };
     note(packet, tables, &course, datagram.addresses);
@@ -84,6 +88,7 @@ fn course<T: Tables>(tables: &T, state: &SharedState, datagram: &Datagram) -> Op
 fn still_serves<'t, T: Tables>(
     tables: &'t T,
     state: &SharedState,
+    group: &GroupWords,
     course: &Course,
     datagram: &Datagram,
     id: u8,
@@ -93,7 +98,7 @@ fn still_serves<'t, T: Tables>(
     let outside = (course.translated >> 32) as u32;
     let has_outside = !translated || uplink.outside_place(outside).is_some();
     // The rest of a datagram is of no use over another uplink.
-    let serves = state.is_alive(IPV4, id) || steer::group(state).eligible(IPV4) == 0;
+    let serves = state.is_alive(IPV4, id) || group.eligible(IPV4) == 0;
     if has_outside && serves {
         Ok(uplink)
     } else {

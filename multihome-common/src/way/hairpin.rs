@@ -148,7 +148,7 @@ fn mapped<P: Packet, T: Tables>(
         return Err(Verdict::DropFiltered);
     }
     let noted = (slot, false);
-    outward::note(packet, tables, state, port, network, noted, transport)?;
+    outward::note(packet, tables, state, port, parsed, noted, transport)?;
     let outside = slot.outside();
     let headers = outward::headers(parsed, true);
     translate::rewrite(packet, &headers, End::Source, outside.address, outside.port)

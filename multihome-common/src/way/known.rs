@@ -6,7 +6,7 @@
 //! pins' clock, and the short one for the rest of it. The alive word is looked at for each packet.
 
 use super::{
-    Decision, lan, outward,
+    Decision, lan, outward, policy,
     steer::{self, Ends},
     uplink, uplink_entry,
 };
@@ -46,7 +46,9 @@ pub fn from_lan<P: Packet, T: Tables>(
         ethernet::IPV4 => {
             let network = V4::plain(packet)?;
             let state = tables.state()?;
-            if state.is_tracked(IPV4) {
+            if is_observed(state, network.ports) {
+                None
+            } else if state.is_tracked(IPV4) {
                 translated_outward(packet, tables, state, port, &network)
             } else {
                 pinned_outward::<V4, P, T>(packet, tables, state, &network)
@@ -54,7 +56,11 @@ pub fn from_lan<P: Packet, T: Tables>(
         }
         ethernet::IPV6 => {
             let network = V6::plain(packet)?;
-            pinned_outward::<V6, P, T>(packet, tables, tables.state()?, &network)
+            let state = tables.state()?;
+            if is_observed(state, network.ports) {
+                return None;
+            }
+            pinned_outward::<V6, P, T>(packet, tables, state, &network)
         }
         _ => None,
     }
@@ -71,7 +77,9 @@ pub fn from_uplink<P: Packet, T: Tables>(
         ethernet::IPV4 => {
             let network = V4::plain(packet)?;
             let state = tables.state()?;
-            if state.is_tracked(IPV4) {
+            if is_observed(state, network.ports) {
+                None
+            } else if state.is_tracked(IPV4) {
                 translated_inward(packet, tables, state, port, &network)
             } else {
                 pinned_inward::<V4, P, T>(packet, tables, state, port, &network)
@@ -79,10 +87,20 @@ pub fn from_uplink<P: Packet, T: Tables>(
         }
         ethernet::IPV6 => {
             let network = V6::plain(packet)?;
-            pinned_inward::<V6, P, T>(packet, tables, tables.state()?, port, &network)
+            let state = tables.state()?;
+            if is_observed(state, network.ports) {
+                return None;
+            }
+            pinned_inward::<V6, P, T>(packet, tables, state, port, &network)
         }
         _ => None,
     }
+}
+
+/// Whether a packet with these ports may be a message of DNS that the controller wants to see.
+#[inline(always)]
+fn is_observed(state: &SharedState, ports: u32) -> bool {
+    state.observes_dns() && policy::has_dns_port(ports)
 }
 
 /// The type of a frame for this port; one of a tag leads nowhere here.

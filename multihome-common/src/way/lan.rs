@@ -59,6 +59,9 @@ fn steer<F: Family, P: Packet, T: Tables>(
     if tracked && network.later_fragment {
         return Ok(Decision::FRAGMENT);
     }
+    if parsed.judged.is_drop() {
+        return Err(Verdict::ReplyProhibited);
+    }
     // A later fragment tells nothing of what it is.
     if !network.later_fragment && F::is_error(packet, network) {
         return Ok(Decision::QUOTED);
@@ -67,7 +70,8 @@ fn steer<F: Family, P: Packet, T: Tables>(
         return Ok(Decision::OUTWARD);
     }
     let flags = steer::tcp_flags(packet, network);
-    let id = F::steer(tables, state, &Ends::outward(network), Ask::pinned(flags))?;
+    let ask = Ask::pinned(flags).of(parsed.judged);
+    let id = F::steer(tables, state, &Ends::outward(network), ask)?;
     send::<F, P>(packet, parsed, uplink_entry(tables, state, id)?, id)
 }
 
@@ -85,7 +89,7 @@ pub fn steer_error<F: Family, P: Packet, T: Tables>(
         Some(ends) => ends,
         None => Ends::outward(network),
     };
-    let id = F::steer(tables, state, &ends, Ask::owner())?;
+    let id = F::steer(tables, state, &ends, Ask::owner().of(parsed.judged))?;
     let uplink = uplink_entry(tables, state, id)?;
     if F::INDEX == IPV4 && uplink.mode[IPV4] == MODE_NAT44 {
         return Err(Verdict::DropUnknownError);

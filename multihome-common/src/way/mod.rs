@@ -10,6 +10,7 @@ pub mod lan;
 pub mod line;
 pub mod mss;
 pub mod outward;
+pub mod policy;
 pub mod stages;
 pub mod steer;
 #[cfg(test)]

@@ -47,16 +47,18 @@ pub fn outward<P: Packet, T: Tables>(
         let key = key(network, transport);
         found = tables.find_flow(state, &key);
         if let Some(index) = found
-            && lost(tables, state, index, network, transport)?
+            && lost(tables, state, index, parsed, transport)?
         {
             tables.close_flow(index);
             found = None;
         }
         if found.is_none() {
             let ends = ends(network, transport);
-            let mut id = tables.steer4(state, &ends, Ask::owner())?;
+            let judged = parsed.judged;
+            let mut id = tables.steer4(state, &ends, Ask::owner().of(judged))?;
             if uplink_entry(tables, state, id)?.mode[IPV4] != MODE_NAT44 {
-                id = tables.steer4(state, &ends, Ask::pinned(transport.tcp_flags()))?;
+                let ask = Ask::pinned(transport.tcp_flags()).of(judged);
+                id = tables.steer4(state, &ends, ask)?;
                 let uplink = uplink_entry(tables, state, id)?;
                 // The flow may just have moved to an uplink that does translate.
                 if uplink.mode[IPV4] != MODE_NAT44 {
@@ -98,7 +100,7 @@ fn send<P: Packet, T: Tables>(
         tables,
         state,
         port,
-        network,
+        parsed,
         (slot, passed),
         transport,
     )?;
@@ -120,7 +122,7 @@ pub(super) fn note<P: Packet, T: Tables>(
     tables: &T,
     state: &SharedState,
     port: &PortEntry,
-    network: &Network<Address4>,
+    parsed: &Parsed,
     (slot, passed): (&FlowSlot, bool),
     transport: Transport,
 ) -> Result<(), Verdict> {
@@ -129,8 +131,8 @@ pub(super) fn note<P: Packet, T: Tables>(
     let (flags, bytes) = (transport.tcp_flags(), packet.len() as u64);
     slot.note(Direction::Outward, now, flags, bytes, passed);
     if pin::time(before) != pin::time(now) {
-        let ends = Ends::outward(network);
-        let ask = Ask::touch(slot.uplink(), slot.is_answered());
+        let ends = Ends::outward(&parsed.v4);
+        let ask = Ask::touch(slot.uplink(), slot.is_answered()).of(parsed.judged);
         tables.steer4(state, &ends, ask)?;
     }
     Ok(())
@@ -197,9 +199,10 @@ fn lost<T: Tables>(
     tables: &T,
     state: &SharedState,
     index: u32,
-    network: &Network<Address4>,
+    parsed: &Parsed,
     transport: Transport,
 ) -> Result<bool, Verdict> {
+    let group = parsed.judged.group();
     let slot = tables.flow(index).ok_or(Verdict::DropInternal)?;
     let id = slot.uplink();
     let uplink = uplink_entry(tables, state, id)?;
@@ -207,15 +210,15 @@ fn lost<T: Tables>(
         // The outside address is not ours any more: nothing can come back to it.
     } else if state.is_alive(IPV4, id) {
         // What came in by the uplink leaves by it.
-        let ends = ends(network, transport);
+        let ends = ends(&parsed.v4, transport);
         if slot.is_forward()
             || slot.is_inbound()
-            || !steer::returns::<V4, T>(tables, state, &ends, id)?
+            || !steer::returns::<V4, T>(tables, state, &ends, group, id)?
         {
             return Ok(false);
         }
     } else {
-        let group = steer::group(state);
+        let group = steer::group(state, group);
         // Without another uplink, or where flows are to hold out, the flow waits.
         if group.eligible(IPV4) == 0 || group.holds() {
             return Ok(false);

@@ -9,16 +9,18 @@ use crate::{
         slot::Direction,
     },
     hash::FlowHash,
+    limits::MAX_GROUPS,
     packet::Packet,
     parse::Network,
     rank::{self, RankRow},
+    rules::Judged,
     state::{GroupWords, Policy, SharedState},
     tables::Tables,
     verdict::Verdict,
     wire::{protocol, tcp},
 };
 
-/// Until rules name others, all traffic belongs to this group.
+/// What no rule leads elsewhere belongs to this group.
 pub const DEFAULT_GROUP: usize = 0;
 
 /// What a flow is told by, as seen from inside.
@@ -75,7 +77,8 @@ pub fn tcp_flags<P: Packet, A>(packet: &P, network: &Network<A>) -> u8 {
 /// What is asked about a flow's uplink.
 ///
 /// One word, so that the kernel can hand it to a function of its own: the kind in bits 0 to 7, TCP's
-/// flags in bits 8 to 15, an uplink's id in bits 16 to 23, and in bit 24 whether the flow is answered.
+/// flags in bits 8 to 15, an uplink's id in bits 16 to 21, in bit 22 whether the flow must take that, in bit 24
+/// whether it is answered, and the id of its group in bits 25 to 30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask(u32);
 
@@ -84,6 +87,7 @@ impl Ask {
     const OWNER: u32 = 1;
     const NOTE: u32 = 2;
     const TOUCH: u32 = 3;
+    const OWN: u32 = 1 << 22;
 
     /// See [`pinned`].
     #[inline(always)]
@@ -107,6 +111,49 @@ impl Ask {
     #[inline(always)]
     pub const fn touch(id: u8, answered: bool) -> Self {
         Self(Self::TOUCH | (id as u32) << 16 | (answered as u32) << 24)
+    }
+
+    /// The same about a flow of which the rules say this.
+    ///
+    /// For the first two kinds, whose answer is sought, an uplink whose own prefix the source is under is
+    /// the only one that it can be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(self, judged: Judged) -> Self {
+        let group = (judged.group() as u32) << 25;
+        let own = match judged.own() {
+            Some(id) if self.seeks() => Self::OWN | (id as u32) << 16,
+            Some(_) | None => 0,
+        };
+        Self(self.0 | group | own)
+    }
+
+    /// Whether an uplink is sought; else what is known of the flow is kept alone.
+    #[inline(always)]
+    pub const fn seeks(self) -> bool {
+        self.0 & 0xff <= Self::OWNER
+    }
+
+    /// The id of the group.
+    #[inline(always)]
+    const fn group(self) -> u8 {
+        (self.0 >> 25) as u8 & (MAX_GROUPS as u8 - 1)
+    }
+
+    /// The uplink that the question names.
+    #[inline(always)]
+    const fn named(self) -> u8 {
+        (self.0 >> 16) as u8 & 63
+    }
+
+    /// The uplink that the flow must take.
+    #[inline(always)]
+    const fn own(self) -> Option<u8> {
+        if self.0 & Self::OWN != 0 {
+            Some(self.named())
+        } else {
+            None
+        }
     }
 
     /// The question as the word that [`Ask::from_word`] takes.
@@ -133,20 +180,71 @@ pub fn answer<F: Family, T: Tables>(
     ends: &Ends<F::Address>,
     ask: Ask,
 ) -> Result<u8, Verdict> {
-    let (flags, id) = ((ask.0 >> 8) as u8, (ask.0 >> 16) as u8 & 63);
-    match ask.0 & 0xff {
-        Ask::PINNED => return pinned::<F, T>(tables, state, ends, flags),
-        Ask::OWNER => return owner::<F, T>(tables, state, ends),
-        Ask::NOTE => note_inward::<F, T>(tables, state, ends, id, flags),
-        _ => touch::<F, T>(tables, state, ends, id, ask.0 >> 24 != 0),
+    if ask.seeks() {
+        seek::<F, T>(tables, state, ends, ask)
+    } else {
+        Ok(keep::<F, T>(tables, state, ends, ask))
     }
-    Ok(id)
 }
 
-/// The group that decides.
+/// Answers a question that [seeks](Ask::seeks) an uplink.
+///
+/// # Errors
+/// As for [`answer`].
 #[inline(always)]
-pub fn group(state: &SharedState) -> &GroupWords {
-    &state.groups[DEFAULT_GROUP]
+pub fn seek<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    ask: Ask,
+) -> Result<u8, Verdict> {
+    if ask.0 & 0xff == Ask::PINNED {
+        pinned::<F, T>(tables, state, ends, ask, (ask.0 >> 8) as u8)
+    } else {
+        owner::<F, T>(tables, state, ends, ask)
+    }
+}
+
+/// Answers any other question: the uplink that was named.
+#[inline(always)]
+pub fn keep<F: Family, T: Tables>(
+    tables: &T,
+    state: &SharedState,
+    ends: &Ends<F::Address>,
+    ask: Ask,
+) -> u8 {
+    let id = ask.named();
+    if ask.0 & 0xff == Ask::NOTE {
+        note_inward::<F, T>(tables, state, ends, id, (ask.0 >> 8) as u8);
+    } else {
+        let answered = ask.0 >> 24 & 1 != 0;
+        touch::<F, T>(tables, state, ends, ask.group(), (id, answered));
+    }
+    id
+}
+
+/// The words of the group that decides.
+#[inline(always)]
+pub fn group(state: &SharedState, id: u8) -> &GroupWords {
+    &state.groups[usize::from(id) & (MAX_GROUPS - 1)]
+}
+
+/// The hash by which the relation of a flow of this group is known, of the hash that its bucket is chosen by:
+/// each group has relations of its own.
+#[inline(always)]
+pub const fn relation(hash: FlowHash, group: u8) -> FlowHash {
+    FlowHash(hash.0 ^ (group as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The uplink whose own prefix the source is under, if it is up, or nothing is: any other would drop the
+/// packet (BCP 38), so that the sender had better take another source (RFC 8678 section 3).
+#[inline(always)]
+fn own<F: Family>(state: &SharedState, ask: Ask, id: u8) -> Result<u8, Verdict> {
+    if state.is_alive(F::INDEX, id) || group(state, ask.group()).eligible(F::INDEX) == 0 {
+        Ok(id)
+    } else {
+        Err(Verdict::ReplyWrongSource)
+    }
 }
 
 /// The uplink of a flow that has no record, for a packet from inside; the flow is pinned to it.
@@ -158,24 +256,33 @@ fn pinned<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
+    ask: Ask,
     tcp_flags: u8,
 ) -> Result<u8, Verdict> {
     let now = pin::time(tables.now());
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let old = live(tables, state, hash, now);
-    if old.is_some() && stays::<F, T>(tables, state, ends, old, tcp_flags)? {
+    let stays = match ask.own() {
+        Some(id) => old.uplink() == own::<F>(state, ask, id)?,
+        None => old.is_some() && stays::<F, T>(tables, state, ends, ask.group(), (old, tcp_flags))?,
+    };
+    if old.is_some() && stays {
         let new = old
             .used(now, Direction::Outward, tcp_flags)
             .passed(Direction::Outward);
         if new != old {
             put(tables, state, hash, new, now);
             if new.time() != old.time() {
-                touch::<F, T>(tables, state, ends, new.uplink(), new.is_answered());
+                let touched = (new.uplink(), new.is_answered());
+                touch::<F, T>(tables, state, ends, ask.group(), touched);
             }
         }
         return Ok(old.uplink());
     }
-    let id = chosen::<F, T>(tables, state, ends)?;
+    let id = match ask.own() {
+        Some(id) => id,
+        None => chosen::<F, T>(tables, state, ends, ask.group())?,
+    };
     let new = Pin::new(hash, id, now)
         .used(now, Direction::Outward, tcp_flags)
         .passed(Direction::Outward);
@@ -192,15 +299,21 @@ fn owner<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
+    ask: Ask,
 ) -> Result<u8, Verdict> {
+    if let Some(id) = ask.own() {
+        return own::<F>(state, ask, id);
+    }
+    let group = ask.group();
     let hash = F::hash(state.seed, Policy::FiveTuple, ends);
     let pin = live(tables, state, hash, pin::time(tables.now()));
     // As in `stays`: with nothing eligible no uplink is better.
-    let stays = state.is_alive(F::INDEX, pin.uplink()) || group(state).eligible(F::INDEX) == 0;
+    let stays =
+        state.is_alive(F::INDEX, pin.uplink()) || self::group(state, group).eligible(F::INDEX) == 0;
     if pin.is_some() && stays {
         return Ok(pin.uplink());
     }
-    chosen::<F, T>(tables, state, ends)
+    chosen::<F, T>(tables, state, ends, group)
 }
 
 /// Notes a packet from the internet, by uplink `id`: a flow that nobody inside has begun leaves by the
@@ -242,13 +355,13 @@ fn stays<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
-    pin: Pin,
-    tcp_flags: u8,
+    number: u8,
+    (pin, tcp_flags): (Pin, u8),
 ) -> Result<bool, Verdict> {
-    let (group, id) = (group(state), pin.uplink());
+    let (group, id) = (group(state, number), pin.uplink());
     if state.is_alive(F::INDEX, id) {
         let settled = group.settled(F::INDEX);
-        if settled == 0 || pin.is_inbound() || !returns::<F, T>(tables, state, ends, id)? {
+        if settled == 0 || pin.is_inbound() || !returns::<F, T>(tables, state, ends, number, id)? {
             return Ok(true);
         }
     } else if group.eligible(F::INDEX) == 0 {
@@ -268,7 +381,7 @@ fn stays<F: Family, T: Tables>(
     Ok(false)
 }
 
-/// Whether a flow of uplink `id` goes back to the one that ranks first, because that has been up for
+/// Whether a flow of a group that is on uplink `id` goes back to the one that ranks first, because that has been up for
 /// long enough.
 ///
 /// Its own uplink counts as one of those that may rank first also while it takes no new flows, as when it
@@ -279,9 +392,10 @@ pub fn returns<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
+    number: u8,
     id: u8,
 ) -> Result<bool, Verdict> {
-    let group = group(state);
+    let group = group(state, number);
     let settled = group.settled(F::INDEX);
     if settled == 0 {
         return Ok(false);
@@ -302,8 +416,9 @@ fn chosen<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
+    number: u8,
 ) -> Result<u8, Verdict> {
-    let group = group(state);
+    let group = group(state, number);
     let policy = group.policy(F::INDEX);
     let hash = F::hash(state.seed, policy, ends);
     let first = ranked::<F, T>(tables, group, hash)?;
@@ -312,6 +427,7 @@ fn chosen<F: Family, T: Tables>(
         return Ok(first);
     }
     let now = pin::time(tables.now());
+    let hash = relation(hash, number);
     let relation = live(tables, state, hash, now);
     let serves = (group.eligible(F::INDEX) >> relation.uplink()) & 1 == 1
         && (group.settled(F::INDEX) >> (first & 63)) & 1 == 0;
@@ -328,15 +444,15 @@ fn touch<F: Family, T: Tables>(
     tables: &T,
     state: &SharedState,
     ends: &Ends<F::Address>,
-    id: u8,
-    answered: bool,
+    number: u8,
+    (id, answered): (u8, bool),
 ) {
-    let policy = group(state).policy(F::INDEX);
+    let policy = group(state, number).policy(F::INDEX);
     if policy as u64 == Policy::FiveTuple as u64 {
         return;
     }
     let now = pin::time(tables.now());
-    let hash = F::hash(state.seed, policy, ends);
+    let hash = relation(F::hash(state.seed, policy, ends), number);
     let old = live(tables, state, hash, now);
     // Of two flows that are apart the one whose uplink serves the relation now keeps it.
     if old.is_some() && old.uplink() != id {

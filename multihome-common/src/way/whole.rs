@@ -4,7 +4,7 @@
 use super::{
     Decision, errors, fragments, hairpin, inward, known, lan,
     line::{self, Fate},
-    mss, outward,
+    mss, outward, policy,
     stages::{self, Stages},
     uplink, watch,
 };
@@ -17,6 +17,7 @@ use crate::{
     port::{PORT_RESTORE, PortEntry},
     reset,
     sim::SimTables,
+    state::SharedState,
     tables::Tables,
     verdict::{Disposition, Verdict},
 };
@@ -98,7 +99,7 @@ pub fn from_lan_anew<P: Packet, T: Prepared>(
     port: &PortEntry,
 ) -> Decision {
     let mut whole = Whole::new(packet, tables, port);
-    let decision = match whole.parse() {
+    let decision = match whole.parse().and_then(|()| whole.judge()) {
         Ok(()) => lan::decide(whole.packet, whole.tables, &whole.parsed),
         Err(verdict) => verdict.into(),
     };
@@ -191,6 +192,14 @@ impl<'a, P: Packet, T: Prepared> Whole<'a, P, T> {
 
     fn parse(&mut self) -> Result<(), Verdict> {
         parse::headers(self.packet, self.port, &mut self.parsed)
+    }
+
+    fn judge(&mut self) -> Result<(), Verdict> {
+        let Some(in_force) = self.tables.state().and_then(SharedState::rulebook) else {
+            return Ok(());
+        };
+        let tables = &*self.tables;
+        policy::judge(self.packet, tables, self.port, &mut self.parsed, in_force)
     }
 }
 

@@ -17,6 +17,8 @@ pub const V4_TIMESTAMP_REPLY: u8 = 14;
 pub const V4_UNREACHABLE: u8 = 3;
 /// Code of [`V4_UNREACHABLE`]: network unreachable.
 pub const V4_NET: u8 = 0;
+/// Code of [`V4_UNREACHABLE`]: communication administratively prohibited (RFC 1812 section 5.2.7.1).
+pub const V4_PROHIBITED: u8 = 13;
 /// Code of [`V4_UNREACHABLE`]: fragmentation needed and DF set (RFC 1191).
 pub const V4_FRAGMENTATION_NEEDED: u8 = 4;
 /// ICMP: time exceeded; code 0 = in transit.
@@ -27,6 +29,10 @@ pub const V4_PARAMETER_PROBLEM: u8 = 12;
 
 /// ICMPv6: destination unreachable; code 0 = no route.
 pub const V6_UNREACHABLE: u8 = 1;
+/// Code of [`V6_UNREACHABLE`]: communication administratively prohibited.
+pub const V6_PROHIBITED: u8 = 1;
+/// Code of [`V6_UNREACHABLE`]: source address failed ingress or egress policy.
+pub const V6_SOURCE_POLICY: u8 = 5;
 /// ICMPv6: packet too big.
 pub const V6_TOO_BIG: u8 = 2;
 /// ICMPv6: time exceeded; code 0 = in transit.

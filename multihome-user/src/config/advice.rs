@@ -1,11 +1,51 @@
 //! What is allowed in a configuration and had better be otherwise.
 
-use super::{Config, UplinkConfig};
-use crate::probe::Family;
+use super::{Config, NamedGroup, RuleAction, UplinkConfig, group::DEFAULT_GROUP, origin::Origin};
+use crate::{policy, probe::Family};
 
 /// What an operator had better know, a sentence each.
 pub fn advice(config: &Config) -> Vec<String> {
-    config.uplinks.iter().flat_map(of_uplink).collect()
+    let uplinks = config.uplinks.iter().flat_map(of_uplink);
+    uplinks
+        .chain(of_rules(config))
+        .chain(of_groups(config))
+        .collect()
+}
+
+/// Rules that no packet reaches.
+fn of_rules(config: &Config) -> Vec<String> {
+    let named = |at: usize| {
+        format!(
+            "rule {} ({})",
+            config.rules[at].label(at),
+            config.rule_origin(at)
+        )
+    };
+    policy::covered(&config.rules, &config.lan)
+        .into_iter()
+        .map(|(at, by)| {
+            let (rule, earlier) = (named(at), named(by));
+            format!("{rule} never matches: {earlier} before it takes all of its packets")
+        })
+        .collect()
+}
+
+/// Groups that get no packet.
+fn of_groups(config: &Config) -> Vec<String> {
+    let is_named = |group: &NamedGroup| {
+        let mut rules = config.rules.iter();
+        rules.any(|rule| rule.action == RuleAction::Group(group.name.clone()))
+    };
+    config
+        .groups
+        .iter()
+        .filter(|group| group.name != DEFAULT_GROUP && !is_named(group))
+        .map(|group| {
+            let name = &group.name;
+            let origin = config.origins.groups.get(name).unwrap_or(&Origin::Default);
+            format!("group {name} ({origin}): no rule names it, so it gets no traffic")
+        })
+        .collect()
 }
 
 fn of_uplink(uplink: &UplinkConfig) -> Vec<String> {

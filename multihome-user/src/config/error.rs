@@ -23,12 +23,14 @@ mod framing;
 mod group;
 mod hook;
 mod quality;
+mod rule;
 
 pub use forward::ForwardError;
 pub use framing::FramingError;
 pub use group::GroupError;
 pub use hook::HookError;
 pub use quality::QualityError;
+pub use rule::RuleError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -292,6 +294,9 @@ pub enum ConfigError {
     /// A group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// A rule cannot be used.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// A hook cannot be used.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -410,6 +415,7 @@ impl Classify for ConfigError {
             | Self::Forward(_)
             | Self::Framing(_)
             | Self::Group(_)
+            | Self::Rule(_)
             | Self::MaxHold { .. }
             | Self::Hook(_)
             | Self::Quality(_)

@@ -32,12 +32,14 @@ mod bfd;
 mod lan;
 mod list;
 mod members;
+mod rule;
 mod targets;
 
 use bfd::FileBfd;
 use lan::{FileLans, locate_lans};
 use list::{OneOrMany, Table, Tables, locate, locate_all};
 use members::{Members, locate_members};
+use rule::{FileRule, locate_rule};
 use targets::{Targets, locate_targets};
 
 /// The largest file that is read, in bytes: 64 uplinks and their comments fit many times over.
@@ -59,6 +61,8 @@ struct FileConfig {
     forward: Tables<FileForward>,
     #[serde(default)]
     group: Tables<FileGroup>,
+    #[serde(default)]
+    rule: Tables<Spanned<FileRule>>,
     #[serde(default)]
     hook: Tables<FileHook>,
     metrics_listen: Option<Listen>,
@@ -266,6 +270,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             .0
             .into_iter()
             .map(|group| locate_group(&source, group))
+            .collect::<Result<_, _>>()?,
+        rules: file
+            .rule
+            .0
+            .into_iter()
+            .map(|rule| locate_rule(&source, rule))
             .collect::<Result<_, _>>()?,
         hooks: file
             .hook

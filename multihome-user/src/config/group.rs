@@ -98,7 +98,7 @@ impl Failback {
     }
 }
 
-/// The group that all traffic belongs to; there is always one of this name.
+/// The group of all traffic that no rule leads elsewhere; there is always one of this name.
 pub const DEFAULT_GROUP: &str = "default";
 
 /// A group of uplinks.

@@ -21,8 +21,10 @@ use super::{
 };
 
 mod quality;
+mod rule;
 
 pub use quality::{CapacityLayer, CarryLayer, QualityLayer, SlaLayer, SlaWord};
+pub use rule::{List, RuleLayer};
 
 /// What one source says; what it leaves out is `None` or empty.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,8 @@ pub struct Layer {
     pub forwards: Vec<ForwardLayer>,
     /// Only a file says it.
     pub groups: Vec<NamedGroupLayer>,
+    /// Only a file says it.
+    pub rules: Vec<RuleLayer>,
     /// Only a file says it.
     pub hooks: Vec<HookLayer>,
     pub detach_on_exit: Option<bool>,
@@ -351,6 +355,7 @@ impl From<Flags> for Layer {
             nat: NatLayer::default(),
             forwards: Vec::new(),
             groups: Vec::new(),
+            rules: Vec::new(),
             hooks: Vec::new(),
             detach_on_exit: flags.detach_on_exit.then_some(true),
             fix_offloads: flags.fix_offloads.then_some(true),

@@ -21,6 +21,7 @@ mod hook;
 mod lan;
 mod nat;
 mod quality;
+mod rule;
 mod uplink;
 
 /// Lays `above` over `below` and checks the result.
@@ -52,7 +53,9 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
     let (forwards, forward_origins) = forward::check(below.forwards, &uplinks)?;
     let (hooks, hook_origins) = hook::check(below.hooks)?;
     let group = group::common(below.group.under(above.group))?;
+    let group_origins = group::origins(&below.groups);
     let groups = group::check(below.groups, &group, &uplinks)?;
+    let (rules, rule_origins) = rule::check(below.rules, &groups, &lan)?;
     Ok(Config {
         lan,
         uplinks,
@@ -66,6 +69,7 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
         seed: above.seed.or(below.seed).map(|seed| seed.0),
         group,
         groups,
+        rules,
         inside_prefix,
         nat,
         forwards,
@@ -87,6 +91,8 @@ pub fn merge(below: Layer, above: Layer) -> Result<Config, ConfigError> {
                 .collect(),
             nat_ports,
             forwards: forward_origins,
+            groups: group_origins,
+            rules: rule_origins,
             hooks: hook_origins,
             prefixes,
         },

@@ -44,6 +44,10 @@ pub struct Origins {
     pub nat_ports: Vec<Origin>,
     /// Where the outside ports of each forward stand, in their order.
     pub forwards: Vec<Origin>,
+    /// Where each group's name stands, by that name.
+    pub groups: BTreeMap<String, Origin>,
+    /// Where each rule stands, in their order.
+    pub rules: Vec<Origin>,
     /// Where the command of each hook stands, or its name if it has none, in their order.
     pub hooks: Vec<Origin>,
     /// Where the prefix of each uplink that has one stands, by the uplink's name.

@@ -16,6 +16,7 @@ mod hook;
 mod lan;
 mod nat;
 mod quality;
+mod rule;
 
 use bfd::PrintedBfd;
 use forward::PrintedForward;
@@ -24,6 +25,7 @@ use hook::PrintedHook;
 use lan::{PrintedLan, PrintedVlan};
 use nat::PrintedNat;
 use quality::{PrintedCapacity, PrintedQuality, PrintedSla};
+use rule::PrintedRule;
 
 #[derive(Serialize)]
 struct Printed<'c> {
@@ -56,6 +58,8 @@ struct Printed<'c> {
     forward: Vec<PrintedForward<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group: Vec<PrintedGroup<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rule: Vec<PrintedRule<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hook: Vec<PrintedHook<'c>>,
 }
@@ -185,6 +189,7 @@ pub fn to_toml(config: &Config) -> String {
         uplink: config.uplinks.iter().map(printed_uplink).collect(),
         forward: config.forwards.iter().map(PrintedForward::new).collect(),
         group: group::printed(config),
+        rule: config.rules.iter().map(PrintedRule::new).collect(),
         hook: config.hooks.iter().map(PrintedHook::new).collect(),
     };
     toml::to_string(&printed).expect("strings, numbers and lists of them are always TOML")

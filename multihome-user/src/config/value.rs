@@ -3,10 +3,7 @@
 //! The command line and the file share these types, so both accept the same values and complain
 //! in the same words. [`FromStr`] reads text; `serde` reads the file's strings and integers.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    str::FromStr,
-};
+use std::{net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
@@ -21,13 +18,16 @@ use super::{
 mod address;
 mod amount;
 mod bfd;
+mod domain;
 mod hook;
+mod ip_prefix;
 mod mss;
 mod number;
 mod optional;
 mod port;
 mod prefix;
 mod rate;
+mod rule;
 mod uplink_prefix;
 mod vlan;
 mod word;
@@ -35,7 +35,9 @@ mod word;
 pub use address::{BfdNeighbour, Gateway, Inside, Listen, Outside, host_address};
 pub use amount::{Rate, Ratio, Volume};
 pub use bfd::{BfdWord, FamilyWord};
+pub use domain::DomainPattern;
 pub use hook::{CommandWord, EventName, HookName, HookUrl};
+pub use ip_prefix::IpPrefix;
 pub use number::{
     BfdInterval, BfdMultiplier, DrainTime, FailbackAfter, FlowCount, Forget, Hold, HookTimeout,
     Interval, JudgeAfter, Latency, MaxHold, MonthDay, NatTimeout, ProbeCount, QualityWindow,
@@ -45,6 +47,7 @@ pub use optional::{Burst, Suspicion};
 pub use port::PortRange;
 pub use prefix::Ipv6Prefix;
 pub use rate::ProbeRate;
+pub use rule::{Dscp, RuleName, RuleProtocol};
 pub use uplink_prefix::UplinkPrefix;
 pub use vlan::{LanPort, Vlan};
 
@@ -148,6 +151,35 @@ pub enum ValueError {
         "mss_clamp is {0:?}; it must be \"auto\", \"off\" or a whole number of bytes from 536 to 65495"
     )]
     MssClamp(String),
+    /// A rule's name is empty, too long or has other characters.
+    #[error("rule name {0:?} is not 1 to 32 letters, digits, '_', '.' or '-'")]
+    RuleName(String),
+    /// Neither a protocol's name nor its number.
+    #[error(
+        "{given:?} is not a protocol: it is tcp, udp, icmp, or a number from 1 to 255{}",
+        suggest::hint(.suggestion.as_deref())
+    )]
+    RuleProtocol {
+        /// What was given.
+        given: String,
+        /// The name that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// Neither a codepoint's name nor its number.
+    #[error(
+        "{0:?} is not a DSCP: it is a name such as \"ef\", \"af41\" or \"cs1\", or a number from 0 to 63"
+    )]
+    Dscp(String),
+    /// Not a domain.
+    #[error(
+        "{0:?} is not a domain, such as \"example.net\", or \"*.example.net\" for all names below it"
+    )]
+    Domain(String),
+    /// Neither a prefix nor an address.
+    #[error(
+        "{0:?} is not an IPv4 or IPv6 prefix or address, such as \"10.1.0.0/16\" or \"2001:db8::/32\""
+    )]
+    IpPrefix(String),
     /// Not an IPv6 prefix.
     #[error(
         "{0:?} is not an IPv6 prefix of a network, such as \"2001:db8:1::/48\"; its length is 1 to 64"
@@ -165,7 +197,7 @@ pub enum ValueError {
         /// What was given.
         given: String,
         /// The address without those bits.
-        network: Ipv6Addr,
+        network: IpAddr,
         /// The prefix length.
         length: u8,
     },
@@ -322,6 +354,7 @@ deserialize_from_text!(
     LanName,
     OuterTag,
     GroupName,
+    RuleName,
     HookName,
     HookUrl,
     Device,

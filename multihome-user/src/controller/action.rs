@@ -1,6 +1,9 @@
 //! What the controller wants done: plain data, so that a test can look at it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use multihome_common::{
     framing::Framing,
@@ -12,7 +15,9 @@ use super::Treatment;
 use crate::{
     bfd::BfdPlan,
     dataplane::{Runs, Tags},
+    domains::Change,
     events::Occurrence,
+    policy::{Own, Rule},
     probe::{BurstPlan, ProbePlan},
     segments::{Segments, TooManySegments},
     suspicion::Sign,
@@ -58,13 +63,17 @@ pub enum Action {
     RemovePort(u32),
     /// Replace the address classes of a family.
     SetSegments(usize, Segments),
+    /// Replace all rules as one, with the prefixes that are uplinks' own.
+    SetRules(Arc<[Rule]>, Vec<Own>),
+    /// Change what is known of the domains that rules name.
+    Domain(Change),
     /// Tell that a family's addresses are of too many ranges for a table: the old one stays.
     SegmentsRefused(TooManySegments),
     /// Tell that a family's ranges fit again.
     SegmentsFit(usize),
     /// Enter or remove a LAN host.
     SetHost(IpAddr, Option<HostEntry>),
-    /// Enter whose an outside address is (uplink id << 16 | part of the port table), or remove it.
+    /// Enter whose an outside address is (see `abi::owner_word`), or remove it.
     SetOutside(Ipv4Addr, Option<u64>),
     /// Probe these and nothing else.
     Probe(Vec<ProbePlan>),

@@ -24,6 +24,7 @@ impl Controller {
         }
         uplink.delegated = prefix;
         let mut uplinks = self.refresh(false, now);
+        uplinks.extend(self.refresh_rules());
         self.behind.tables = false;
         let mut tables = self.refresh_segments();
         if prefix.is_some() {

@@ -58,6 +58,10 @@ impl Controller {
         }
         changes.extend(self.treat());
         let mut first = self.refresh_framings();
+        // Before a port with other tags is entered. At the start they follow the words of their groups.
+        if ports && self.applied.rules.is_some() {
+            first.extend(self.refresh_rules());
+        }
         first.extend(self.refresh_conduct());
         let named = self.named();
         let mut words = self.refresh_words(now);

@@ -1,12 +1,13 @@
 //! What the controller is told when it begins.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use multihome_common::uplink::UplinkEntry;
 
 use crate::{
     config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, LanConfig, Unasked, UplinkConfig},
     health::HealthSettings,
+    policy::Rule,
     quality::quota::Ledger,
     ranking::Member,
     suspicion::SuspicionSettings,
@@ -41,6 +42,8 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// How addresses are translated.
     pub translation: Translation,
+    /// The rules, with the groups' ids and the LAN ports' numbers.
+    pub rules: Arc<[Rule]>,
     /// Hosts of the LAN that forwards lead to.
     pub forwards: Vec<Ipv4Addr>,
 }

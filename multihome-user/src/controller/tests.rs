@@ -515,9 +515,12 @@ fn the_largest_mss_follows_the_mtu_of_the_uplink_and_of_the_lan() {
             mtu,
             ..link(ifindex, name, true)
         }));
-        let entries = actions.iter().filter_map(|action| match action {
-            Action::SetUplink(id, entry) => Some((*id, entry.mtu, entry.mss)),
-            _ => None,
+        let entries = actions.iter().filter_map(|action| {
+            if let Action::SetUplink(id, entry) = action {
+                Some((*id, entry.mtu, entry.mss))
+            } else {
+                None
+            }
         });
         entries.collect::<Vec<_>>()
     };

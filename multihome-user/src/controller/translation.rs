@@ -7,6 +7,7 @@ use std::{
 };
 
 use multihome_common::{
+    abi::owner_word,
     address::Address6,
     flow::slot::FlowSlot,
     limits::MAX_OUTSIDE,
@@ -221,7 +222,7 @@ impl Controller {
         for uplink in &self.uplinks {
             for (place, address) in (0..).zip(uplink.treatments[IPV4].outside()) {
                 // Two providers may give the same private address; the first uplink's it is then.
-                let owner = u64::from(uplink.id) << 16 | u64::from(uplink.pool + place);
+                let owner = owner_word(uplink.id, uplink.pool + place);
                 outsides.entry(*address).or_insert(owner);
             }
         }

@@ -15,7 +15,7 @@ use multihome_common::{
     word::Words,
 };
 
-use super::{DataplaneError, TcpMeasure, load::refused, read_only::ReadOnlyArray};
+use super::{DataplaneError, RuleReader, TcpMeasure, load::refused, read_only::ReadOnlyArray};
 
 /// Reads counters; clones share the map, and may live in other threads.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub struct CounterReader {
     tables: Arc<ReadOnlyArray<CounterTable>>,
     id: u32,
     tcp: Arc<ReadOnlyArray<TcpCounts>>,
+    rules: RuleReader,
 }
 
 /// What came in on one port, since the maps were made.
@@ -35,7 +36,7 @@ pub struct PortCounters {
 }
 
 impl CounterReader {
-    pub(super) fn map(counters: &Map, tcp: &Map) -> Result<Self, DataplaneError> {
+    pub(super) fn map(counters: &Map, tcp: &Map, rules: &Map) -> Result<Self, DataplaneError> {
         Ok(Self {
             tables: Arc::new(mapped(counters, abi::COUNTERS)?),
             id: array(counters, abi::COUNTERS)?
@@ -43,12 +44,18 @@ impl CounterReader {
                 .map_err(refused(abi::COUNTERS))?
                 .id(),
             tcp: Arc::new(mapped(tcp, abi::TCP_COUNTS)?),
+            rules: RuleReader::map(rules)?,
         })
     }
 
     /// The kernel's number of the counters: another one for those that are made anew.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// What each rule has matched.
+    pub const fn rules(&self) -> &RuleReader {
+        &self.rules
     }
 
     /// What is counted of TCP that passes by the uplink of this id.

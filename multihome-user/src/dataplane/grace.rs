@@ -38,6 +38,8 @@ pub(super) enum Copied {
     Uplink(u8),
     /// The address classes of a family.
     Addresses(usize),
+    /// The rulebook.
+    Rules,
 }
 
 /// Waits for grace periods.

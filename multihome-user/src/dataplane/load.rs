@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::Ordering::Relaxed,
 };
 
 use aya::{
@@ -15,6 +16,7 @@ use multihome_common::{
     address::{Address4, Address6, AddressTable},
     limits::MAX_UPLINKS,
     port::PortEntry,
+    rules::{RuleSet, Rulebook},
     state::SharedState,
     uplink::{HostEntry, UplinkEntry},
     word::Word,
@@ -87,6 +89,11 @@ pub struct Dataplane {
     pub(super) state: SharedArray<SharedState>,
     pub(super) rows: WindowedArray<Word>,
     pub(super) framings: SharedArray<u64>,
+    pub(super) rules: Array<MapData, Rulebook>,
+    pub(super) domains: HashMap<MapData, [u64; 3], u64>,
+    pub(super) domain_sets: Array<MapData, RuleSet>,
+    /// The side of both that this controller fills.
+    pub(super) domain_side: u64,
     pub(super) ports: Array<MapData, PortEntry>,
     pub(super) addresses4: Array<MapData, AddressTable<Address4>>,
     pub(super) addresses6: Array<MapData, AddressTable<Address6>>,
@@ -134,6 +141,7 @@ impl Dataplane {
         let cpus = counters::cpus()?;
         loader
             .map_max_entries(abi::COUNTERS, cpus)
+            .map_max_entries(abi::RULE_COUNTS, cpus)
             .map_max_entries(abi::TCP_COUNTS, cpus * MAX_UPLINKS as u32);
         for map in abi::MAPS {
             loader.map_pin_path(map.name, pins.join(map.name));
@@ -164,11 +172,18 @@ impl Dataplane {
         // An earlier controller may have changed something just now.
         grace.begin_all();
         let state = take(&mut ebpf, abi::STATE)?;
+        let faults = Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?;
+        let state = SharedArray::map(&state, abi::STATE)?;
+        let domain_side = Self::free_side(state.rules().load(Relaxed));
         Ok(Self {
-            faults: Faults::map(&state, &take(&mut ebpf, abi::FAULTS)?)?,
-            state: SharedArray::map(&state, abi::STATE)?,
+            faults,
+            state,
             rows: WindowedArray::new(&take(&mut ebpf, abi::ROWS)?, abi::ROWS)?,
             framings: SharedArray::map(&take(&mut ebpf, abi::FRAMINGS)?, abi::FRAMINGS)?,
+            rules: typed(&mut ebpf, abi::RULES)?,
+            domains: typed(&mut ebpf, abi::DOMAINS)?,
+            domain_sets: typed(&mut ebpf, abi::DOMAIN_SETS)?,
+            domain_side,
             ports: typed(&mut ebpf, abi::PORTS)?,
             addresses4: typed(&mut ebpf, abi::ADDRESSES4)?,
             addresses6: typed(&mut ebpf, abi::ADDRESSES6)?,
@@ -199,7 +214,9 @@ impl Dataplane {
     /// When the object has no counters, or the kernel refuses.
     pub fn counters(&mut self) -> Result<CounterReader, DataplaneError> {
         let counters = take(&mut self.ebpf, abi::COUNTERS)?;
-        CounterReader::map(&counters, &take(&mut self.ebpf, abi::TCP_COUNTS)?)
+        let tcp = take(&mut self.ebpf, abi::TCP_COUNTS)?;
+        let rules = take(&mut self.ebpf, abi::RULE_COUNTS)?;
+        CounterReader::map(&counters, &tcp, &rules)
     }
 
     /// Takes the programs' log, for [`aya_log::EbpfLogger`].

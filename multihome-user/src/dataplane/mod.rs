@@ -16,6 +16,7 @@ mod pinned;
 mod pins;
 mod read_only;
 mod redirect;
+mod rules;
 mod shared;
 mod signals;
 mod snapshot;
@@ -36,6 +37,7 @@ pub use load::{
 };
 pub use outside_ports::PortPlan;
 pub use pinned::{PinnedError, PinnedFlows, TableBytes};
+pub use rules::RuleReader;
 pub use signals::{Passed, SignalReader, Signals};
 pub use snapshot::Snapshot;
 pub use sweep::Swept;

@@ -80,6 +80,11 @@ impl SharedArray<u64> {
 }
 
 impl<T: Words> SharedArray<T> {
+    /// Entries of the array.
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
     /// One entry.
     pub fn get(&self, index: u32) -> Option<&T> {
         // SAFETY: the index is checked, the mapping lives as long as `self` and is aligned to a page,
@@ -157,6 +162,11 @@ impl SharedArray<SharedState> {
     /// Outside ports that may be given out.
     pub fn port_ranges(&self) -> &AtomicU64 {
         word!(self, port_ranges.0)
+    }
+
+    /// Which copy of the rulebook is in force, as its number + 1; 0 = none.
+    pub fn rules(&self) -> &AtomicU64 {
+        word!(self, rules)
     }
 
     /// Lines of the pin table.

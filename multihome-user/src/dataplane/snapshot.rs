@@ -33,6 +33,7 @@ use multihome_common::{
     },
     port::PortEntry,
     rank::RankRow,
+    rules::{DomainKey, RuleSet, Rulebook},
     state::SharedState,
     tables::{Answer, Tables},
     tcp::{TcpMemory, counts::TcpCounts},
@@ -48,6 +49,7 @@ use super::{
     names,
     pinned::{PinnedError, Pins},
     read_only::ReadOnlyArray,
+    rules,
 };
 
 /// The maps, and what the path has written.
@@ -68,6 +70,9 @@ pub struct Snapshot {
     outsides: HashMap<MapData, u32, u64>,
     members: Array<MapData, MemberTiers>,
     framings: Array<MapData, u64>,
+    rules: MapData,
+    domains: HashMap<MapData, [u64; 3], u64>,
+    domain_sets: Array<MapData, RuleSet>,
     tags: ReadOnlyArray<TagLine>,
     flows: ReadOnlyArray<FlowSlot>,
     nat_ports: ReadOnlyArray<PortLine>,
@@ -86,6 +91,8 @@ struct Copies {
     classes4: List<u32, Box<AddressTable<Address4>>>,
     classes6: List<u32, Box<AddressTable<Address6>>>,
     uplinks: List<u32, UplinkEntry>,
+    rulebooks: List<u32, Box<Rulebook>>,
+    domain_sets: List<u32, RuleSet>,
     hosts4: List<Address4, HostEntry>,
     hosts6: List<Address6, HostEntry>,
     tags: List<u32, TagLine>,
@@ -122,6 +129,7 @@ impl Snapshot {
         let hosts4 = Map::HashMap(open(abi::HOSTS4)?);
         let hosts6 = Map::HashMap(open(abi::HOSTS6)?);
         let outsides = Map::HashMap(open(abi::OUTSIDES)?);
+        let domains = Map::HashMap(open(abi::DOMAINS)?);
         Ok(Self {
             state: state.get(&0, 0).map_err(refused(abi::STATE))?,
             names: names::read(&slots)?,
@@ -136,6 +144,9 @@ impl Snapshot {
             outsides: outsides.try_into().map_err(refused(abi::OUTSIDES))?,
             members: array(&open, abi::MEMBERS)?,
             framings: array(&open, abi::FRAMINGS)?,
+            rules: open(abi::RULES)?,
+            domains: domains.try_into().map_err(refused(abi::DOMAINS))?,
+            domain_sets: array(&open, abi::DOMAIN_SETS)?,
             tags: ReadOnlyArray::map(&open(abi::FLOW_TAGS)?, abi::FLOW_TAGS)?,
             flows: ReadOnlyArray::map(&open(abi::FLOWS)?, abi::FLOWS)?,
             nat_ports: ReadOnlyArray::map(&open(abi::NAT_PORTS)?, abi::NAT_PORTS)?,
@@ -261,6 +272,25 @@ impl Tables for Snapshot {
         Some(self.copies.classes6.get(copy, table)?.class(address))
     }
 
+    fn rulebook(&self, copy: u32) -> Option<&Rulebook> {
+        let book = || rules::read(&self.rules, copy).ok();
+        Some(self.copies.rulebooks.get(copy, book)?)
+    }
+
+    fn domain(&self, side: u32, [high, low]: DomainKey) -> u32 {
+        let class = self.domains.get(&[high, low, side.into()], 0);
+        class.map_or(0, |class| class as u32)
+    }
+
+    fn domain_set(&self, index: u32) -> Option<&RuleSet> {
+        let set = || self.domain_sets.get(&index, 0).ok();
+        self.copies.domain_sets.get(index, set)
+    }
+
+    fn note_rule(&self, _: u32) {
+        // A packet that is only spoken of counts nowhere.
+    }
+
     fn row(&self, index: u32) -> Option<RankRow> {
         self.rows.get(&index, 0).ok().map(RankRow)
     }
@@ -321,7 +351,7 @@ impl Tables for Snapshot {
 
     fn outside(&self, address: Address4) -> Option<(u8, u16)> {
         let word = self.outsides.get(&address.0, 0).ok()?;
-        Some(((word >> 16) as u8 & 63, word as u16))
+        Some(abi::owner_of(word))
     }
 
     fn may_answer(&mut self, _: Answer) -> bool {

@@ -267,7 +267,7 @@ impl Dataplane {
         or_absent(result, entry.is_none()).map_err(refused(map))
     }
 
-    /// Enters whose an outside address is, as uplink id << 16 | part of the port table, or removes
+    /// Enters whose an outside address is, as [`abi::owner_word`] has it, or removes
     /// it; the address is in host order.
     ///
     /// # Errors
@@ -313,7 +313,7 @@ impl Dataplane {
 }
 
 /// A removal of what is not there has succeeded.
-fn or_absent(result: Result<(), MapError>, removed: bool) -> Result<(), MapError> {
+pub(super) fn or_absent(result: Result<(), MapError>, removed: bool) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         // A delete of what is not there comes back as the system call's own error.

@@ -9,9 +9,10 @@ use multihome_common::{
         table::FlowMemory as _,
     },
     rank::{NO_UPLINK, RankRow},
+    rules::Judged,
     state::{IPV4, Policy},
     tables::Tables as _,
-    way::steer::Ends,
+    way::steer::{self, Ends},
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub enum Reason {
     Flow,
     /// The flow is pinned to it.
     Pin,
+    /// The source is under the uplink's own prefix, which no other uplink would carry (BCP 84).
+    Own,
     /// The flow is new, and its hosts' other flows are on it.
     Relation,
     /// The flow is new, and it ranks first in the bucket among those that serve.
@@ -47,24 +50,25 @@ pub struct Choice {
     flow: Option<u8>,
     pin: Option<u8>,
     relation: Option<u8>,
+    own: Option<u8>,
 }
 
-/// Looks at what is known of a flow of this group.
+/// Looks at what is known of a flow of which the rules say this.
 pub fn look<F: Family>(
     snapshot: &Snapshot,
-    group: usize,
+    judged: Judged,
     ends: &Ends<F::Address>,
     query: &Query,
 ) -> Choice {
     let state = &snapshot.state;
-    let words = &state.groups[group];
+    let group = judged.group();
+    let words = steer::group(state, group);
     let policy = words.policy(F::INDEX);
     let hash = F::hash(state.seed, policy, ends);
     let index = words.rows() as u32 + hash.bucket();
     let row = snapshot.row(index).unwrap_or(RankRow::EMPTY);
-    let pinned = |policy| {
+    let pinned = |hash| {
         let now = pin::time(snapshot.now());
-        let hash = F::hash(state.seed, policy, ends);
         let pin = pin::find(snapshot, state.pin_lines as u32, hash);
         let holds = pin.is_some() && !pin.is_expired(now, &state.timeouts);
         holds.then(|| Pin::uplink(pin))
@@ -85,8 +89,11 @@ pub fn look<F: Family>(
         row,
         serving,
         flow: flow(snapshot, query),
-        pin: pinned(Policy::FiveTuple),
-        relation: has_relation.then(|| pinned(policy)).flatten(),
+        pin: pinned(F::hash(state.seed, Policy::FiveTuple, ends)),
+        relation: has_relation
+            .then(|| pinned(steer::relation(hash, group)))
+            .flatten(),
+        own: judged.own(),
     }
 }
 
@@ -132,6 +139,7 @@ impl Choice {
         let reasons = [
             (self.flow, Reason::Flow),
             (self.pin, Reason::Pin),
+            (self.own, Reason::Own),
             (self.row.first_in(self.serving), Reason::Rank),
             (self.relation, Reason::Relation),
         ];

@@ -65,6 +65,9 @@ pub struct Explanation {
 pub struct RuleShown {
     /// Its place among the rules, from 1.
     pub number: u32,
+    /// Its name, when it has one and the controller runs, which knows it.
+    #[serde(default)]
+    pub name: Option<String>,
     /// It drops the packet.
     pub drop: bool,
 }

@@ -28,7 +28,11 @@ fn write(text: &mut String, answer: &Explanation) -> fmt::Result {
         None => line("rule", &"none matches")?,
         Some(rule) => {
             let what = if rule.drop { ", which drops it" } else { "" };
-            line("rule", &format_args!("{}{what}", rule.number))?;
+            let number = rule.number;
+            match &rule.name {
+                Some(name) => line("rule", &format_args!("{name} (number {number}){what}"))?,
+                None => line("rule", &format_args!("number {number}{what}"))?,
+            }
         }
     }
     line(
@@ -146,6 +150,7 @@ const fn because(reason: Reason) -> &'static str {
     match reason {
         Reason::Flow => "which its flow's record names",
         Reason::Pin => "which its flow is pinned to",
+        Reason::Own => "whose own prefix its source is under",
         Reason::Relation => "which its hosts' other flows are on",
         Reason::Rank => "the first of the bucket's that serves",
         Reason::Spread => "chosen among those that serve, since none of the bucket's does",

@@ -1,7 +1,7 @@
 //! The list of a table that the packet path itself has filled: its two forms, which others rely on,
 //! and that its length does not matter.
 
-use std::{cell::Cell, time::Instant};
+use std::cell::Cell;
 
 use multihome_common::{
     flow::{
@@ -292,7 +292,6 @@ fn a_million_flows_are_written_as_they_are_read() {
     let gateway = Gateway::new(2);
     let endless = Endless::new(&gateway);
     let (names, all) = (names(), Filter::default());
-    let began = Instant::now();
     // JSON is slow in unoptimised code.
     for (json, flows) in [(false, 1_000_000), (true, 100_000)] {
         let table = endless.table(flows, &names);
@@ -311,8 +310,6 @@ fn a_million_flows_are_written_as_they_are_read() {
         assert!(out.bytes > 100 * u64::from(flows), "{} bytes", out.bytes);
         assert!(out.largest <= BUFFER, "{} bytes at once", out.largest);
     }
-    // Two seconds when optimised; the bound is for unoptimised code on a busy machine.
-    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
 /// Nothing is read ahead: a reader that has seen enough ends the reading.

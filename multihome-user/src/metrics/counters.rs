@@ -63,6 +63,8 @@ pub struct CounterSnapshot {
     pub tcp: BTreeMap<String, TcpMeasure>,
     /// What came in on a LAN port, by the device's name and verdict.
     pub ports: BTreeMap<String, VerdictTraffic>,
+    /// Packets that rules have matched, by the rule's name or number; the empty one is of those that none has.
+    pub rules: BTreeMap<String, u64>,
 }
 
 /// The snapshot that the next scrape shows.
@@ -84,7 +86,7 @@ struct Shown {
     collect: fn(&Shown, &CounterSnapshot) -> MetricFamily,
 }
 
-const SHOWN: [Shown; 9] = [
+const SHOWN: [Shown; 10] = [
     Shown {
         name: "multihome_xdp_packets_total",
         help: "Packets that came in on an uplink, by what was done with them.",
@@ -120,6 +122,12 @@ const SHOWN: [Shown; 9] = [
         help: "Bytes that came in on a LAN port, by what was done with them.",
         labels: &["port", "verdict"],
         collect: |shown, now| ports(shown, now, |traffic| traffic.bytes),
+    },
+    Shown {
+        name: "multihome_rule_packets_total",
+        help: "Packets that a rule was asked about and was the first to match: those of new flows, and now and then one of each flow that goes on.",
+        labels: &["rule"],
+        collect: rules,
     },
     Shown {
         name: "multihome_tcp_handshake_seconds",
@@ -175,6 +183,12 @@ fn sent(shown: &Shown, now: &CounterSnapshot, take: fn(&Traffic) -> u64) -> Metr
         .uplinks
         .iter()
         .map(|(uplink, traffic)| (vec![label("uplink", uplink)], take(&traffic.sent) as f64));
+    counters(shown.name, shown.help, values)
+}
+
+fn rules(shown: &Shown, now: &CounterSnapshot) -> MetricFamily {
+    let rules = now.rules.iter();
+    let values = rules.map(|(rule, packets)| (vec![label("rule", rule)], *packets as f64));
     counters(shown.name, shown.help, values)
 }
 

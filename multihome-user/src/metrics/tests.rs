@@ -66,6 +66,7 @@ fn snapshot(factor: u64) -> CounterSnapshot {
         .into(),
         tcp: [("fibre".into(), tcp(factor))].into(),
         ports: [("lan0".into(), [("forwarded", traffic(5))].into())].into(),
+        rules: [("".into(), 3 * factor), ("guests".into(), 2 * factor)].into(),
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::ops::RangeInclusive;
 
+use multihome_common::framing::Framing;
+
 use super::{RunError, pools};
 use crate::{
-    config::{Config, check_ports},
+    config::{Config, ConfigError, RuleError, Vlan, check_ports},
     controller::Ground,
     dataplane::{Dataplane, Sizes},
     kernel_ports,
@@ -74,6 +76,7 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
             });
         }
     }
+    check_vlans(config, net)?;
     for sentence in narrowed(config, net) {
         tracing::warn!("{sentence}");
     }
@@ -101,6 +104,33 @@ pub fn check_kinds(config: &Config) -> Result<(), RunError> {
                 misfit,
             });
         }
+    }
+    Ok(())
+}
+
+/// Fails when a rule asks for a VLAN that no LAN port has, by what the kernel says of its VLAN devices.
+fn check_vlans(config: &Config, net: &NetState) -> Result<(), ConfigError> {
+    let found: Vec<(&str, Framing)> = config
+        .lan
+        .iter()
+        .filter_map(|port| {
+            let ground = Ground::find(net, &port.device, port.vlan)?;
+            Some((port.name.as_str(), ground.tags))
+        })
+        .collect();
+    for (at, rule) in config.rules.iter().enumerate() {
+        let is_had = |vlan: &&Vlan| found.iter().any(|(_, tags)| vlan.is_in(*tags));
+        let Some(vlan) = rule.vlan.iter().find(|vlan| !is_had(vlan)) else {
+            continue;
+        };
+        let ports = found.iter();
+        return Err(ConfigError::Rule(RuleError::UnknownVlan {
+            origin: config.rule_origin(at).clone(),
+            vlan: *vlan,
+            known: ports
+                .map(|(name, tags)| format!("{name} ({tags})"))
+                .collect(),
+        }));
     }
     Ok(())
 }

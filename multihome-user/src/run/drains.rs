@@ -151,6 +151,7 @@ mod tests {
         Names {
             uplinks: vec![(0, "fibre".into()), (3, "lte".into())],
             lan: Vec::new(),
+            rules: Vec::new(),
         }
     }
 

@@ -81,6 +81,9 @@ pub enum RunError {
     /// Events cannot be forgotten.
     #[error("cannot remove the journal of events")]
     Journal(#[source] io::Error),
+    /// Answers of DNS cannot be observed.
+    #[error("cannot start the thread that observes answers of DNS")]
+    Observer(#[source] io::Error),
     /// Told prefixes cannot be forgotten.
     #[error(transparent)]
     Prefixes(#[from] PrefixFileError),
@@ -177,6 +180,7 @@ impl Classify for RunError {
             | Self::Thread(_)
             | Self::Probe(_)
             | Self::Journal(_)
+            | Self::Observer(_)
             | Self::Bfd(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => ExitClass::Runtime,
@@ -213,6 +217,7 @@ impl Classify for RunError {
             | Self::Bfd(_)
             | Self::Segments(_)
             | Self::Journal(_)
+            | Self::Observer(_)
             | Self::Signal(_)
             | Self::NoSlot { .. } => None,
         }

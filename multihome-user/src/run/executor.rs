@@ -14,10 +14,12 @@ use crate::{
     bfd::BfdPlan,
     controller::{Action, Controller},
     dataplane::{Attached, Dataplane, DataplaneError, Runs, Tags},
+    domains::Change,
     events::{Kind, Occurrence},
     exit,
     netlink::NeighbourResolver,
     offloads,
+    policy::{self, Own, Rule},
     probe::{BurstPlan, ProbePlan},
     segments::{self, Segments},
     suspicion::Sign,
@@ -196,6 +198,13 @@ impl Executor {
                     tracing::debug!("a device that is gone: {error}");
                 }
             }
+            Action::SetRules(rules, own) => self.set_rules(&rules, &own)?,
+            Action::Domain(Change::Class(class, rules)) => {
+                self.dataplane.set_domain_class(class, &rules)?;
+            }
+            Action::Domain(Change::Address(address, class)) => {
+                self.dataplane.set_domain(address, class)?;
+            }
             Action::SetSegments(family, segments) => self.set_segments(family, &segments)?,
             // Without a table in force there is nothing to stand on; later the old one serves.
             Action::SegmentsRefused(error) if !self.going => return Err(error.into()),
@@ -239,6 +248,20 @@ impl Executor {
             Action::Event(occurrence) => outcome.events.push(occurrence),
         }
         Ok(())
+    }
+
+    fn set_rules(&mut self, rules: &[Rule], own: &[Own]) -> Result<(), RunError> {
+        if rules.is_empty() && own.is_empty() {
+            return Ok(self.dataplane.set_rules(None)?);
+        }
+        match policy::compile(rules, own) {
+            Ok(book) => Ok(self.dataplane.set_rules(Some(&book))?),
+            // The configuration's rules fit; what came with delegated prefixes may be too much.
+            Err(error) => {
+                tracing::error!("the rules stay as they were: {error}");
+                Ok(())
+            }
+        }
     }
 
     fn set_segments(&mut self, family: usize, segments: &Segments) -> Result<(), RunError> {

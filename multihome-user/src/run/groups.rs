@@ -14,7 +14,8 @@ use crate::{
     ranking::{Draws, Member},
 };
 
-/// Gives groups their ids and names, takes their words over, and clears those of groups that are gone.
+/// Gives groups their ids and names, and takes their words over. Those of groups that are gone stay for
+/// [`forget`]: the rules in force may name them.
 ///
 /// `uplinks` has the names of all uplinks by their ids, `before` the names by id that an earlier controller left, and
 /// `known` the uplinks that it had: the words' other bits are of uplinks that are gone, and a new one may
@@ -62,31 +63,43 @@ pub fn take_over(
             },
         });
     }
-    for id in 0..MAX_GROUPS {
-        let group = groups.iter().find(|group| usize::from(group.id) == id);
-        let words = group.map(|group| group.left).unwrap_or_default();
-        for family in FAMILIES {
-            // An eligible word of zero must find it in place.
-            dataplane.set_last_good(id, family, words.last_good[family]);
-            dataplane.set_eligible(id, family, words.eligible[family]);
-            dataplane.set_settled(id, family, words.settled[family]);
-        }
+    for group in &groups {
+        let id = usize::from(group.id);
+        set_words(id, group.left, dataplane);
         let mut tiers = [0; MAX_UPLINKS];
-        for member in group.map_or(&[][..], |group| &group.members) {
+        for member in &group.members {
             tiers[usize::from(member.id)] = member.tier;
         }
         dataplane.set_tiers(id as u32, tiers)?;
-        let name = group.map_or("", |group| &group.name);
-        if before
-            .get(id)
-            .and_then(Option::as_deref)
-            .unwrap_or_default()
-            != name
-        {
-            dataplane.set_name((MAX_SLOTS + id) as u32, name)?;
+        if before.get(id).and_then(Option::as_deref) != Some(&group.name) {
+            dataplane.set_name((MAX_SLOTS + id) as u32, &group.name)?;
         }
     }
     Ok(groups)
+}
+
+/// Clears the words, tiers and names of groups that are gone, when no rule in force names them any more.
+///
+/// # Errors
+/// When a map cannot be written.
+pub fn forget(groups: &[GroupSettings], dataplane: &mut Dataplane) -> Result<(), RunError> {
+    for id in 0..MAX_GROUPS {
+        if groups.iter().all(|group| usize::from(group.id) != id) {
+            set_words(id, LeftWords::default(), dataplane);
+            dataplane.set_tiers(id as u32, [0; MAX_UPLINKS])?;
+            dataplane.set_name((MAX_SLOTS + id) as u32, "")?;
+        }
+    }
+    Ok(())
+}
+
+fn set_words(id: usize, words: LeftWords, dataplane: &Dataplane) {
+    for family in FAMILIES {
+        // An eligible word of zero must find it in place.
+        dataplane.set_last_good(id, family, words.last_good[family]);
+        dataplane.set_eligible(id, family, words.eligible[family]);
+        dataplane.set_settled(id, family, words.settled[family]);
+    }
 }
 
 fn left(id: usize, kept: u64, dataplane: &Dataplane) -> LeftWords {

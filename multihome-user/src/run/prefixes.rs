@@ -7,7 +7,7 @@ use multihome_common::{nptv6, state::IPV6};
 use thiserror::Error;
 
 use crate::{
-    config::{Config, Ipv6Prefix, Mode6, Origin, UplinkPrefix},
+    config::{Config, Ipv6Prefix, Origin, UplinkPrefix},
     control::protocol::PrefixInForce,
     controller::{Controller, Treatment, translation},
     delegation::{
@@ -91,10 +91,10 @@ impl DelegatedPrefixes {
             .uplinks
             .iter()
             .map(|uplink| {
-                let source = match (uplink.prefix, uplink.mode.ipv6()) {
-                    (None, _) | (Some(_), Mode6::Routed) => Source::Nowhere,
-                    (Some(UplinkPrefix::Delegated), Mode6::Auto | Mode6::Nptv6) => Source::Told,
-                    (Some(UplinkPrefix::Fixed(_)), Mode6::Auto | Mode6::Nptv6) => {
+                let source = match uplink.prefix {
+                    None => Source::Nowhere,
+                    Some(UplinkPrefix::Delegated) => Source::Told,
+                    Some(UplinkPrefix::Fixed(_)) => {
                         let origin = config.origins.prefixes.get(&uplink.name);
                         Source::Fixed(origin.cloned().unwrap_or(Origin::Default))
                     }
@@ -225,7 +225,10 @@ impl DelegatedPrefixes {
             let treatment = &of.treatments[IPV6];
             asked.then(|| PrefixInForce {
                 uplink: name.clone(),
-                prefix: treatment.prefix().map(|prefix| prefix.to_string()),
+                prefix: treatment
+                    .prefix()
+                    .or(of.own_prefix())
+                    .map(|prefix| prefix.to_string()),
                 delegated,
                 remark: remark(treatment),
             })

@@ -12,7 +12,7 @@ use rand::{TryRng, rngs::SysRng};
 
 use super::{
     RunError, groups, pools,
-    report::Names,
+    report::{Names, RuleName},
     slots::{self, Slots},
     upkeep,
 };
@@ -22,7 +22,7 @@ use crate::{
     dataplane::Dataplane,
     delegation::file::Prefixes,
     health::HealthSettings,
-    kernel_ports,
+    kernel_ports, policy,
     probe::{ProbeError, ProbeSettings},
     quality::quota::Ledger,
     suspicion::SuspicionSettings,
@@ -100,6 +100,7 @@ impl Prepared {
                 .copied()
                 .zip(config.lan.iter().map(|port| port.name.clone()))
                 .collect(),
+            rules: RuleName::all(config),
         };
         for (slot, old) in before.iter().enumerate() {
             let slot = slot as u32;
@@ -156,6 +157,7 @@ impl Prepared {
             damping: config.damping,
             draining: BTreeMap::new(),
             groups: self.groups.clone(),
+            rules: self.rules(config).into(),
             forwards: config
                 .forwards
                 .iter()
@@ -174,6 +176,29 @@ impl Prepared {
                 unasked: config.nat.unasked,
             },
         }
+    }
+}
+
+impl Prepared {
+    /// Clears what is left of groups that are gone, once the rules are in force.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn forget_groups(&self, dataplane: &mut Dataplane) -> Result<(), RunError> {
+        groups::forget(&self.groups, dataplane)
+    }
+
+    /// The rules with numbers for names.
+    fn rules(&self, config: &Config) -> Vec<policy::Rule> {
+        let groups = self.groups.iter();
+        let groups: Vec<(&str, u8)> = groups
+            .map(|group| (group.name.as_str(), group.id))
+            .collect();
+        let ports = self.names.lan.iter();
+        let lan: Vec<(&str, u8)> = ports
+            .map(|(slot, name)| (name.as_str(), policy::lan_number(*slot)))
+            .collect();
+        policy::resolve(&config.rules, &groups, &lan)
     }
 }
 

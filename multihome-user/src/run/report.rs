@@ -29,6 +29,9 @@ use crate::{
 mod bfd;
 mod groups;
 mod load;
+mod rules;
+
+pub use rules::RuleName;
 
 /// How long back the shares of traffic are measured.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
@@ -40,6 +43,8 @@ pub struct Names {
     pub uplinks: Vec<(u8, String)>,
     /// LAN ports: slot, device.
     pub lan: Vec<(u32, String)>,
+    /// Rules, in their order.
+    pub rules: Vec<RuleName>,
 }
 
 impl Names {
@@ -70,6 +75,7 @@ impl Names {
             }
             snapshot.ports.insert(device.clone(), verdicts);
         }
+        snapshot.rules = self.matched(reader.rules());
         snapshot
     }
 
@@ -249,6 +255,7 @@ pub fn status(sources: &Sources<'_>, now: Instant) -> Status {
         lan,
         uplinks,
         groups: groups::groups(sources.controller, sources.names),
+        rules: sources.names.rule_statuses(sources.reader.rules()),
         drops,
         own_traffic: sources.own.status(sources.names),
         settings: sources.own.settings(),

@@ -49,7 +49,9 @@ pub fn known(before: &[Option<String>], uplinks: &[&str], slots: &Slots) -> u64 
 }
 
 /// Gives each group an id; `before` is what an earlier controller left. The default group's is always 0,
-/// so that a group keeps its words, and what refers to it, wherever it stands in the configuration.
+/// so that a group keeps its words, and what refers to it, wherever it stands in the configuration. A new group
+/// gets one that no group had, as long as there is any: rules that are still in force may name those that are
+/// gone.
 ///
 /// # Errors
 /// When there are more names than ids.
@@ -59,7 +61,12 @@ pub fn groups(before: &[Option<String>], names: &[&str]) -> Result<Vec<u8>, RunE
         .copied()
         .filter(|name| *name != DEFAULT_GROUP)
         .collect();
-    let mut ids = places(before.get(1..).unwrap_or_default(), MAX_GROUPS - 1, &others)?.into_iter();
+    let before = before.get(1..).unwrap_or_default();
+    let kept = kept(before, &others);
+    let free = (0..MAX_GROUPS - 1).filter(|place| !kept.contains(&Some(*place)));
+    let is_left = |place: &usize| before.get(*place).is_some_and(Option::is_some);
+    let (left, never): (Vec<usize>, Vec<usize>) = free.partition(is_left);
+    let mut ids = fill(&others, &kept, never.into_iter().chain(left))?.into_iter();
     Ok(names
         .iter()
         .map(|name| {
@@ -72,15 +79,31 @@ pub fn groups(before: &[Option<String>], names: &[&str]) -> Result<Vec<u8>, RunE
         .collect())
 }
 
+/// The place that each name had, else a free one, the first ones first.
 fn places(before: &[Option<String>], room: usize, names: &[&str]) -> Result<Vec<usize>, RunError> {
-    let kept: Vec<Option<usize>> = names
-        .iter()
-        .map(|name| before.iter().position(|old| old.as_deref() == Some(*name)))
+    let kept = kept(before, names);
+    let free: Vec<usize> = (0..room)
+        .filter(|place| !kept.contains(&Some(*place)))
         .collect();
-    let mut free = (0..room).filter(|place| !kept.contains(&Some(*place)));
+    fill(names, &kept, free)
+}
+
+/// The place that each name had.
+fn kept(before: &[Option<String>], names: &[&str]) -> Vec<Option<usize>> {
+    let place = |name: &&str| before.iter().position(|old| old.as_deref() == Some(*name));
+    names.iter().map(place).collect()
+}
+
+/// Gives names that had no place those that are free, in their order.
+fn fill(
+    names: &[&str],
+    kept: &[Option<usize>],
+    free: impl IntoIterator<Item = usize>,
+) -> Result<Vec<usize>, RunError> {
+    let mut free = free.into_iter();
     names
         .iter()
-        .zip(&kept)
+        .zip(kept)
         .map(|(name, kept)| {
             kept.or_else(|| free.next())
                 .ok_or_else(|| RunError::NoSlot {
@@ -106,6 +129,8 @@ mod tests {
         }
         let ids = groups(&before, &["default", "guest", "bulk", "voice"]).unwrap();
         assert_eq!(ids, [0, 3, 2, 1]);
+        let ids = groups(&before, &["default", "guest", "bulk"]).unwrap();
+        assert_eq!(ids, [0, 3, 2], "rules in force may still name the first");
         let names: Vec<String> = (1..MAX_GROUPS).map(|n| format!("g{n}")).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         names.push("default");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How a group stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatus {
-    /// Its name; all traffic belongs to the one named `default`.
+    /// Its name.
     pub name: String,
     /// The names of its uplinks.
     pub members: Vec<String>,

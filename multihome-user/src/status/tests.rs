@@ -137,6 +137,11 @@ fn example() -> Status {
             },
         ],
         uplinks: vec![fibre, mobile],
+        rules: vec![RuleStatus {
+            name: "guests".into(),
+            group: Some("default".into()),
+            packets: 12,
+        }],
         groups: vec![GroupStatus {
             name: "default".into(),
             members: vec!["fibre".into(), "mobile-backup".into()],

@@ -61,6 +61,7 @@ fn words(name: &str) -> &str {
         "routed4" => "multihome, routed IPv4",
         "routed6" => "multihome, routed IPv6",
         "nat44" => "multihome, NAT44",
+        "nat44_rules" => "multihome, NAT44, a thousand rules",
         "nptv6" => "multihome, NPTv6",
         other => other,
     }
@@ -162,7 +163,7 @@ impl Measured<'_> {
     fn new_flows(&self) -> Result<String> {
         let mut text =
             String::from("| | new flows a second, thousands | lost |\n| --- | --- | --- |\n");
-        for name in ["masquerade", "nat44"] {
+        for name in ["masquerade", "nat44", "nat44_rules"] {
             let figure = format!("new_flows_{name}");
             text += &format!(
                 "| {} | {} | {:.2} % |\n",
@@ -172,9 +173,11 @@ impl Measured<'_> {
             );
         }
         let ratio = self.figure("new_flows_nat44_of_masquerade")?;
+        let rules = self.figure("new_flows_nat44_rules_of_nat44")?;
         text += &format!(
-            "\nmultihome against the kernel, round by round: {}.",
-            shown(ratio, 1.0, 2)
+            "\nmultihome against the kernel, round by round: {}; with a thousand rules against none: {}.",
+            shown(ratio, 1.0, 2),
+            shown(rules, 1.0, 2)
         );
         Ok(text)
     }

@@ -13,12 +13,13 @@ use super::{
 use crate::lab::Lab;
 
 /// What is compared, by the names in figures.
-pub const CONTENDERS: [(&str, Kind); 2] = [
+pub const CONTENDERS: [(&str, Kind); 3] = [
     ("nat44", Kind::Translated),
     ("masquerade", Kind::Masquerade),
+    ("nat44_rules", Kind::Ruled),
 ];
 
-/// Flows of a round, a power of two: both contenders have room for four times as many by default.
+/// Flows of a round, a power of two: all contenders have room for four times as many by default.
 const FLOWS: u64 = 1 << 16;
 /// Length of the frames without the check sequence.
 const LEN: usize = 60;
@@ -31,7 +32,7 @@ struct Round {
     lost: f64,
 }
 
-/// Measures both contenders in each round, and how they compare. The sites are left without flows, and
+/// Measures all contenders in each round, and how they compare. The sites are left without flows, and
 /// multihome with another seed.
 ///
 /// # Errors
@@ -69,6 +70,8 @@ pub fn measure(
         figures.push(Figure::new(lost, Unit::Ratio, of(|got| got.lost)));
     }
     let ratio = figures[0].against(&figures[2], "new_flows_nat44_of_masquerade");
+    figures.push(ratio);
+    let ratio = figures[4].against(&figures[0], "new_flows_nat44_rules_of_nat44");
     figures.push(ratio);
     Ok(figures)
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use multihome_common::limits::MAX_OUTSIDE;
+use multihome_common::limits::{MAX_OUTSIDE, MAX_RULES};
 
 use super::{
     conntrack,
@@ -47,6 +47,8 @@ pub enum Kind {
     Translated,
     /// The same, with room for a million flows.
     TranslatedLarge,
+    /// As `Translated`, with a thousand rules, of which the last one matches all packets.
+    Ruled,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             Self::RoutedLarge => "routedbig",
             Self::Translated => "nat",
             Self::TranslatedLarge => "natbig",
+            Self::Ruled => "ruled",
         }
     }
 
@@ -98,12 +101,34 @@ impl Kind {
                 uplinks(&|_| "mode = \"routed\"".to_owned())
             )),
             Self::Translated => Some(inside.to_owned() + &uplinks(&outside)),
+            Self::Ruled => Some(inside.to_owned() + &uplinks(&outside) + &rules()),
             Self::TranslatedLarge => Some(format!(
                 "{inside}[nat]\nflows = 1500000\n{}",
                 uplinks(&outside)
             )),
         }
     }
+}
+
+/// Rules that packets do not match, each by another of several things that it asks for, and a last one that they
+/// all do: the program has to look through all.
+fn rules() -> String {
+    let mut text = String::new();
+    for n in 0..MAX_RULES - 1 {
+        let (high, low) = (n / 256, n % 256);
+        text += &match n % 4 {
+            // Hosts of the LAN, and not its servers.
+            0 => format!(
+                "[[rule]]\nsource = [\"10.64.{high}.{low}\", \"fd00:65:0:1::{n:x}\"]\n\
+                 destination = \"198.18.{high}.{low}\"\n"
+            ),
+            1 => format!("[[rule]]\ndestination = [\"198.19.{high}.{low}\", \"3fff::{n:x}\"]\n"),
+            2 => format!("[[rule]]\nprotocol = \"tcp\"\nport = {}\n", 1000 + n),
+            _ => format!("[[rule]]\nsource_port = {}\ndscp = \"ef\"\n", 1000 + n),
+        };
+        text += "group = \"default\"\n";
+    }
+    text + "[[rule]]\ngroup = \"default\"\n"
 }
 
 /// An uplink's n-th outside address, counted from one.
@@ -258,7 +283,11 @@ impl Site {
                 "table inet nat {\n chain post {\n  type nat hook postrouting priority srcnat;\n  \
                  oifname \"wan*\" masquerade\n }\n}\n",
             )?,
-            Kind::Routed | Kind::RoutedLarge | Kind::Translated | Kind::TranslatedLarge => {
+            Kind::Routed
+            | Kind::RoutedLarge
+            | Kind::Translated
+            | Kind::TranslatedLarge
+            | Kind::Ruled => {
                 site.start(lab)?;
             }
         }
@@ -296,9 +325,11 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp => Ok(()),
             Kind::Masquerade => conntrack::forget_all(&self.gateway),
-            Kind::Routed | Kind::RoutedLarge | Kind::Translated | Kind::TranslatedLarge => {
-                self.restart(lab).map(drop)
-            }
+            Kind::Routed
+            | Kind::RoutedLarge
+            | Kind::Translated
+            | Kind::TranslatedLarge
+            | Kind::Ruled => self.restart(lab).map(drop),
         }
     }
 
@@ -321,7 +352,9 @@ impl Site {
         match self.kind {
             Kind::Bare | Kind::Ecmp | Kind::Routed | Kind::RoutedLarge => Ok(0),
             Kind::Masquerade => conntrack::count(&self.gateway),
-            Kind::Translated | Kind::TranslatedLarge => Ok(self.flows()?.lines().count() as u64),
+            Kind::Translated | Kind::TranslatedLarge | Kind::Ruled => {
+                Ok(self.flows()?.lines().count() as u64)
+            }
         }
     }
 

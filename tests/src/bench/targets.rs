@@ -53,7 +53,7 @@ enum From {
     Cores,
 }
 
-const TARGETS: [(&str, From, Bound, f64); 15] = [
+const TARGETS: [(&str, From, Bound, f64); 17] = [
     (
         "routed4_64k_of_bare",
         From::Throughputs("routed4_64k", "bare_64k"),
@@ -107,6 +107,18 @@ const TARGETS: [(&str, From, Bound, f64); 15] = [
         From::Middle("new_flows_nat44_of_masquerade"),
         Bound::AtLeast,
         1.8,
+    ),
+    (
+        "nat44_rules_64k_of_nat44",
+        From::Throughputs("nat44_rules_64k", "nat44_64k"),
+        Bound::AtLeast,
+        0.95,
+    ),
+    (
+        "new_flows_nat44_rules_of_nat44",
+        From::Middle("new_flows_nat44_rules_of_nat44"),
+        Bound::AtLeast,
+        0.75,
     ),
     ("two_cores_of_one", From::Cores, Bound::AtLeast, 1.8),
     ("decision_p99_us", From::Decisions, Bound::AtMost, 50.0),

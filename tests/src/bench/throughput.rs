@@ -50,7 +50,7 @@ impl Case {
     fn translates(&self) -> bool {
         match self.kind {
             Kind::Bare | Kind::Ecmp | Kind::Routed | Kind::RoutedLarge => false,
-            Kind::Masquerade | Kind::Translated | Kind::TranslatedLarge => true,
+            Kind::Masquerade | Kind::Translated | Kind::TranslatedLarge | Kind::Ruled => true,
         }
     }
 

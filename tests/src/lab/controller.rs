@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use multihome::events::{Kind, Record};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Process, patience,
@@ -351,16 +351,23 @@ impl<'lab> Gateway<'lab> {
 
     /// What `multihome status --json` says.
     pub fn status(&self) -> Result<Status> {
-        let output = self.run("status", &["--json"])?;
+        self.json("status", &[])
+    }
+
+    /// The one object that a command prints with `--json` and these options.
+    pub fn json<T: DeserializeOwned>(&self, subcommand: &str, options: &[&str]) -> Result<T> {
+        let mut words = options.to_vec();
+        words.push("--json");
+        let output = self.run(subcommand, &words)?;
         if !output.status.success() {
             bail!(
-                "multihome status: {}",
+                "multihome {subcommand} {words:?}: {}",
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
         serde_json::from_slice(&output.stdout).with_context(|| {
             format!(
-                "multihome status: {}",
+                "multihome {subcommand} {words:?}: {}",
                 String::from_utf8_lossy(&output.stdout)
             )
         })

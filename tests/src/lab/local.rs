@@ -1,19 +1,15 @@
 //! A LAN with unique local addresses (RFC 4193), whose prefix uplinks translate: the host's addresses, and
 //! connections from them.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+
+use anyhow::Result;
+
+use super::{
+    connection::Connection,
+    topology::{GatewayLab, SERVER6},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use socket2::{Domain, Protocol, Socket, Type};
-
-use super::topology::{GatewayLab, SERVER6};
-
-/// The longest time that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Addresses of the host: enough for some to take either of two uplinks.
 pub const ADDRESSES: u16 = 16;
 /// The LAN's prefix.
@@ -53,47 +49,8 @@ pub fn is_in(address: IpAddr, prefix: &str) -> bool {
     network.is_ok_and(|network| network.segments()[..3] == address.segments()[..3])
 }
 
-/// A connection from one of the host's addresses, and the server's end of it.
-pub struct Connection {
-    client: TcpStream,
-    served: TcpStream,
-    /// Where it comes from, as the server sees it.
-    pub from: IpAddr,
-}
-
-impl Connection {
-    /// Opens one from the host's n-th address.
-    pub fn open(lab: &GatewayLab, listener: &TcpListener, n: u16) -> Result<Self> {
-        let client: TcpStream = lab.hosts[0].namespace.enter(|| -> Result<TcpStream> {
-            let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-            socket.bind(&SocketAddr::from((address(n), 0)).into())?;
-            let server = SocketAddr::from((SERVER6, listener.local_addr()?.port()));
-            socket
-                .connect_timeout(&server.into(), PATIENCE)
-                .with_context(|| format!("connecting from {}", address(n)))?;
-            Ok(socket.into())
-        })??;
-        let (served, from) = listener.accept()?;
-        for end in [&client, &served] {
-            end.set_read_timeout(Some(PATIENCE))?;
-            end.set_nodelay(true)?;
-        }
-        Ok(Self {
-            client,
-            served,
-            from: from.ip(),
-        })
-    }
-
-    /// Sends bytes both ways, and fails unless they arrive.
-    pub fn exchange(&self) -> Result<()> {
-        let Self { client, served, .. } = self;
-        for (mut from, mut to) in [(client, served), (served, client)] {
-            from.write_all(b"to and fro")?;
-            let mut read = [0; 10];
-            to.read_exact(&mut read)?;
-            ensure!(&read == b"to and fro", "{read:?}");
-        }
-        Ok(())
-    }
+/// Opens a connection from the host's n-th address.
+pub fn connect(lab: &GatewayLab, listener: &TcpListener, n: u16) -> Result<Connection> {
+    let server = SocketAddr::from((SERVER6, listener.local_addr()?.port()));
+    Connection::open(lab, listener, server, Some(address(n).into()))
 }

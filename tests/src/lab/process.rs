@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigHandler, Signal, kill, signal},
     unistd::Pid,
 };
 
@@ -39,6 +39,16 @@ impl Process {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("creating {}", path.display()))
         };
+        // A shell has what it starts in the background ignore Ctrl-C, and that is inherited: tests that run so would
+        // start programs that no SIGINT ends.
+        let heed = || {
+            // SAFETY: the default action is no handler of ours.
+            unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec only async-signal-safe functions may be called. The closure calls
+        // signal(2) alone, and does not allocate: the error holds a number.
+        unsafe { command.pre_exec(heed) };
         let child = command
             // Ctrl-C in a terminal is for the program that owns the lab; it ends these.
             .process_group(0)

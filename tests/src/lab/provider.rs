@@ -184,6 +184,39 @@ pub fn delegate(lab: &GatewayLab, uplink: usize, prefix: &str) -> Result<Process
     Ok(server)
 }
 
+/// Has an uplink's provider lead a prefix to his customer, as his router would that has delegated it: by the
+/// link-local address of the customer's device.
+pub fn lead(lab: &GatewayLab, uplink: usize, prefix: &str) -> Result<()> {
+    let device = &lab.uplinks[uplink].device;
+    let own = lab.gateway.output(&[
+        "ip", "-6", "-o", "addr", "show", "dev", device, "scope", "link",
+    ])?;
+    let own = own
+        .split_whitespace()
+        .nth(3)
+        .and_then(|own| own.split('/').next());
+    let own = own.context("the device has no link-local address")?;
+    lab.uplinks[uplink]
+        .isp
+        .batch(&format!("route replace {prefix} via {own} dev gw\n"))
+}
+
+/// Takes what the lab gave to an uplink's device: its global IPv6 addresses and default routes.
+pub fn take_away(lab: &GatewayLab, uplink: usize) -> Result<()> {
+    let device = &lab.uplinks[uplink].device;
+    for words in [
+        [
+            "ip", "-6", "addr", "flush", "dev", device, "scope", "global",
+        ],
+        [
+            "ip", "-6", "route", "flush", "dev", device, "exact", "default",
+        ],
+    ] {
+        lab.gateway.output(&words)?;
+    }
+    Ok(())
+}
+
 /// Where a program lies in PATH.
 fn find(name: &str) -> Result<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

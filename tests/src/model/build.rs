@@ -33,7 +33,7 @@ pub fn with_options(
                 &from[..],
                 &to,
                 &[0, 0, 1, 7, 0, 0, 9, 3],
-                &[0x50 + (options.len() as u8 / 4 << 4), kind],
+                &[0x50 + ((options.len() as u8 / 4) << 4), kind],
                 &[4, 0, 0, 0, 0, 0],
                 options,
             ];

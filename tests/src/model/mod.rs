@@ -20,6 +20,7 @@ pub mod prefix;
 pub mod random;
 pub mod replies;
 pub mod rewrite;
+pub mod ruled;
 pub mod run;
 pub mod site;
 pub mod tables;

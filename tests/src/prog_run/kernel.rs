@@ -9,7 +9,10 @@ use aya::{
     programs::Xdp,
     util::nr_cpus,
 };
-use multihome::dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK};
+use multihome::{
+    dataplane::{OBJECT, PROGRAM_LAN, PROGRAM_TRUNK, PROGRAM_UPLINK},
+    policy::{Own, Rule},
+};
 use multihome_common::{
     abi::{self, Count},
     address::{Address4, Address6, AddressTable},
@@ -25,6 +28,7 @@ use multihome_common::{
     limits::{BUCKETS, FRAGMENT_SLOTS, MAX_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINE, LINES, PortLine, SPACES},
     port::{self, PortEntry},
+    rules::{RuleCounts, RuleSet, Rulebook},
     state::SharedState,
     tcp::counts::TcpCounts,
     uplink::{HostEntry, UplinkEntry},
@@ -65,6 +69,12 @@ pub struct Kernel {
     ebpf: Ebpf,
     state: Array<MapData, SharedState>,
     uplinks: Array<MapData, UplinkEntry>,
+    rules: Array<MapData, Rulebook>,
+    domains: HashMap<MapData, [u64; 3], u64>,
+    domain_sets: Array<MapData, RuleSet>,
+    rule_counts: Shared,
+    /// What the rulebook in the map was made of.
+    ruled: Option<(Vec<Rule>, Vec<Own>)>,
     memory: Vec<(&'static str, u64)>,
     flow_tags: Shared,
     flows: Shared,
@@ -110,6 +120,7 @@ impl Kernel {
         let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(abi::COUNTERS, cpus as u32)
+            .map_max_entries(abi::RULE_COUNTS, cpus as u32)
             .map_max_entries(abi::TCP_COUNTS, (cpus * MAX_UPLINKS) as u32)
             .map_max_entries(abi::FLOW_TAGS, buckets)
             .map_max_entries(abi::FLOWS, buckets * WAYS as u32)
@@ -154,6 +165,11 @@ impl Kernel {
         Ok(Self {
             state: take(abi::STATE)?.try_into()?,
             uplinks: take(abi::UPLINKS)?.try_into()?,
+            rules: take(abi::RULES)?.try_into()?,
+            domains: take(abi::DOMAINS)?.try_into()?,
+            domain_sets: take(abi::DOMAIN_SETS)?.try_into()?,
+            rule_counts: Shared::of(&take(abi::RULE_COUNTS)?, cpus * size_of::<RuleCounts>())?,
+            ruled: None,
             memory,
             flow_tags: Shared::of(
                 &take(abi::FLOW_TAGS)?,
@@ -311,6 +327,23 @@ impl Kernel {
     /// # Errors
     /// When a map cannot be written.
     pub fn change(&mut self, world: &World, side: Side) -> Result<()> {
+        if world.has_rules() {
+            let ruled = (world.rules.clone(), world.own.clone());
+            // It is large, and rows that follow each other have the same.
+            if self.ruled.as_ref() != Some(&ruled) {
+                // By reference: it is too large for a stack.
+                let book: &Rulebook = &world.rulebook();
+                self.rules.set(0, book, 0)?;
+                self.ruled = Some(ruled);
+            }
+        }
+        for (class, rules) in (0..).zip(&world.domain_sets) {
+            self.domain_sets.set(class, rules, 0)?;
+        }
+        for (address, class) in &world.domains {
+            let [high, low] = world::domain_key(*address);
+            self.domains.insert([high, low, 0], u64::from(*class), 0)?;
+        }
         let mut state = self.state.get(&0, 0)?;
         world.write(&mut state);
         self.state.set(0, state, 0)?;
@@ -330,6 +363,11 @@ impl Kernel {
             self.hosts6.insert(address.key(), world.host(), 0)?;
         }
         self.refill()
+    }
+
+    /// Forgets which uplinks flows keep to.
+    pub fn forget_pins(&mut self) {
+        self.pins.clear();
     }
 
     /// Fills the rate limit's bucket.
@@ -446,6 +484,12 @@ impl Kernel {
     /// The tables of the counters, one for each CPU.
     pub fn counter_tables(&self) -> &[CounterTable] {
         self.counters.slice()
+    }
+
+    /// How many packets a rule has matched, or none ([`RuleCounts::NO_RULE`]).
+    pub fn matched(&self, rule: u32) -> u64 {
+        let counts = self.rule_counts.slice::<RuleCounts>();
+        counts.iter().map(|counts| counts.place(rule).load()).sum()
     }
 
     /// What is counted of TCP: for each CPU, by uplink.

@@ -8,6 +8,7 @@ pub mod differential;
 pub mod frames;
 pub mod kernel;
 pub mod memory;
+pub mod policy;
 pub mod row;
 pub mod rows;
 pub(crate) mod shared;
@@ -53,6 +54,7 @@ fn plain_rows() -> Vec<Row> {
         rows::guarded::rows(),
         rows::pinned::rows(),
         rows::prefixed::rows(),
+        rows::ruled::rows(),
     ]
     .concat()
 }

@@ -14,6 +14,7 @@ pub mod passed;
 pub mod pinned;
 pub mod prefixed;
 pub mod quoted;
+pub mod ruled;
 pub mod steering;
 pub mod translated;
 

@@ -1,7 +1,8 @@
 //! The world that rows happen in: one LAN port, three uplinks, one LAN host of each family.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use multihome::policy::{self, Own, Rule};
 use multihome_common::{
     address::{Address4, Address6, AddressTable, Class},
     fault::{Effect, Fault},
@@ -12,8 +13,9 @@ use multihome_common::{
     nptv6::{Prefix, Translation},
     port::{NO_SLOT, PORT_FRAMED, PORT_KERNEL, PORT_RESTORE, PORT_TRUNK, PortEntry, SLOT_FRAMED},
     rank::RankRow,
+    rules::{DomainKey, RuleSet, Rulebook},
     sim::SimTables,
-    state::{GroupWords, IPV4, IPV6, SharedState},
+    state::{GroupWords, IPV4, IPV6, RULES_OBSERVE_DNS, SharedState},
     uplink::{Hop, HostEntry, MODE_NAT44, MODE_NPTV6, UPLINK_FRAMED, UplinkEntry},
 };
 
@@ -65,8 +67,18 @@ pub enum Side {
 pub struct World {
     /// The hash's seed.
     pub seed: [u64; 2],
-    /// The words of the one group.
+    /// The words of the default group.
     pub group: GroupWords,
+    /// The words of other groups, with their ids.
+    pub groups: Vec<(u8, GroupWords)>,
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Prefixes that are uplinks' own.
+    pub own: Vec<Own>,
+    /// Addresses that belong to domains, with their class; the class's rules stand in `domain_sets`.
+    pub domains: Vec<(IpAddr, u32)>,
+    /// The rules that packets of each class may match.
+    pub domain_sets: Vec<RuleSet>,
     /// The port that the packet comes in on, but for its slot.
     pub port: PortEntry,
     /// The LAN host's MTU.
@@ -139,6 +151,11 @@ impl Default for World {
                 eligible: [1, 1],
                 ..GroupWords::ZERO
             },
+            groups: Vec::new(),
+            rules: Vec::new(),
+            own: Vec::new(),
+            domains: Vec::new(),
+            domain_sets: Vec::new(),
             port: PortEntry {
                 ifindex: IFINDEX,
                 mtu: 1500,
@@ -183,6 +200,17 @@ fn prefix(address: Ipv6Addr) -> Prefix {
     Prefix {
         address: Address6::from_bytes(address.octets()),
         length: 48,
+    }
+}
+
+/// An address as the key of the table of domains.
+pub fn domain_key(address: IpAddr) -> DomainKey {
+    match address {
+        IpAddr::V4(v4) => [0, 0xffff << 32 | u64::from(u32::from(v4))],
+        IpAddr::V6(v6) => {
+            let bits = u128::from(v6);
+            [(bits >> 64) as u64, bits as u64]
+        }
     }
 }
 
@@ -337,6 +365,13 @@ impl World {
         let nat = self.nat.unwrap_or_default();
         state.seed = self.seed;
         state.groups[0] = self.group;
+        for (id, words) in &self.groups {
+            state.groups[usize::from(*id)] = *words;
+        }
+        state.rules = u64::from(self.has_rules());
+        if !self.domains.is_empty() {
+            state.rules |= RULES_OBSERVE_DNS;
+        }
         state.tracked = u64::from(self.nat.is_some());
         state.flow_buckets = nat.buckets.into();
         state.alive = [self.alive; 2];
@@ -345,6 +380,16 @@ impl World {
         state.port_ranges = PortRanges::new((1024, 32_767), (61_000, 65_535));
         state.timeouts = Timeouts::default();
         state.changed = self.changed;
+    }
+
+    /// Whether there is a rulebook, in the first copy.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty() || !self.own.is_empty()
+    }
+
+    /// The rulebook.
+    pub fn rulebook(&self) -> Box<Rulebook> {
+        policy::compile(&self.rules, &self.own).expect("the rules fit")
     }
 
     /// Puts the fault into the lines, or takes it away.
@@ -361,6 +406,13 @@ impl World {
     /// Tells tables in plain memory what this world has other than another.
     pub fn tell(&self, tables: &mut SimTables, side: Side) {
         self.write(&mut tables.state);
+        if self.has_rules() {
+            tables.rulebooks[0] = Some(self.rulebook());
+        }
+        tables.domain_sets.clone_from(&self.domain_sets);
+        for (address, class) in &self.domains {
+            tables.domains.insert((0, domain_key(*address)), *class);
+        }
         self.set_faults(&tables.faults);
         tables.add_port(self.port_of(side));
         if self.framing_of(side) != Wire::PLAIN {

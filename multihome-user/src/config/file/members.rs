@@ -39,8 +39,9 @@ pub fn locate_members(
         // A single one has no place of its own.
         let span = Some(member.span()).filter(|span| !span.is_empty());
         let origin = source.origin(span.unwrap_or_else(|| whole.clone()));
-        let value = match member.into_inner() {
-            Value::String(name) => MemberLayer {
+        let value = member.into_inner();
+        let value = if let Value::String(name) = &value {
+            MemberLayer {
                 uplink: name
                     .parse()
                     .map_err(|error: ValueError| ConfigError::File {
@@ -49,19 +50,18 @@ pub fn locate_members(
                     })?,
                 weight: None,
                 tier: None,
-            },
-            other => {
-                let FileMember {
-                    uplink,
-                    weight,
-                    tier,
-                } = FileMember::deserialize(other)
-                    .map_err(|error| explain_at(origin.clone(), None, error.message()))?;
-                MemberLayer {
-                    uplink,
-                    weight,
-                    tier,
-                }
+            }
+        } else {
+            let FileMember {
+                uplink,
+                weight,
+                tier,
+            } = FileMember::deserialize(value)
+                .map_err(|error| explain_at(origin.clone(), None, error.message()))?;
+            MemberLayer {
+                uplink,
+                weight,
+                tier,
             }
         };
         Ok(Located { value, origin })

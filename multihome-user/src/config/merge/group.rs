@@ -1,5 +1,7 @@
 //! Checks groups: each alone, against the uplinks, and against the others.
 
+use std::collections::BTreeMap;
+
 use multihome_common::limits::MAX_GROUPS;
 
 use super::{
@@ -38,6 +40,14 @@ fn over(common: &GroupConfig, layer: GroupLayer) -> Result<GroupConfig, QualityE
         },
         obey_quota: layer.obey_quota.unwrap_or(common.obey_quota),
     })
+}
+
+/// Where the names of groups stand.
+pub fn origins(groups: &[NamedGroupLayer]) -> BTreeMap<String, Origin> {
+    let names = groups.iter().map(|group| &group.name);
+    names
+        .map(|name| (name.value.0.clone(), name.origin.clone()))
+        .collect()
 }
 
 /// The groups, the default one first. It is made up of all uplinks when none bears its name.

@@ -226,7 +226,8 @@ fn check_mode(modes: &[Located<Mode>], name: &UplinkName) -> Result<Mode, Config
     Ok(together.unwrap_or_default())
 }
 
-/// Whoever translates IPv6 needs a prefix to translate to, and the one to translate from.
+/// Whoever translates IPv6 needs a prefix to translate to, and the one to translate from. Without that, LAN hosts
+/// bear addresses of the uplink's prefix themselves.
 fn check_prefix(
     uplink: &UplinkLayer,
     inside_prefix: Option<Ipv6Prefix>,
@@ -234,7 +235,7 @@ fn check_prefix(
     let name = || uplink.name.value.0.clone();
     let nptv6 = |mode: &&Located<Mode>| mode.value.ipv6() == Mode6::Nptv6;
     match (&uplink.prefix, uplink.modes.iter().find(nptv6)) {
-        (Some(prefix), _) if inside_prefix.is_none() => Err(ConfigError::NoInsidePrefix {
+        (Some(prefix), Some(_)) if inside_prefix.is_none() => Err(ConfigError::NoInsidePrefix {
             origin: prefix.origin.clone(),
             name: name(),
         }),

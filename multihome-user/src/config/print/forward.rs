@@ -17,7 +17,7 @@ pub struct PrintedForward<'c> {
 /// One port is a number, several are a text.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum PrintedPorts {
+pub enum PrintedPorts {
     One(u16),
     Range(String),
 }
@@ -34,7 +34,8 @@ impl<'c> PrintedForward<'c> {
     }
 }
 
-fn printed_ports(ports: PortRange) -> PrintedPorts {
+/// Ports as they would be written.
+pub fn printed_ports(ports: PortRange) -> PrintedPorts {
     if ports.low() == ports.high() {
         PrintedPorts::One(ports.low())
     } else {

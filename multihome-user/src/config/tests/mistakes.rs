@@ -9,6 +9,7 @@ mod groups;
 mod hooks;
 mod probes;
 mod quality;
+mod rules;
 mod translation;
 
 /// Every mistake in a file, each with the message that a person reads.

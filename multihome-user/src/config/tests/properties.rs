@@ -1,6 +1,6 @@
 //! For any configuration, printing and reading agree; for any text, reading does not panic.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use proptest::prelude::*;
 
@@ -521,6 +521,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     inside_prefix,
                     group,
                     groups,
+                    rules: Vec::new(),
                     nat,
                     forwards,
                     hooks: Vec::new(),
@@ -533,10 +534,84 @@ fn any_config() -> impl Strategy<Value = Config> {
         )
 }
 
+/// Rules for a configuration with any groups and LAN ports, which are drawn by number.
+fn any_rules() -> impl Strategy<Value = Vec<(RuleConfig, u8, u8)>> {
+    use proptest::{collection::vec, sample::select};
+    let prefix = (any::<bool>(), any::<u128>(), 0..=128_u8).prop_map(|(v4, bits, length)| {
+        let text = if v4 {
+            let (bits, length) = (bits as u32, length % 33);
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            format!("{}/{length}", Ipv4Addr::from_bits(bits & mask))
+        } else {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            format!("{}/{length}", Ipv6Addr::from_bits(bits & mask))
+        };
+        text.parse::<IpPrefix>().expect("a prefix")
+    });
+    let ports = (1..=u16::MAX, any::<u16>())
+        .prop_map(|(low, more)| PortRange::new(low, low.saturating_add(more)).expect("a range"));
+    let ports = move || vec(ports.clone(), 0..3);
+    let with_ports = select(vec![RuleProtocol::Tcp, RuleProtocol::Udp]);
+    let rule = (
+        vec(prefix.clone(), 0..3),
+        vec(prefix, 0..3),
+        (vec(with_ports, 0..3), ports(), ports()),
+        (
+            vec((0..64_u8).prop_map(Dscp), 0..3),
+            vec(
+                (1..=4094_u16, proptest::option::of(1..=4094_u16))
+                    .prop_map(|(inner, outer)| Vlan { outer, inner }),
+                0..3,
+            ),
+            vec("(\\*\\.)?[a-z0-9]{1,9}(\\.[a-z]{2,5}){1,2}", 0..3),
+        ),
+        (any::<u8>(), any::<u8>(), any::<bool>()),
+    );
+    vec(rule, 0..6).prop_map(|drawn| {
+        let rules = drawn.into_iter().enumerate();
+        let rules = rules.map(
+            |(at, (source, mut destination, ports, (dscp, vlan, domain), drawn))| {
+                let (protocol, source_port, port) = ports;
+                let (group, lan, named) = drawn;
+                // No packet is of two families.
+                destination.retain(|to| source.iter().all(|from| from.is_ipv4() == to.is_ipv4()));
+                let rule = RuleConfig {
+                    name: named.then(|| format!("rule-{at}")),
+                    source,
+                    destination,
+                    protocol,
+                    source_port,
+                    port,
+                    dscp,
+                    lan: Vec::new(),
+                    vlan,
+                    domain: domain
+                        .iter()
+                        .map(|text| text.parse().expect("a domain"))
+                        .collect(),
+                    action: RuleAction::Drop,
+                };
+                (rule, group, lan)
+            },
+        );
+        rules.collect()
+    })
+}
+
 proptest! {
     #[test]
-    fn what_is_printed_reads_back(mut config in any_config(), hooks in any_hooks()) {
+    fn what_is_printed_reads_back(
+        mut config in any_config(), hooks in any_hooks(), rules in any_rules()
+    ) {
         config.hooks = hooks;
+        for (mut rule, group, lan) in rules {
+            if let Some(group) = config.groups.get(usize::from(group)) {
+                rule.action = RuleAction::Group(group.name.clone());
+            }
+            let lan = config.lan.get(usize::from(lan));
+            rule.lan.extend(lan.map(|port| port.name.clone()));
+            config.rules.push(rule);
+        }
         let text = config.to_toml();
         let mut again = read(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         again.origins = Origins::default();

@@ -51,7 +51,7 @@ impl FromStr for Ipv6Prefix {
         if network != address {
             return Err(ValueError::HostBits {
                 given: text.into(),
-                network,
+                network: network.into(),
                 length,
             });
         }

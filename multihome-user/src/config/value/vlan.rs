@@ -2,11 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
+use multihome_common::framing::Framing;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Device, ValueError};
 
-/// The VLAN ids of a port's tags, each 1 to 4094.
+/// The VLAN ids of a port's tags, each 1 to 4094; in a rule, one id is that of any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vlan {
     /// The outer tag's, if there are two.
@@ -31,6 +32,24 @@ impl Vlan {
             }),
             _ => None,
         }
+    }
+}
+
+impl Vlan {
+    /// Whether frames with these tags are of this VLAN, for a rule.
+    pub fn is_in(self, tags: Framing) -> bool {
+        let mut ids = (0..tags.tag_count()).map(|place| tags.tag(place).1);
+        match self.outer {
+            None => ids.any(|id| id == self.inner),
+            Some(outer) => ids.eq([outer, self.inner]),
+        }
+    }
+
+    /// Whether all that is of the other VLAN is of this one too, for a rule.
+    pub fn covers(self, other: Self) -> bool {
+        self == other
+            || self.outer.is_none()
+                && (self.inner == other.inner || Some(self.inner) == other.outer)
     }
 }
 

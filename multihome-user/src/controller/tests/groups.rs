@@ -120,9 +120,14 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     }
     let conduct = |id| {
         let mut all = told.iter().rev();
-        all.find_map(|action| match action {
-            Action::SetConduct(group, word) if *group == id => Some(*word),
-            _ => None,
+        all.find_map(|action| {
+            if let Action::SetConduct(group, word) = action
+                && *group == id
+            {
+                Some(*word)
+            } else {
+                None
+            }
         })
     };
     let five = GroupWords::conduct([Policy::FiveTuple; 2], 0);
@@ -135,9 +140,12 @@ fn each_group_hashes_and_moves_flows_as_it_is_told() {
     let settled = controller.handle(Event::Tick, later);
     let groups: Vec<u8> = settled
         .iter()
-        .filter_map(|action| match action {
-            Action::SetSettled(group, IPV4, _) => Some(*group),
-            _ => None,
+        .filter_map(|action| {
+            if let Action::SetSettled(group, IPV4, _) = action {
+                Some(*group)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(groups, [0, 1], "{settled:?}");

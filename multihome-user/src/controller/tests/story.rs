@@ -198,6 +198,7 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
             ..Translation::default()
         },
         forwards: Vec::new(),
+        rules: [].into(),
     }
 }
 

@@ -25,7 +25,8 @@ use multihome_common::{
     limits::{BUCKETS as RANK_BUCKETS, FRAGMENT_SLOTS, MAX_SLOTS, MAX_UPLINKS},
     nat44::ports::{LINES, PortLine, SPACES},
     port::{self, PortEntry},
-    state::SharedState,
+    rules::{RuleCounts, RuleSet, Rulebook},
+    state::{RULES_OBSERVE_DNS, SharedState},
     uplink::{HostEntry, UplinkEntry},
     verdict::Verdict,
 };
@@ -37,16 +38,19 @@ use super::{
 use crate::{
     model::{
         links::Links,
+        ruled::{GROUPS, Group, Policy},
         site::{Port, Site, Words},
     },
-    prog_run::{kernel::enter_programs, shared::Shared, wire::Wire},
+    prog_run::{kernel::enter_programs, shared::Shared, wire::Wire, world::domain_key},
 };
 
 /// Room for what a program makes of a packet.
 const OUTPUT: usize = 4096;
 /// The uplinks' names, by id.
 pub const UPLINKS: [&str; 3] = ["fiber", "cable", "mobile"];
-/// Their tiers in the group.
+/// The groups' names, by id.
+pub const GROUP_NAMES: [&str; GROUPS + 1] = ["default", "one", "two", "three"];
+/// Their tiers in each group.
 pub const TIERS: [u8; 3] = [1, 1, 2];
 /// Packets after which the rate limit's bucket is filled again: fewer than it has room for.
 const REFILL: u64 = 50;
@@ -63,6 +67,10 @@ pub struct InKernel {
     hosts6: HashMap<MapData, [u64; 2], HostEntry>,
     outsides: HashMap<MapData, u32, u64>,
     bucket: PerCpuArray<MapData, u64>,
+    rules: Array<MapData, Rulebook>,
+    domains: HashMap<MapData, [u64; 3], u64>,
+    domain_sets: Array<MapData, RuleSet>,
+    rule_counts: Shared,
     counters: Shared,
     faults: Shared,
     /// Packets that lines have lost outward.
@@ -101,6 +109,7 @@ impl InKernel {
         let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(abi::COUNTERS, cpus as u32)
+            .map_max_entries(abi::RULE_COUNTS, cpus as u32)
             .map_max_entries(abi::TCP_COUNTS, (cpus * MAX_UPLINKS) as u32)
             .map_max_entries(abi::FLOW_TAGS, BUCKETS[0])
             .map_max_entries(abi::FLOWS, BUCKETS[0] * WAYS as u32)
@@ -121,7 +130,9 @@ impl InKernel {
                 .with_context(|| format!("no map {name}"))
         };
         let mut names: Array<_, SlotName> = take(abi::NAMES)?.try_into()?;
-        for (slot, name) in (0..).zip(UPLINKS).chain([(LAN_SLOT, "lan0")]) {
+        let groups = (MAX_SLOTS as u32..).zip(GROUP_NAMES);
+        let slots = (0..).zip(UPLINKS).chain([(LAN_SLOT, "lan0")]);
+        for (slot, name) in slots.chain(groups) {
             let mut padded = SlotName::default();
             padded[..name.len()].copy_from_slice(name.as_bytes());
             names.set(slot, padded, 0)?;
@@ -129,10 +140,14 @@ impl InKernel {
         let mut members: Array<_, MemberTiers> = take(abi::MEMBERS)?.try_into()?;
         let mut tiers = [0; MAX_UPLINKS];
         tiers[..TIERS.len()].copy_from_slice(&TIERS);
-        members.set(0, tiers, 0)?;
         let mut rows: Array<_, u64> = take(abi::ROWS)?.try_into()?;
-        for bucket in 0..RANK_BUCKETS {
-            rows.set(bucket as u32, rank_row(bucket).0, 0)?;
+        for group in 0..=GROUPS {
+            members.set(group as u32, tiers, 0)?;
+            for bucket in 0..RANK_BUCKETS {
+                // Of each group others come first.
+                let row = rank_row(bucket + group);
+                rows.set((group * RANK_BUCKETS + bucket) as u32, row.0, 0)?;
+            }
         }
         let mut devices: DevMap<_> = take(abi::DEVICES)?.try_into()?;
         for slot in [0, 1, 2, LAN_SLOT] {
@@ -148,6 +163,10 @@ impl InKernel {
             hosts6: take(abi::HOSTS6)?.try_into()?,
             outsides: take(abi::OUTSIDES)?.try_into()?,
             bucket: take(abi::REPLY_BUCKET)?.try_into()?,
+            rules: take(abi::RULES)?.try_into()?,
+            domains: take(abi::DOMAINS)?.try_into()?,
+            domain_sets: take(abi::DOMAIN_SETS)?.try_into()?,
+            rule_counts: Shared::of(&take(abi::RULE_COUNTS)?, cpus * size_of::<RuleCounts>())?,
             faults: Shared::of(&take(abi::FAULTS)?, MAX_UPLINKS * size_of::<Fault>())?,
             lost: 0,
             counters: Shared::of(&take(abi::COUNTERS)?, cpus * size_of::<CounterTable>())?,
@@ -192,6 +211,56 @@ impl InKernel {
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.stand_at(Port::Lan, &[])?;
         Snapshot::of(|name| Ok(MapData::from_id(self.ids[name])?))
+    }
+
+    /// Leads packets by these rules, or by none, from now on. What is known of flows must not be taken to hold:
+    /// either there are none, or [`Bench::change`] follows.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn lead(&mut self, policy: Option<&Policy>) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        state.rules = match policy {
+            None => 0,
+            Some(policy) => {
+                let book = policy.book();
+                for (class, rules) in (0..).zip(policy.domain_sets()) {
+                    self.domain_sets.set(class, rules, 0)?;
+                }
+                for address in &policy.named {
+                    let [high, low] = domain_key(*address);
+                    self.domains.insert([high, low, 0], 1, 0)?;
+                }
+                // By reference: it is too large for a stack.
+                let book: &Rulebook = &book;
+                self.rules.set(0, book, 0)?;
+                if book.asks_domains != 0 {
+                    1 | RULES_OBSERVE_DNS
+                } else {
+                    1
+                }
+            }
+        };
+        Ok(self.state.set(0, state, 0)?)
+    }
+
+    /// Tells the words of the groups beside the default one.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn tell_groups(&mut self, groups: &[Group]) -> Result<()> {
+        let mut state = self.state.get(&0, 0)?;
+        for (id, group) in (1..).zip(groups) {
+            state.groups[id] = group.words(id);
+        }
+        Ok(self.state.set(0, state, 0)?)
+    }
+
+    /// What each rule has matched; the last number is that of packets that none has.
+    pub fn matched(&self) -> Vec<u64> {
+        let cpus = self.rule_counts.slice::<RuleCounts>();
+        let count = |rule| cpus.iter().map(|counts| counts.place(rule).load()).sum();
+        (0..=RuleCounts::NO_RULE).map(count).collect()
     }
 
     /// Makes the device that this frame comes in on this port; its entry.
@@ -301,8 +370,8 @@ impl Bench for InKernel {
         for (id, uplink) in (0u8..).zip(&site.uplinks) {
             self.uplinks
                 .set(u32::from(id) * 2, uplink_entry(site, id), 0)?;
-            for (place, address) in (0u64..).zip(&uplink.outside) {
-                let word = u64::from(id) << 16 | (u64::from(uplink.pool) + place);
+            for (place, address) in (0..).zip(&uplink.outside) {
+                let word = abi::owner_word(id, uplink.pool + place);
                 self.outsides.insert(u32::from(*address), word, 0)?;
             }
         }

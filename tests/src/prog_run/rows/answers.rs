@@ -41,6 +41,11 @@ pub(super) fn answer4(frame: &[u8], kind: u8, code: u8, rest: u32) -> Vec<u8> {
 }
 
 pub(super) fn answer6(frame: &[u8], kind: u8, rest: u32) -> Vec<u8> {
+    answer6_of(frame, (kind, 0), rest)
+}
+
+/// The same, of this type and code.
+pub(super) fn answer6_of(frame: &[u8], (kind, code): (u8, u8), rest: u32) -> Vec<u8> {
     let at = network_at(frame);
     let payload = usize::from(u16::from_be_bytes([frame[at + 4], frame[at + 5]]));
     let packet = &frame[at..at + 40 + payload];
@@ -48,13 +53,13 @@ pub(super) fn answer6(frame: &[u8], kind: u8, rest: u32) -> Vec<u8> {
     let source: [u8; 16] = packet[8..24].try_into().expect("sixteen bytes");
     let icmp = Icmpv6Type::Unknown {
         type_u8: kind,
-        code_u8: 0,
+        code_u8: code,
         bytes5to8: rest.to_be_bytes(),
     };
     let sum = icmp
         .calc_checksum(GATEWAY6.octets(), source, quoted)
         .expect("not too long");
-    let mut body = vec![kind, 0];
+    let mut body = vec![kind, code];
     body.extend(sum.to_be_bytes());
     body.extend(rest.to_be_bytes());
     body.extend(quoted);

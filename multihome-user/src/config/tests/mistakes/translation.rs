@@ -24,7 +24,7 @@ fn mistakes_in_modes_and_addresses_are_explained() {
         ),
         (
             "prefix without the LAN's",
-            format!("{LEAST}prefix = \"2001:db8:1::/48\"\n"),
+            format!("{LEAST}mode = [\"nat44\", \"nptv6\"]\nprefix = \"2001:db8:1::/48\"\n"),
         ),
         (
             "prefix that is no prefix",
@@ -32,7 +32,7 @@ fn mistakes_in_modes_and_addresses_are_explained() {
         ),
         (
             "delegated prefix without the LAN's",
-            format!("{LEAST}prefix = \"delegated\"\n"),
+            format!("{LEAST}mode = \"nptv6\"\nprefix = \"delegated\"\n"),
         ),
         (
             "prefix with host bits",

@@ -1,0 +1,18 @@
+//! Domains that rules ask for: which addresses belong to them, learned from DNS answers that pass through the
+//! gateway.
+//!
+//! The programs copy queries that LAN hosts send and the answers that come back; they change nothing. Only
+//! the answer to a query that was seen counts, from the server that was asked, to the port that asked, with its
+//! number and its question: what anybody else sends teaches nothing.
+
+mod learned;
+mod message;
+mod observer;
+mod queries;
+#[cfg(test)]
+mod tests;
+
+pub use learned::{Change, Domains};
+pub use message::{Answer, Message, Query};
+pub use observer::Observer;
+pub use queries::Queries;
