@@ -89,7 +89,7 @@ impl UplinkEntry {
     /// The uplink's slot as what is sent by it has it: [`SLOT_FRAMED`] included.
     #[inline(always)]
     pub const fn slot_to_send(&self, id: u8) -> u16 {
-        id as u16 | (self.flags & UPLINK_FRAMED) as u16 * (SLOT_FRAMED / UPLINK_FRAMED as u16)
+        id as u16 | ((self.flags & UPLINK_FRAMED) as u16 * (SLOT_FRAMED / UPLINK_FRAMED as u16))
     }
 
     /// Which of the outside addresses this is.

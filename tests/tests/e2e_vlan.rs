@@ -1,6 +1,6 @@
 //! A LAN behind a tag and an uplink behind two, beside plain ones, where the kernel has no VLAN devices.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
@@ -17,6 +17,7 @@ use multihome_tests::{
         stream::{ECHO_PORT, Stream},
     },
 };
+use serde_json::Value;
 
 const BOTH: [Family; 2] = [Family::V4, Family::V6];
 /// The tag of the first LAN.
@@ -177,6 +178,61 @@ fn tracepath_passes_the_tags() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// A guest VLAN gets the cheap line and no other, and of the other LAN all lines have some; what a rule asks of a
+/// VLAN that no LAN port has is a clear error.
+#[test]
+fn a_guest_vlan_gets_the_cheap_line() -> Result<()> {
+    let (lab, _tags, mut settings) = lab_with_tags(false)?;
+    let file = lab.lab.dir().join("policy.toml");
+    let policy = |vlan: u16| {
+        format!(
+            "[[group]]\nname = \"cheap\"\nmembers = [\"cable\"]\n\n\
+             [[rule]]\nname = \"guests\"\nvlan = {vlan}\ngroup = \"cheap\"\n"
+        )
+    };
+    fs::write(&file, policy(20))?;
+    let file_name = file.to_str().context("a path of the lab's own")?;
+    settings
+        .options
+        .extend(["--config", file_name].map(String::from));
+    let mut gateway = Gateway::start(&lab, settings)?;
+    let cable = 1;
+    for (host, lines) in [(0, &[cable][..]), (1, &[0, cable])] {
+        let mut flows = Vec::new();
+        for family in BOTH {
+            flows.extend(flows::many(100, 1, family));
+        }
+        for flow in &mut flows {
+            flow.host = host;
+        }
+        let taken = flows::uplinks_of(&lab, &flows)?;
+        let mut of_lines: Vec<usize> = taken.iter().copied().flatten().collect();
+        ensure!(
+            of_lines.len() == flows.len(),
+            "packets were lost: {taken:?}"
+        );
+        of_lines.sort_unstable();
+        of_lines.dedup();
+        ensure!(of_lines == lines, "host {host} takes {of_lines:?}");
+    }
+    let [source, server] = [
+        lab.hosts[0].addresses.host4.to_string(),
+        Family::V4.server().to_string() + ":80",
+    ];
+    let question = [source.as_str(), &server, "tcp", "--vlan", "20"];
+    let answer: Value = gateway.json("explain", &question)?;
+    ensure!(answer["rule"]["name"] == "guests", "{answer}");
+    ensure!(answer["uplink"] == "cable", "{answer}");
+
+    gateway.process()?.kill()?;
+    fs::write(&file, policy(21))?;
+    let refused = gateway.launch().err().context("the VLAN is not refused")?;
+    let said = format!("{refused:#}");
+    let expected = "policy.toml:5:1: no LAN port has the VLAN 21";
+    ensure!(said.contains(expected), "{said}");
     Ok(())
 }
 

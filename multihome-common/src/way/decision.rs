@@ -37,7 +37,7 @@ impl Decision {
     /// Leaves by the port of this slot, [`SLOT_FRAMED`] included, as a packet of this family.
     #[inline(always)]
     pub(crate) const fn forward(slot: u16, family: usize) -> Self {
-        let slot = (slot as u64 & (MAX_SLOTS as u64 - 1 | SLOT_FRAMED as u64)) << 8;
+        let slot = (slot as u64 & ((MAX_SLOTS as u64 - 1) | SLOT_FRAMED as u64)) << 8;
         Self(Verdict::Forwarded as u64 | slot | (family as u64 & 1) << Self::FAMILY_SHIFT)
     }
 

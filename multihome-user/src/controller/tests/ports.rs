@@ -3,6 +3,7 @@
 use multihome_common::{
     framing::Framing,
     port::{NO_SLOT, PORT_FRAMED, PORT_KERNEL, PORT_RESTORE, PORT_TRUNK, PortEntry, SLOT_FRAMED},
+    rules::Target,
     uplink::UPLINK_FRAMED,
 };
 
@@ -147,6 +148,47 @@ fn a_device_may_be_a_port_itself_and_a_trunk() {
     );
     let plain = entry(&actions, 1, Framing::PLAIN);
     assert_eq!((plain.slot, plain.flags), (64, PORT_TRUNK));
+}
+
+/// A rule for a VLAN is one for the LAN ports that have it, also when the kernel's VLAN device gets another id.
+#[test]
+fn rules_for_a_vlan_follow_the_ports_that_have_it() {
+    let guests = |id| {
+        net(&[
+            link(1, "trunk0", true),
+            vlan(2, "guest", 1, TAG, id),
+            link(3, "wan0", true),
+        ])
+    };
+    let rule = Rule {
+        vlans: Some(vec!["20".parse().expect("a VLAN")]),
+        ..Rule::any(Target::DROP)
+    };
+    let settings = Settings {
+        lan: vec![(64, LanConfig::plain("guest"))],
+        rules: [rule].into(),
+        ..settings(vec![uplink_config("a", "wan0", 1)])
+    };
+    let ports_of_rule = |actions: &[Action]| {
+        let mut told = actions.iter().filter_map(|action| {
+            let Action::SetRules(rules, _) = action else {
+                return None;
+            };
+            rules[0].lan.clone()
+        });
+        let last = told.next();
+        assert!(told.next().is_none(), "told twice: {actions:?}");
+        last
+    };
+    let now = Instant::now();
+    let mut controller = Controller::new(settings, guests(20), now);
+    assert_eq!(ports_of_rule(&controller.begin(now)), Some(vec![0]));
+    let other = controller.handle(Event::Net(NetEvent::Resynced(guests(30).into())), now);
+    assert_eq!(ports_of_rule(&other), Some(vec![]));
+    let gone = controller.handle(Event::Net(NetEvent::LinkGone(2)), now);
+    assert_eq!(ports_of_rule(&gone), None, "no packet comes in by it");
+    let back = controller.handle(Event::Net(NetEvent::Resynced(guests(20).into())), now);
+    assert_eq!(ports_of_rule(&back), Some(vec![0]));
 }
 
 /// The kernel answers with the device itself when it is asked for a host behind tags that it has no VLAN device

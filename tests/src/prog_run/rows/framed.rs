@@ -1,6 +1,8 @@
 //! Rows of ports behind tags and in PPPoE sessions: all other rows once more on such links, and what such
 //! links have alone.
 
+use std::iter;
+
 use multihome_common::verdict::{Disposition, Verdict};
 
 use super::{in4, out4, out6};
@@ -66,12 +68,10 @@ fn on_links(row: &Row, links: [Wire; 2]) -> Option<Row> {
         between(links[0]),
         between(links[1])
     );
-    for world in [Some(&mut framed.world), framed.earlier.as_mut()] {
-        if let Some(world) = world {
-            world.framings = links;
-            world.peer = peer(&row.input)?;
-            world.vlan_devices = true;
-        }
+    for world in iter::once(&mut framed.world).chain(&mut framed.earlier) {
+        world.framings = links;
+        world.peer = peer(&row.input)?;
+        world.vlan_devices = true;
     }
     framed.input = wrapped(row.side, &row.input)?;
     for (side, frame) in &mut framed.before {
