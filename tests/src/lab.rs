@@ -16,6 +16,7 @@ pub mod link;
 pub mod local;
 pub mod namespace;
 pub mod netlink;
+pub mod pppoe;
 pub mod process;
 pub mod provider;
 pub mod tagged;

@@ -6,8 +6,8 @@ use std::{fs, net::Ipv4Addr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
     lab::{
-        Process,
         controller::{Gateway, Settings},
+        pppoe::{self, PATIENCE},
         topology::{GatewayLab, Plan},
     },
     traffic::{
@@ -17,66 +17,6 @@ use multihome_tests::{
     },
 };
 use nix::sys::signal::Signal;
-
-/// How long an emulated machine may take to bring a session up.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Starts the provider's end: it gives the gateway this address.
-fn server(lab: &GatewayLab, remote: Ipv4Addr) -> Result<Process> {
-    let uplink = &lab.uplinks[0];
-    fs::create_dir_all("/etc/ppp")?;
-    let options = lab.lab.dir().join("server-options");
-    fs::write(
-        &options,
-        "noauth\nnoipdefault\nlcp-echo-interval 1\nlcp-echo-failure 3\nnodetach\n",
-    )?;
-    let mut command = uplink.isp.command("pppoe-server");
-    command
-        .args(["-F", "-I", "gw", "-N", "1", "-L"])
-        .arg(uplink.addresses.isp4.to_string())
-        .args(["-R", &remote.to_string(), "-O"])
-        .arg(&options);
-    lab.lab.spawn("pppoe-server", command)
-}
-
-/// Starts the gateway's pppd, which dials again when the session is lost.
-fn client(lab: &GatewayLab) -> Result<Process> {
-    let mut command = lab.gateway.command("pppd");
-    command.args([
-        "plugin",
-        "pppoe.so",
-        "nic-wan0",
-        "noauth",
-        "nodetach",
-        "noipdefault",
-        "unit",
-        "0",
-        "mtu",
-        "1492",
-        "mru",
-        "1492",
-        "lcp-echo-interval",
-        "1",
-        "lcp-echo-failure",
-        "3",
-        "persist",
-        "maxfail",
-        "0",
-        "holdoff",
-        "1",
-        "user",
-        "x",
-    ]);
-    lab.lab.spawn("pppd", command)
-}
-
-fn wait_for_address(lab: &GatewayLab, client: &mut Process, address: Ipv4Addr) -> Result<()> {
-    client.wait_until("connected", PATIENCE, |_| {
-        lab.gateway
-            .output(&["ip", "-4", "-oneline", "address", "show", "dev", "ppp0"])
-            .is_ok_and(|said| said.contains(&format!("inet {address} ")))
-    })
-}
 
 /// The session ids in the kernel's list.
 fn sessions(lab: &GatewayLab) -> Result<Vec<String>> {
@@ -100,9 +40,9 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
     lab.uplinks[0]
         .isp
         .batch("addr flush dev gw scope global\n")?;
-    let mut concentrator = server(&lab, addresses.gateway4)?;
-    let mut dialer = client(&lab)?;
-    wait_for_address(&lab, &mut dialer, addresses.gateway4)?;
+    let mut concentrator = pppoe::server(&lab, "gw", addresses.gateway4)?;
+    let mut dialer = pppoe::client(&lab, &device)?;
+    pppoe::wait_for_address(&lab, &mut dialer, addresses.gateway4)?;
     let before = sessions(&lab)?;
     ensure!(before.len() == 1, "{before:?}");
 
@@ -116,6 +56,9 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
         "500ms".into(),
         "--uplink".into(),
         format!("fiber={device},pppoe=ppp0,mode=auto,probe={probe}"),
+        // Of the one host's flows some by each uplink.
+        "--hash".into(),
+        "5-tuple".into(),
     ]
     .into();
     let gateway = Gateway::start_until(&lab, settings, "both up by IPv4", |status| {
@@ -167,8 +110,8 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
     gateway.wait_for_state(at, "down")?;
     ping::ping(&lab, 0, server4, &[])?;
     let other = Ipv4Addr::from_bits(addresses.gateway4.to_bits() + 1);
-    let _concentrator = server(&lab, other)?;
-    wait_for_address(&lab, &mut dialer, other)?;
+    let _concentrator = pppoe::server(&lab, "gw", other)?;
+    pppoe::wait_for_address(&lab, &mut dialer, other)?;
     gateway.wait_for("the new session", PATIENCE, |status| {
         status.uplinks[at].family_is_up("ipv4")
     })?;

@@ -60,12 +60,14 @@ fn lab_with_vlan_devices() -> Result<(GatewayLab, Settings)> {
         "link set eth0 name trunk\naddr flush dev trunk\n\
          link add link trunk name eth0 type vlan id 20\n\
          addr add {}/24 dev eth0\naddr add {}/64 dev eth0\nlink set trunk up\nlink set eth0 up\n\
-         route add default via {}\nroute add default via {}\n",
+         route replace default via {}\nroute replace default via {}\n",
         one.host4, one.host6, one.gateway4, one.gateway6
     ))?;
 
+    // IPv6 routes stay until a device goes down.
     lab.gateway.batch(&format!(
         "addr flush dev wan0\naddr flush dev lan0\n\
+         link set wan0 down\nlink set lan0 down\nlink set wan0 up\nlink set lan0 up\n\
          link add link wan0 name outer type vlan protocol 802.1ad id 200\nlink set outer up\n\
          link add link outer name fiber mtu 1500 type vlan id 100\n\
          link add link wan0 name wan0.30 mtu 1500 type vlan id 30\n\

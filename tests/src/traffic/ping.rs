@@ -52,7 +52,10 @@ pub fn ping(lab: &GatewayLab, host: usize, to: IpAddr, options: &[&str]) -> Resu
     words.extend(options);
     words.push(&to);
     let count = count(&lab.hosts[host].namespace.output(&words)?)?;
-    ensure!(count.sent == count.received, "ping {to}: {count:?}");
+    ensure!(
+        count.sent == count.received,
+        "host {host}: ping {to} {options:?}: {count:?}"
+    );
     Ok(())
 }
 
