@@ -88,15 +88,22 @@ fn settings() -> Result<Settings> {
         .collect();
     // An emulated machine may keep an answer waiting for long.
     settings.options = [
-        "--uplink".into(),
-        format!("fiber=wan0.7,pppoe=ppp0,mode=routed{probes}"),
-        "--uplink".into(),
-        format!("cable=wan1,vlan=200.100,mode=routed{probes}"),
-        "--probe-interval".into(),
-        "500ms".into(),
-        "--fix-offloads".into(),
+        "--probe-interval",
+        "500ms",
+        "--failback",
+        "immediate",
+        "--failback-after",
+        "0s",
+        "--damping-hold",
+        "0s",
+        "--fix-offloads",
+        "--uplink",
+        &format!("fiber=wan0.7,pppoe=ppp0,mode=routed{probes}"),
+        "--uplink",
+        &format!("cable=wan1,vlan=200.100,mode=routed{probes}"),
     ]
-    .into();
+    .map(String::from)
+    .to_vec();
     Ok(settings)
 }
 
@@ -109,7 +116,8 @@ fn place(gateway: &Gateway<'_>, name: &str) -> Result<usize> {
 
 /// Each line alone: its whole MTU is found and passes, in both families, and TCP is told of it.
 fn each_alone(lab: &GatewayLab, gateway: &Gateway<'_>) -> Result<()> {
-    for (name, mtu) in LINES {
+    // The narrow one last: a host remembers for minutes what it was told.
+    for (name, mtu) in LINES.into_iter().rev() {
         for (other, _) in LINES.iter().filter(|(other, _)| *other != name) {
             ensure!(gateway.run("drain", &[other])?.status.success());
         }

@@ -41,7 +41,7 @@ fn lab_with_vlan_devices() -> Result<(GatewayLab, Settings)> {
 
     // The ISP's end: its device becomes the trunk, and what stands on it gets the device's name.
     isp.batch(
-        "link set gw down\nlink set gw name trunk\nlink set trunk up\n\
+        "addr flush dev gw\nlink set gw down\nlink set gw name trunk\nlink set trunk up\n\
          link add link trunk name outer type vlan protocol 802.1ad id 200\nlink set outer up\n\
          link add link outer name gw mtu 1500 type vlan id 100\n\
          link add link trunk name lan type vlan id 30\n",
