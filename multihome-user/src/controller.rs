@@ -314,10 +314,15 @@ impl Controller {
             forwards: Forwards::new(settings.forwards),
             suspicions: Suspicions::new(settings.suspicion, now),
             quality,
-            domains: Domains::new(&settings.rules),
+            domains: Domains::new(&settings.rules, &settings.known, now),
             rules: settings.rules,
             net,
         }
+    }
+
+    /// What was learned of the domains that rules ask for.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// Whether every path that has a next hop knows its MAC, or has been told that there is none.
@@ -381,7 +386,7 @@ impl Controller {
     pub fn begin(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = self.impede(now);
         actions.extend(self.refresh(true, now));
-        actions.extend(self.domains.begin().map(Action::Domain));
+        actions.extend(self.domains.begin().into_iter().map(Action::Domain));
         // The words of their groups are in place now.
         actions.extend(self.refresh_rules());
         actions.extend(self.refresh_segments());

@@ -20,7 +20,7 @@ use multihome::{
         protocol::{Request, Response},
         socket_path,
     },
-    dataplane, delegation, drain as drains,
+    dataplane, delegation, domains, drain as drains,
     events::{
         command::{self as events, Shown},
         journal,
@@ -216,6 +216,7 @@ fn detach_here(path: &Path) -> Result<(), Failure> {
     delegation::file::remove(&run_dir)?;
     journal::remove(run_dir.path()).map_err(CommandError::Journal)?;
     drains::file::remove(&run_dir)?;
+    domains::file::remove(&run_dir)?;
     if let Err(error) = run_dir.remove() {
         // Harmless: the next controller uses it as it is.
         print(&format!(

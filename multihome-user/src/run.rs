@@ -22,7 +22,7 @@ use crate::{
         self, CounterReader, Dataplane, DataplaneError, Passed, PortPlan, SignalReader, Sizes,
     },
     delegation,
-    domains::{Answer, Observer},
+    domains::{self, Answer, Observer},
     drain,
     events::{Kind as EventKind, Occurrence, journal},
     exit,
@@ -141,10 +141,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let ledger = quotas.ledger(&config, ids, &reader, !prepared.adopted);
     let mut settings = prepared.settings(&config, prefixes.told(), ledger);
     settings.draining = drains.told(&prepared.names);
+    settings.known =
+        domains::file::read(run_dir.path(), SystemTime::now()).unwrap_or_else(|error| {
+            // Hosts will ask again.
+            tracing::warn!("what was learned of domains is not known any more: {error}");
+            Vec::new()
+        });
     let mut controller = Controller::new(settings, net, Instant::now());
     let own = OwnTraffic::find(&config).await?;
     controller.remember_next_hops(own.next_hops());
     let mut executor = Executor::new(dataplane, config.fix_offloads)?;
+    executor.dataplane.clear_domains()?;
     let outcome = executor.carry_out(controller.begin(Instant::now()), Instant::now())?;
     prepared.forget_groups(&mut executor.dataplane)?;
     executor.dataplane.forget_domains()?;
@@ -152,7 +159,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let observer = asks_domains
         .then(|| {
             let ring = executor.dataplane.samples()?;
-            Observer::start(ring).map_err(RunError::Observer)
+            let start = |resolver| Observer::start(ring, resolver);
+            domains::own_resolver()
+                .and_then(start)
+                .map_err(RunError::Observer)
         })
         .transpose()?;
     // What was counted was of other rules, or may have been.
@@ -223,6 +233,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     gateway.count()?;
     gateway.keep_quotas();
+    gateway.keep_domains(&run_dir);
     // Also waits until they are on the disk.
     let own = gateway.end(match end {
         End::Stop => "the dataplane goes on as last decided",
@@ -246,6 +257,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         delegation::file::remove(&run_dir)?;
         journal::remove(run_dir.path()).map_err(RunError::Journal)?;
         drain::file::remove(&run_dir)?;
+        domains::file::remove(&run_dir)?;
         // Not ours alone when something else was put there.
         let _ = run_dir.remove();
     } else {
@@ -384,6 +396,15 @@ impl Gateway {
     fn keep_quotas(&mut self) {
         let ledger = self.controller.quality().ledger();
         self.counting.keep_now(ledger, Instant::now());
+    }
+
+    /// Keeps what was learned of domains for the next controller.
+    fn keep_domains(&self, run_dir: &RunDir) {
+        let known = self.controller.domains().known(Instant::now());
+        if let Err(error) = domains::file::write(run_dir, &known, SystemTime::now()) {
+            let error = exit::chain(&error);
+            tracing::warn!("what was learned of domains is forgotten: {error}");
+        }
     }
 
     /// Takes an event that was noticed at this time.

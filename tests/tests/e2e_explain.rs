@@ -109,18 +109,10 @@ fn it_names_the_uplinks_that_flows_take_now_and_in_a_failure() -> Result<()> {
 #[test]
 fn a_failure_leads_past_what_is_drained_to_the_next_tier() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let mut settings = Settings::from_environment()?;
-    let path = lab.lab.dir().join("tiers.toml");
     let members =
         "[\"fiber\", { uplink = \"cable\", tier = 2 }, { uplink = \"mobile\", tier = 3 }]";
-    std::fs::write(
-        &path,
-        format!("[[group]]\nname = \"default\"\nmembers = {members}\n"),
-    )?;
-    let path = path.to_str().context("a path of text")?;
-    settings
-        .options
-        .extend(["--config", path].map(String::from));
+    let group = format!("[[group]]\nname = \"default\"\nmembers = {members}\n");
+    let settings = Settings::with_file(&lab, &group)?;
     let gateway = Gateway::start(&lab, settings)?;
     let flows = flows::many(1, 1, Family::V4);
     let what_if = |names: &[&str]| -> Result<Value> {

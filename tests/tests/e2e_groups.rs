@@ -13,7 +13,7 @@ use multihome_common::{
     state::{GROUP_HOLD, GroupWords, Policy, SharedState},
 };
 use multihome_tests::lab::{
-    controller::{Gateway, Settings, Status},
+    controller::{CONFIG, Gateway, Settings, Status},
     cut::Cut,
     topology::{GatewayLab, Plan},
 };
@@ -78,13 +78,7 @@ fn eligible(status: &Status, group: &str) -> Vec<String> {
 #[test]
 fn each_group_has_rank_rows_and_words_of_its_own() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let path = lab.lab.dir().join("groups.toml");
-    fs::write(&path, GROUPS)?;
-    let mut settings = Settings::from_environment()?;
-    let path = path.to_str().context("a path of text")?;
-    settings
-        .options
-        .extend(["--config", path].map(String::from));
+    let settings = Settings::with_file(&lab, GROUPS)?;
     let mut gateway = Gateway::start(&lab, settings)?;
 
     let seed = state(&lab)?.seed;
@@ -158,7 +152,7 @@ fn each_group_has_rank_rows_and_words_of_its_own() -> Result<()> {
     gateway.process()?.wait(PATIENCE)?;
     let swapped =
         "[[group]]\nname = \"bulk\"\nmembers = [{ uplink = \"mobile\", tier = 2 }, \"fiber\"]\n";
-    fs::write(path, swapped)?;
+    fs::write(lab.lab.dir().join(CONFIG), swapped)?;
     gateway.launch()?;
     gateway.wait_until_all_up()?;
     ensure!(eligible_words(&lab)? == [[0b111; 2], [0; 2], [0b001; 2], [0; 2]]);

@@ -2,7 +2,6 @@
 //! back, and what becomes of connections when their uplink or the controller goes.
 
 use std::{
-    fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
@@ -40,12 +39,7 @@ fn private_lan() -> Result<(GatewayLab, Settings)> {
 
 /// With a configuration file of these lines.
 fn with_file(lab: &GatewayLab, mut settings: Settings, text: &str) -> Result<Settings> {
-    let path = lab.lab.dir().join("gw.toml");
-    fs::write(&path, text)?;
-    let path = path.to_str().context("a path of the lab's own")?;
-    settings
-        .options
-        .extend(["--config", path].map(String::from));
+    settings.add_file(lab, text)?;
     Ok(settings)
 }
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
     lab::{
-        controller::{Gateway, Settings},
+        controller::{CONFIG, Gateway, Settings},
         cut::Cut,
         topology::{GatewayLab, Plan},
     },
@@ -26,18 +26,6 @@ use multihome_tests::{
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-
-/// Settings with rules and groups.
-fn settings(lab: &GatewayLab, policy: &str) -> Result<Settings> {
-    let mut settings = Settings::from_environment()?;
-    let file = lab.lab.dir().join("policy.toml");
-    fs::write(&file, policy)?;
-    let file = file.to_str().context("a path of the lab's own")?;
-    settings
-        .options
-        .extend(["--config", file].map(String::from));
-    Ok(settings)
-}
 
 /// So many flows of one host, by both families.
 fn of_host(host: usize, count: u16) -> Vec<Flow> {
@@ -82,7 +70,7 @@ group = "cheap"
 #[test]
 fn each_kind_of_traffic_gets_its_lines() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let gateway = Gateway::start(&lab, settings(&lab, GUESTS)?)?;
+    let gateway = Gateway::start(&lab, Settings::with_file(&lab, GUESTS)?)?;
     let (staff, guests) = (of_host(0, 300), of_host(1, 300));
     let of_staff = flows::uplinks_of(&lab, &staff)?;
     ensure!(all_on(&of_staff, &[0, 1, 2]), "packets were lost");
@@ -160,7 +148,7 @@ fn calls(lab: &GatewayLab, host: usize) -> Result<Vec<Option<usize>>> {
 #[test]
 fn what_a_rule_drops_is_refused_at_once() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let gateway = Gateway::start(&lab, settings(&lab, GUESTS)?)?;
+    let gateway = Gateway::start(&lab, Settings::with_file(&lab, GUESTS)?)?;
     for family in [Family::V4, Family::V6] {
         let server = family.server();
         let started = Instant::now();
@@ -254,7 +242,7 @@ fn swapped(swapped: bool) -> String {
 #[test]
 fn a_restart_replaces_the_whole_policy_under_load() -> Result<()> {
     let lab = GatewayLab::new(&Plan::default())?;
-    let mut settings = settings(&lab, &swapped(false))?;
+    let mut settings = Settings::with_file(&lab, &swapped(false))?;
     // What is under way stays.
     for option in settings
         .options
@@ -276,7 +264,7 @@ fn a_restart_replaces_the_whole_policy_under_load() -> Result<()> {
     thread::sleep(Duration::from_millis(300));
     let before = stream.uplinks_now();
 
-    fs::write(lab.lab.dir().join("policy.toml"), swapped(true))?;
+    fs::write(lab.lab.dir().join(CONFIG), swapped(true))?;
     let stop = AtomicBool::new(false);
     let (opened, restarted) = thread::scope(|scope| {
         let opening = scope.spawn(|| opening_flows(&lab, &stop));
@@ -340,105 +328,4 @@ fn opening_flows(lab: &GatewayLab, stop: &AtomicBool) -> Result<Vec<(usize, Opti
         opened.extend(flows.iter().map(|flow| flow.host).zip(taken));
     }
     Ok(opened)
-}
-
-const FILES: &str = r#"
-hash = "5-tuple"
-
-[[group]]
-name = "cheap"
-members = ["cable"]
-
-[[rule]]
-name = "downloads"
-domain = "*.files.example.net"
-group = "cheap"
-"#;
-
-/// What a name that rules ask for resolves to goes by the rule from then on, by both families, also through
-/// translation; nothing does before, nor what other names resolve to.
-#[test]
-fn a_domain_is_learned_from_the_answers_that_pass() -> Result<()> {
-    for mode in ["routed", "auto"] {
-        let lab = GatewayLab::new(&Plan::private())?;
-        let mut settings = settings(&lab, FILES)?;
-        settings.mode = mode;
-        let _gateway = Gateway::start(&lab, settings)?;
-        let _dns = name_server(&lab)?;
-        let families: &[Family] = if mode == "routed" {
-            &[Family::V6]
-        } else {
-            &[Family::V4, Family::V6]
-        };
-        let mut port = 3000;
-        let mut shares = |family: Family| -> Result<Vec<f64>> {
-            port += 200;
-            let flows: Vec<Flow> = (port..port + 200)
-                .map(|port| Flow {
-                    host: 0,
-                    family,
-                    port,
-                })
-                .collect();
-            Ok(flows::shares(&flows::uplinks_of(&lab, &flows)?, 2))
-        };
-        for &family in families {
-            resolve(&lab, family, "www.other.example.net")?;
-            let before = shares(family)?;
-            ensure!(
-                before.iter().all(|share| *share > 0.2),
-                "{mode}, {family:?}: {before:?}"
-            );
-            resolve(&lab, family, "cdn.files.example.net")?;
-            let started = Instant::now();
-            loop {
-                let after = shares(family)?;
-                if after == [0.0, 1.0] {
-                    break;
-                }
-                ensure!(
-                    started.elapsed() < Duration::from_secs(5),
-                    "{mode}, {family:?}: {after:?}"
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A name server at the server's address, for which all names are the server's.
-fn name_server(lab: &GatewayLab) -> Result<multihome_tests::lab::Process> {
-    let mut command = lab.server.command("dnsmasq");
-    command.args([
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--pid-file=",
-    ]);
-    for family in [Family::V4, Family::V6] {
-        command.arg(format!(
-            "--host-record=cdn.files.example.net,{}",
-            family.server()
-        ));
-        command.arg(format!(
-            "--host-record=www.other.example.net,{}",
-            family.server()
-        ));
-    }
-    lab.lab.spawn("dnsmasq", command)
-}
-
-/// Asks the name server from the LAN, until it answers.
-fn resolve(lab: &GatewayLab, family: Family, name: &str) -> Result<()> {
-    let server = format!("@{}", family.server());
-    let kind = if family == Family::V4 { "A" } else { "AAAA" };
-    let words = ["dig", "+short", "+tries=5", "+time=1", &server, name, kind];
-    let answer = lab.hosts[0].namespace.output(&words)?;
-    ensure!(
-        answer.trim() == family.server().to_string(),
-        "{name}: {answer}"
-    );
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{fs, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
     lab::{
-        controller::{Gateway, Settings},
+        controller::{CONFIG, Gateway, Settings},
         cut::Cut,
         tagged::{TAGS_IN_FRAMES, Tagged},
         topology::{GatewayLab, Plan, UplinkPlan},
@@ -186,18 +186,13 @@ fn tracepath_passes_the_tags() -> Result<()> {
 #[test]
 fn a_guest_vlan_gets_the_cheap_line() -> Result<()> {
     let (lab, _tags, mut settings) = lab_with_tags(false)?;
-    let file = lab.lab.dir().join("policy.toml");
     let policy = |vlan: u16| {
         format!(
             "[[group]]\nname = \"cheap\"\nmembers = [\"cable\"]\n\n\
              [[rule]]\nname = \"guests\"\nvlan = {vlan}\ngroup = \"cheap\"\n"
         )
     };
-    fs::write(&file, policy(20))?;
-    let file_name = file.to_str().context("a path of the lab's own")?;
-    settings
-        .options
-        .extend(["--config", file_name].map(String::from));
+    settings.add_file(&lab, &policy(20))?;
     let mut gateway = Gateway::start(&lab, settings)?;
     let cable = 1;
     for (host, lines) in [(0, &[cable][..]), (1, &[0, cable])] {
@@ -228,10 +223,10 @@ fn a_guest_vlan_gets_the_cheap_line() -> Result<()> {
     ensure!(answer["uplink"] == "cable", "{answer}");
 
     gateway.process()?.kill()?;
-    fs::write(&file, policy(21))?;
+    fs::write(lab.lab.dir().join(CONFIG), policy(21))?;
     let refused = gateway.launch().err().context("the VLAN is not refused")?;
     let said = format!("{refused:#}");
-    let expected = "policy.toml:5:1: no LAN port has the VLAN 21";
+    let expected = "gw.toml:5:1: no LAN port has the VLAN 21";
     ensure!(said.contains(expected), "{said}");
     Ok(())
 }

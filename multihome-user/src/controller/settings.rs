@@ -6,6 +6,7 @@ use multihome_common::uplink::UplinkEntry;
 
 use crate::{
     config::{DampingConfig, Filtering, GroupConfig, Ipv6Prefix, LanConfig, Unasked, UplinkConfig},
+    domains::Known,
     health::HealthSettings,
     policy::Rule,
     quality::quota::Ledger,
@@ -44,6 +45,8 @@ pub struct Settings {
     pub translation: Translation,
     /// The rules, with the groups' ids and the LAN ports' numbers.
     pub rules: Arc<[Rule]>,
+    /// What an earlier controller has learned of domains.
+    pub known: Vec<Known>,
     /// Hosts of the LAN that forwards lead to.
     pub forwards: Vec<Ipv4Addr>,
 }

@@ -89,16 +89,29 @@ impl Dataplane {
         or_absent(result, class.is_none()).map_err(refused(abi::DOMAINS))
     }
 
-    /// Forgets what an earlier controller has learned of domains: before this one learns any, and when its rules
-    /// are in force.
+    /// Forgets what another controller has told of domains on the side that this one fills, and not put in force:
+    /// before this one tells any.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn clear_domains(&mut self) -> Result<(), DataplaneError> {
+        self.forget_side(self.domain_side)
+    }
+
+    /// Forgets what an earlier controller has told of domains, when the rules of this one are in force.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn forget_domains(&mut self) -> Result<(), DataplaneError> {
         self.grace.end(Copied::Rules);
+        self.forget_side(1 - self.domain_side)
+    }
+
+    fn forget_side(&mut self, side: u64) -> Result<(), DataplaneError> {
         let keys: Result<Vec<[u64; 3]>, _> = self.domains.keys().collect();
-        for key in keys.map_err(refused(abi::DOMAINS))? {
-            or_absent(self.domains.remove(&key), true).map_err(refused(abi::DOMAINS))?;
+        let keys = keys.map_err(refused(abi::DOMAINS))?;
+        for key in keys.iter().filter(|key| key[2] == side) {
+            or_absent(self.domains.remove(key), true).map_err(refused(abi::DOMAINS))?;
         }
         Ok(())
     }

@@ -28,6 +28,17 @@ pub enum Change {
     Address(IpAddr, Option<u32>),
 }
 
+/// That an address belongs to a domain, for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The address.
+    pub address: IpAddr,
+    /// The domain as rules have it.
+    pub domain: DomainPattern,
+    /// For how long.
+    pub left: Duration,
+}
+
 /// What is known of addresses.
 #[derive(Debug, Default)]
 pub struct Domains {
@@ -48,8 +59,8 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// Nothing known, for these rules.
-    pub fn new(rules: &[Rule]) -> Self {
+    /// For these rules, with what was known before, as far as they still ask for it.
+    pub fn new(rules: &[Rule], known: &[Known], now: Instant) -> Self {
         let mut domains = Self::default();
         for (number, rule) in rules.iter().enumerate() {
             let Some(asked) = &rule.domains else {
@@ -66,7 +77,34 @@ impl Domains {
                 domains.asking[place].insert(number);
             }
         }
+        for Known {
+            address,
+            domain,
+            left,
+        } in known
+        {
+            let place = domains.patterns.iter().position(|asked| asked == domain);
+            let has_room = domains.learned.len() < MAX_DOMAIN_ADDRESSES;
+            if let Some(place) = place.filter(|_| has_room) {
+                let until = now + (*left).min(LONGEST);
+                let of = domains.learned.entry(*address).or_default();
+                of.insert(place as u16, until);
+                domains.next = Some(domains.next.map_or(until, |next| next.min(until)));
+            }
+        }
         domains
+    }
+
+    /// What is known, and for how long yet.
+    pub fn known(&self, now: Instant) -> Vec<Known> {
+        let pairs = self.learned.iter().flat_map(|(address, of)| {
+            of.iter().map(move |(place, until)| Known {
+                address: *address,
+                domain: self.patterns[usize::from(*place)].clone(),
+                left: until.saturating_duration_since(now),
+            })
+        });
+        pairs.collect()
     }
 
     /// Whether any rule asks for domains.
@@ -74,10 +112,20 @@ impl Domains {
         !self.patterns.is_empty()
     }
 
-    /// What the programs' tables need before the first address is known.
-    pub fn begin(&self) -> Option<Change> {
-        self.is_asked()
-            .then_some(Change::Class(0, self.indifferent))
+    /// What the programs' tables need before the next address is known.
+    pub fn begin(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.is_asked() {
+            changes.push(Change::Class(0, self.indifferent));
+        }
+        let known = self.learned.iter();
+        let known: Vec<(IpAddr, BTreeSet<u16>)> = known
+            .map(|(address, of)| (*address, of.keys().copied().collect()))
+            .collect();
+        for (address, patterns) in known {
+            self.change(address, patterns, &mut changes);
+        }
+        changes
     }
 
     /// How many addresses are known.

@@ -172,8 +172,12 @@ fn set(rules: &[usize]) -> RuleSet {
 fn addresses_belong_to_what_their_names_do_until_their_time_is_up() {
     let now = Instant::now();
     let seconds = |n| now + Duration::from_secs(n);
-    let mut domains = Domains::new(&[rule(&["*.a.net"]), rule(&[]), rule(&["b.net", "*.a.net"])]);
-    assert_eq!(domains.begin(), Some(Change::Class(0, set(&[1]))));
+    let mut domains = Domains::new(
+        &[rule(&["*.a.net"]), rule(&[]), rule(&["b.net", "*.a.net"])],
+        &[],
+        Instant::now(),
+    );
+    assert_eq!(domains.begin(), [Change::Class(0, set(&[1]))]);
     assert_eq!(domains.learn(&told("c.net", &[(1, 600)]), now), []);
     let first = domains.learn(&told("x.a.net", &[(1, 600), (2, 5)]), now);
     let both = Change::Class(1, set(&[0, 1, 2]));
@@ -198,9 +202,31 @@ fn addresses_belong_to_what_their_names_do_until_their_time_is_up() {
     assert!(domains.is_empty());
 }
 
+/// What one controller has learned the next one knows, whatever rules ask for the domains then, and for no longer.
+#[test]
+fn what_was_learned_is_handed_on() {
+    let now = Instant::now();
+    let seconds = |n| now + Duration::from_secs(n);
+    let mut before = Domains::new(&[rule(&["*.a.net"]), rule(&["b.net"])], &[], now);
+    before.learn(&told("x.a.net", &[(1, 600)]), now);
+    before.learn(&told("b.net", &[(2, 600)]), now);
+    let known = before.known(seconds(100));
+    assert_eq!(known.len(), 2);
+    let rules = [rule(&[]), rule(&["*.a.net"])];
+    let mut after = Domains::new(&rules, &known, seconds(100));
+    let class = |number, rules: &[usize]| Change::Class(number, set(rules));
+    let is = |last, class| Change::Address(of(last), class);
+    assert_eq!(
+        after.begin(),
+        [class(0, &[0]), class(1, &[0, 1]), is(1, Some(1))]
+    );
+    assert_eq!(after.expire(seconds(599)), []);
+    assert_eq!(after.expire(seconds(600)), [is(1, None)]);
+}
+
 #[test]
 fn there_is_no_end_of_addresses_but_of_room() {
-    let mut domains = Domains::new(&[rule(&["*.a.net"])]);
+    let mut domains = Domains::new(&[rule(&["*.a.net"])], &[], Instant::now());
     let mut answer = told("x.a.net", &[]);
     answer.addresses = (0..20_000_u128)
         .map(|n| (Ipv6Addr::from_bits(n).into(), 60))

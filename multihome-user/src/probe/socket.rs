@@ -20,6 +20,7 @@ mod packet_socket;
 pub(crate) mod receive;
 
 pub use packet_socket::PacketSocket;
+pub(crate) use packet_socket::link_address;
 pub(crate) use packet_socket::{PRIORITY, packet_address, set_option};
 pub use receive::Arrival;
 

@@ -8,6 +8,7 @@ use crate::{
     control::server::BindError,
     dataplane::DataplaneError,
     delegation::file::PrefixFileError,
+    domains::file::DomainFileError,
     drain::file::DrainFileError,
     events::HubError,
     exit::{Classify, ExitClass},
@@ -90,6 +91,9 @@ pub enum RunError {
     /// Drains cannot be forgotten.
     #[error(transparent)]
     Drains(#[from] DrainFileError),
+    /// What was learned of domains cannot be forgotten.
+    #[error(transparent)]
+    Domains(#[from] DomainFileError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
@@ -168,6 +172,7 @@ impl Classify for RunError {
             Self::Prefixes(error) => error.exit_class(),
             Self::Events(error) => error.exit_class(),
             Self::Drains(error) => error.exit_class(),
+            Self::Domains(error) => error.exit_class(),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::VlanOnVlan { .. }
@@ -201,6 +206,7 @@ impl Classify for RunError {
             Self::Prefixes(error) => error.help(),
             Self::Events(error) => error.help(),
             Self::Drains(error) => error.help(),
+            Self::Domains(error) => error.help(),
             Self::VlanOnVlan { .. } => Some(
                 "name the device below and leave vlan= to say all tags, or make a VLAN device for all of them"
                     .into(),

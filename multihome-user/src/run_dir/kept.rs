@@ -46,13 +46,21 @@ impl Kept {
     /// # Errors
     /// When it cannot be read, or is no text, or a link.
     pub fn read(&self, run_dir: &Path) -> Result<Option<String>, KeptError> {
+        self.read_up_to(run_dir, MAX_FILE)
+    }
+
+    /// The same with another largest size, in bytes.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    pub fn read_up_to(&self, run_dir: &Path, most: usize) -> Result<Option<String>, KeptError> {
         let path = self.path(run_dir);
         let mut text = String::new();
         let read = File::options()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
-            .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text));
+            .and_then(|file| file.take(most as u64 + 1).read_to_string(&mut text));
         match read {
             Ok(_) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

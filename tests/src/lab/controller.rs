@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, fs,
     path::PathBuf,
     process::Output,
     thread,
@@ -20,6 +20,8 @@ use super::{
 };
 use crate::traffic::{clock, flows::Family};
 
+/// The configuration file of [`Settings::with_file`], in the lab's folder.
+pub const CONFIG: &str = "gw.toml";
 /// The port of metrics and health.
 pub const METRICS: &str = "127.0.0.1:9750";
 
@@ -83,6 +85,22 @@ impl Settings {
             binary.display()
         );
         Ok(Self::new(binary))
+    }
+
+    /// As [`Settings::from_environment`], with a configuration file of this text in the lab's folder.
+    pub fn with_file(lab: &GatewayLab, text: &str) -> Result<Self> {
+        let mut settings = Self::from_environment()?;
+        settings.add_file(lab, text)?;
+        Ok(settings)
+    }
+
+    /// Adds a configuration file of this text, which is put into the lab's folder.
+    pub fn add_file(&mut self, lab: &GatewayLab, text: &str) -> Result<()> {
+        let file = lab.lab.dir().join(CONFIG);
+        fs::write(&file, text)?;
+        let file = file.to_str().context("a path of the lab's own")?;
+        self.options.extend(["--config", file].map(String::from));
+        Ok(())
     }
 }
 

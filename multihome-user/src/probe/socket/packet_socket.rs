@@ -171,6 +171,11 @@ pub(crate) fn packet_address(ifindex: u32, family: Family, mac: Option<[u8; 6]>)
         Family::Ipv4 => libc::ETH_P_IP,
         Family::Ipv6 => libc::ETH_P_IPV6,
     };
+    link_address(ifindex, ethertype, mac)
+}
+
+/// The same for packets of an EtherType (`ETH_P_...` in linux/if_ether.h); ifindex 0 is every device.
+pub(crate) fn link_address(ifindex: u32, ethertype: i32, mac: Option<[u8; 6]>) -> SockAddr {
     let mut address = [0; 8];
     let mac_len = mac.map_or(0, |mac| {
         address[..mac.len()].copy_from_slice(&mac);
