@@ -91,13 +91,16 @@ impl PortEntry {
 }
 
 /// The places in the port table where a port may stand, nearest first.
-pub fn places(ifindex: u32, framing: u32) -> impl Iterator<Item = u32> {
-    (0..PORT_TABLE_PROBES as u32).map(move |n| place(ifindex, framing, n))
+pub fn places(entry: &PortEntry) -> impl Iterator<Item = u32> {
+    let (ifindex, framing, session) = (entry.ifindex, entry.framing, entry.session);
+    (0..PORT_TABLE_PROBES as u32).map(move |n| place(ifindex, framing, session, n))
 }
 
 #[inline(always)]
-const fn place(ifindex: u32, framing: u32, probe: u32) -> u32 {
-    // Fibonacci hashing: neighbouring VLAN ids are spread, and a plain port stands where its ifindex says.
+const fn place(ifindex: u32, framing: u32, session: u32, probe: u32) -> u32 {
+    // Fibonacci hashing: neighbouring VLAN ids and sessions are spread, and a plain port stands where its ifindex
+    // says.
+    let framing = framing.wrapping_add(session.rotate_left(16));
     let home = ifindex.wrapping_add(framing.wrapping_mul(0x9e37_79b1) >> 22);
     home.wrapping_add(probe) % PORT_TABLE_SIZE as u32
 }
@@ -105,7 +108,7 @@ const fn place(ifindex: u32, framing: u32, probe: u32) -> u32 {
 /// The place where the device itself may stand, this many after its home.
 #[inline(always)]
 pub const fn plain_place(ifindex: u32, probe: u32) -> u32 {
-    place(ifindex, 0, probe)
+    place(ifindex, 0, 0, probe)
 }
 
 /// The entry of the device with this ifindex.
@@ -118,7 +121,7 @@ pub fn find<T: Tables>(tables: &T, ifindex: u32) -> Option<&PortEntry> {
 #[inline(always)]
 pub fn find_placed<T: Tables>(tables: &T, ifindex: u32) -> Option<(u32, &PortEntry)> {
     for probe in 0..PORT_TABLE_PROBES as u32 {
-        let place = place(ifindex, 0, probe);
+        let place = plain_place(ifindex, probe);
         let entry = tables.port(place)?;
         if entry.ifindex == ifindex && entry.framing == 0 {
             return Some((place, entry));
@@ -138,7 +141,7 @@ pub fn find_framed<'t, T: Tables>(
 ) -> Option<(u32, &'t PortEntry)> {
     let session = u32::from(framing.session().unwrap_or_default());
     for probe in 0..PORT_TABLE_PROBES as u32 {
-        let place = place(ifindex, framing.key(), probe);
+        let place = place(ifindex, framing.key(), session, probe);
         let entry = tables.port(place)?;
         if entry.ifindex == ifindex
             && entry.framing == framing.key()
@@ -185,7 +188,7 @@ mod tests {
     #[test]
     fn places_wrap_around() {
         let last = PORT_TABLE_SIZE as u32 - 1;
-        let found: std::vec::Vec<u32> = places(u32::MAX, 0).collect();
+        let found: std::vec::Vec<u32> = (0..8).map(|n| plain_place(u32::MAX, n)).collect();
         assert_eq!(found, [last, 0, 1, 2, 3, 4, 5, 6]);
     }
 }

@@ -226,7 +226,7 @@ impl SimTables {
 
     /// Enters a port into the port table; `false` when its places are taken.
     pub fn add_port(&mut self, entry: PortEntry) -> bool {
-        for place in port::places(entry.ifindex, entry.framing) {
+        for place in port::places(&entry) {
             let slot = &mut self.ports[place as usize];
             if slot.ifindex == 0 || slot.is_same(&entry) {
                 *slot = entry;

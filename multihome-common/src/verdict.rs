@@ -142,6 +142,8 @@ verdicts! {
     DropWrongSource = 52, "drop_wrong_source", Drop;
     /// Sent by a port with tags or PPPoE, for which the device that it came in on left no room.
     DropNoRoom = 53, "drop_no_room", Drop;
+    /// Came in without a tag on a device that stands for a VLAN, of which it is not.
+    DropUntagged = 54, "drop_untagged", Drop;
 }
 
 // The table above states each disposition; the kernel tells it by the number's range alone.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use multihome_common::{
     abi::{PROGRAM_LAN, PROGRAM_UPLINK},
-    framing::edge,
+    framing::edge::{self, Entered},
     limits::{MAX_SLOTS, MAX_UPLINKS},
     port::{PORT_RESTORE, PortEntry},
     tables::Tables as _,
@@ -31,6 +31,11 @@ pub fn trunk(context: &XdpContext) -> u32 {
     if place == 0 {
         return XDP_PASS;
     }
+    if place & STRAY != 0 {
+        let bytes = (context.data_end() - context.data()) as u64;
+        counters::count(place as u32, Verdict::DropUntagged.number().into(), bytes);
+        return XDP_DROP;
+    }
     let maps = Maps::new(context);
     let Some(port) = maps.port(place as u32 - 1) else {
         return XDP_PASS;
@@ -48,8 +53,11 @@ pub fn trunk(context: &XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// Flag of a slot in what [`multihome_enter`] returns.
+const STRAY: u64 = 1 << 32;
+
 /// See [`edge::enter`]: one more than the port's place, which goes into the scratch memory too; zero when the
-/// frame is the kernel's.
+/// frame is the kernel's, and the slot with [`STRAY`] when it is nobody's.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multihome_enter(context: *mut xdp_md) -> u64 {
@@ -63,8 +71,12 @@ extern "C" fn multihome_enter(context: *mut xdp_md) -> u64 {
     };
     let mut packet = XdpPacket::new(&context);
     let ifindex = context.ingress_ifindex() as u32;
-    let place = edge::enter(&mut packet, &maps, ifindex, &mut scratch.removed);
-    scratch.entered = place.map_or(0, |place| u64::from(place) + 1);
+    scratch.entered = 0;
+    match edge::enter(&mut packet, &maps, ifindex, &mut scratch.removed) {
+        Entered::Kernel => {}
+        Entered::Port(place) => scratch.entered = u64::from(place) + 1,
+        Entered::Stray(slot) => return STRAY | u64::from(slot),
+    }
     scratch.entered
 }
 

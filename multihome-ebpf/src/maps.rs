@@ -33,7 +33,7 @@ use multihome_common::{
     nat44::ports::{Found, PortLine, PortMemory},
     opaque::opaque,
     packet::Packet,
-    port::{self, PORT_TRUNK, PortEntry},
+    port::{self, NO_SLOT, PORT_KERNEL, PORT_TRUNK, PortEntry},
     rank::RankRow,
     rate_limit::TokenBucket,
     rules::{DomainKey, RuleCounts, RuleSet, Rulebook},
@@ -365,12 +365,23 @@ pub fn arrived(context: &XdpContext) -> Option<&'static PortEntry> {
         let entry = PORTS.get(port::plain_place(ifindex, probe))?;
         if entry.ifindex == ifindex && entry.framing == 0 {
             if entry.flags & PORT_TRUNK != 0 {
-                return entered();
+                return entered().or_else(|| itself(ifindex, probe, entry));
             }
             return Some(entry);
         }
     }
     None
+}
+
+/// The port that a device with several ports is itself: what comes in is its own while the device runs another
+/// program than the table says, for the moment that it takes to change both. Tagged frames are the kernel's.
+#[inline(always)]
+fn itself(ifindex: u32, probe: u32, entry: &'static PortEntry) -> Option<&'static PortEntry> {
+    if entry.slot == NO_SLOT || entry.flags & PORT_KERNEL != 0 {
+        return None;
+    }
+    scratch()?.port = port::plain_place(ifindex, probe).into();
+    Some(entry)
 }
 
 /// The port that the program before this one has found for the packet, and notes it.

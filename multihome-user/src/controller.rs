@@ -286,7 +286,7 @@ impl Controller {
         Self {
             uplinks,
             lan: settings.lan,
-            sessions: Vec::new(),
+            sessions: settings.sessions,
             groups: settings
                 .groups
                 .into_iter()

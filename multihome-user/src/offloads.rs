@@ -71,8 +71,8 @@ impl OffloadError {
         };
         if features.iter().any(|feature| !feature.changeable) {
             return Some(format!(
-                "{device}'s driver cannot switch that off; use another device, or --xdp-mode generic on a \
-                 VLAN device of the kernel"
+                "{device}'s driver cannot switch that off; use another device, or have the switch send the VLAN \
+                 untagged"
             ));
         }
         let switches: Vec<String> = features

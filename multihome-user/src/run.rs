@@ -141,6 +141,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let ledger = quotas.ledger(&config, ids, &reader, !prepared.adopted);
     let mut settings = prepared.settings(&config, prefixes.told(), ledger);
     settings.draining = drains.told(&prepared.names);
+    // Without them their uplinks would be taken out for a moment, and their flows moved.
+    if config.uplinks.iter().any(|uplink| uplink.pppoe.is_some()) {
+        settings.sessions = pppoe_sessions().unwrap_or_default();
+    }
     settings.known =
         domains::file::read(run_dir.path(), SystemTime::now()).unwrap_or_else(|error| {
             // Hosts will ask again.
@@ -193,7 +197,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         untold: Some(Vec::new()),
     };
     gateway.tell(outcome);
-    gateway.look_for_sessions()?;
     // What is used up must not get a flow at all.
     gateway.count()?;
 
@@ -315,6 +318,13 @@ fn allow_many_files() {
     }
 }
 
+/// The PPPoE sessions that there are; `None` when the kernel does not tell.
+fn pppoe_sessions() -> Option<Vec<pppoe::Session>> {
+    pppoe::read()
+        .inspect_err(|error| tracing::debug!("the kernel's PPPoE sessions: {error}"))
+        .ok()
+}
+
 /// Everything that lives while the loop runs.
 struct Gateway {
     controller: Controller,
@@ -357,12 +367,9 @@ impl Gateway {
         if !uplinks.any(|uplink| uplink.config.pppoe.is_some()) {
             return Ok(());
         }
-        match pppoe::read() {
-            Ok(sessions) => self.handle(Event::Sessions(sessions), Instant::now()),
-            Err(error) => {
-                tracing::debug!("the kernel's PPPoE sessions: {error}");
-                Ok(())
-            }
+        match pppoe_sessions() {
+            Some(sessions) => self.handle(Event::Sessions(sessions), Instant::now()),
+            None => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A PPPoE session as an uplink, kept up by the real pppd and pppoe-server. PPP is in Debian's full kernel;
 //! `cargo xtask vm --test vm_pppoe` runs this.
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{fs, net::Ipv4Addr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use multihome_tests::{
@@ -61,7 +61,7 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
         "5-tuple".into(),
     ]
     .into();
-    let gateway = Gateway::start_until(&lab, settings, "both up by IPv4", |status| {
+    let mut gateway = Gateway::start_until(&lab, settings, "both up by IPv4", |status| {
         status.uplinks.len() == 2 && status.uplinks.iter().all(|it| it.family_is_up("ipv4"))
     })?;
     let place = |gateway: &Gateway<'_>| -> Result<usize> {
@@ -80,7 +80,7 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
     ensure!(outside(&gateway)? == [addresses.gateway4.to_string()]);
 
     // Both uplinks carry downloads and iperf3.
-    let _server = http::Server::start(&lab)?;
+    let server = http::Server::start(&lab)?;
     let _iperf = iperf::Server::start(&lab)?;
     for port in 6000..6008 {
         let download = Download::start(&lab, 0, Family::V4, port, Size::Bytes(200_000))?;
@@ -92,6 +92,20 @@ fn a_session_carries_translated_traffic_beside_a_plain_uplink_and_its_reconnecti
     for uplink in gateway.status()?.uplinks {
         ensure!(uplink.packets > 100, "{}: {}", uplink.name, uplink.packets);
     }
+
+    // A controller that is started anew takes nothing out: a connection by the session goes on.
+    ensure!(gateway.run("drain", &["cable"])?.status.success());
+    let under_way = Download::start(&lab, 0, Family::V4, 6050, Size::Steady(100_000))?;
+    thread::sleep(Duration::from_secs(1));
+    gateway.process()?.signal(Signal::SIGTERM)?;
+    gateway.process()?.wait(PATIENCE)?;
+    gateway.launch()?;
+    let before = under_way.received();
+    thread::sleep(Duration::from_secs(3));
+    server.complete();
+    let received = under_way.finish(PATIENCE)?;
+    ensure!(received > before + 100_000, "{before}, then {received}");
+    ensure!(gateway.run("undrain", &["cable"])?.status.success());
 
     // By the session alone: its MTU is found.
     ensure!(gateway.run("drain", &["cable"])?.status.success());

@@ -113,10 +113,66 @@ impl Session {
     }
 }
 
+/// Whose a frame is that came in on a device whose ports are told apart by their framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entered {
+    /// The kernel's.
+    Kernel,
+    /// That of the port at this place of the port table.
+    Port(u32),
+    /// Nobody's: it has no tag, and the kernel would take it for one of this slot's port.
+    Stray(u32),
+}
+
 /// Finds the port of a frame that came in on a device whose ports are told apart by their framing, and
-/// takes that framing off; the port's place in the port table. `None` when the frame is the kernel's.
+/// takes that framing off.
 #[inline(always)]
 pub fn enter<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ifindex: u32,
+    removed: &mut Removed,
+) -> Entered {
+    match place_of(packet, tables, ifindex, removed) {
+        Some(place) => Entered::Port(place),
+        // What has lost its tags here is no stray.
+        None if removed.count > 0 => Entered::Kernel,
+        None => match stray(packet, tables, ifindex) {
+            Some(slot) => Entered::Stray(slot),
+            None => Entered::Kernel,
+        },
+    }
+}
+
+/// The slot of the port that the kernel would take an untagged frame for, since its addresses stand on the
+/// device itself; `None` for other frames and devices, and what is about the link alone, such as LLDP.
+#[inline(always)]
+fn stray<P: Packet, T: Tables>(packet: &P, tables: &T, ifindex: u32) -> Option<u32> {
+    let (_, device) = port::find_placed(tables, ifindex)?;
+    let tags = Framing(device.kernel_tags.into());
+    if tags.is_plain() {
+        return None;
+    }
+    let seen = Seen::read(packet)?;
+    let is_for_hosts = matches!(
+        seen.ethertype,
+        ethernet::IPV4
+            | ethernet::IPV6
+            | ethernet::ARP
+            | ethernet::PPPOE_DISCOVERY
+            | ethernet::PPPOE_SESSION
+    );
+    if !seen.tags.is_plain() || !is_for_hosts {
+        return None;
+    }
+    let (_, port) = port::find_framed(tables, ifindex, tags, &PortEntry::ANY)?;
+    Some(port.slot)
+}
+
+/// The port's place in the port table. `None` when the frame is the kernel's, by then without the tags that the
+/// kernel has no device for.
+#[inline(always)]
+fn place_of<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     ifindex: u32,
@@ -126,6 +182,10 @@ pub fn enter<P: Packet, T: Tables>(
     removed.tags = 0;
     removed.bytes = 0;
     let seen = Seen::read(packet)?;
+    // Without the tags before it, the next one would lead the kernel to a VLAN that the frame is not of.
+    if ethernet::is_tag(seen.ethertype) {
+        return None;
+    }
     if let Some(session) = &seen.session {
         let station = *packet.bytes::<6>(ethernet::SOURCE_AT)?;
         let framing = seen.tags.in_session(session.id);

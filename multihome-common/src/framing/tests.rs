@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     Framing,
-    edge::{self, Removed},
+    edge::{self, Entered, Removed},
 };
 use crate::{
     packet::Packet as _,
@@ -77,8 +77,10 @@ fn port(framing: Framing) -> PortEntry {
 fn enter(tables: &SimTables, bytes: &[u8]) -> (Option<u32>, Frame, Removed) {
     let mut frame = Frame::new(bytes);
     let mut removed = Removed::default();
-    let place = edge::enter(&mut frame, tables, TRUNK, &mut removed);
-    let slot = place.map(|place| tables.ports[place as usize].slot);
+    let slot = match edge::enter(&mut frame, tables, TRUNK, &mut removed) {
+        Entered::Port(place) => Some(tables.ports[place as usize].slot),
+        Entered::Kernel | Entered::Stray(_) => None,
+    };
     (slot, frame, removed)
 }
 
@@ -226,6 +228,29 @@ proptest! {
             prop_assert_eq!(frame.as_slice(), &bytes[..]);
         }
         let _ = edge::put_on(&mut Frame::new(&bytes), framing);
+    }
+}
+
+/// With its first tags taken off, the next one would lead the kernel to a VLAN that the frame is not of.
+#[test]
+fn a_frame_with_one_more_tag_than_is_read_is_left_as_it_is() {
+    let qinq = Framing::PLAIN.tagged(SERVICE_VLAN, 200).tagged(VLAN, 100);
+    let tag = Framing::PLAIN.tagged(VLAN, 20);
+    for (framing, between) in [
+        (
+            qinq,
+            &[0x88, 0xa8, 0, 200, 0x81, 0, 0, 100, 0x81, 0, 0, 30, 8, 0][..],
+        ),
+        // A priority without a VLAN counts as a tag.
+        (
+            tag,
+            &[0x81, 0, 0, 20, 0x88, 0xa8, 0xe0, 0, 0x81, 0, 0, 30, 8, 0],
+        ),
+    ] {
+        let bytes = frame(between, &ip(IPV4, 10));
+        let (slot, left, _) = enter(&trunk(framing), &bytes);
+        assert_eq!(slot, None, "{framing}");
+        assert_eq!(left.as_slice(), bytes, "{framing}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     uplink, watch,
 };
 use crate::{
-    framing::edge::{self, Removed},
+    framing::edge::{self, Entered, Removed},
     icmp_error,
     nat44::open::Opening,
     packet::Packet,
@@ -47,7 +47,11 @@ pub fn from_trunk<P: Packet>(
     ifindex: u32,
 ) -> Option<Decision> {
     let mut removed = Removed::default();
-    let place = edge::enter(packet, tables, ifindex, &mut removed)?;
+    let place = match edge::enter(packet, tables, ifindex, &mut removed) {
+        Entered::Kernel => return None,
+        Entered::Port(place) => place,
+        Entered::Stray(_) => return Some(Verdict::DropUntagged.into()),
+    };
     let port = *tables.port(place)?;
     let decision = if port.is_lan() {
         from_lan(packet, tables, &port)

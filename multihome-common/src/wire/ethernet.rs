@@ -21,6 +21,8 @@ pub const VLAN: u16 = 0x8100;
 pub const IPV6: u16 = 0x86dd;
 /// Type of an 802.1ad service tag.
 pub const SERVICE_VLAN: u16 = 0x88a8;
+/// EtherType of PPPoE's discovery stage (RFC 2516 section 4).
+pub const PPPOE_DISCOVERY: u16 = 0x8863;
 /// EtherType of PPPoE's session stage (RFC 2516 section 4).
 pub const PPPOE_SESSION: u16 = 0x8864;
 

@@ -20,8 +20,9 @@ use crate::{
     pppoe::Session,
 };
 
-/// What tells an entry of the port table from others: ifindex, framing, session.
-pub(super) type PortKey = (u32, u32, u32);
+/// What tells an entry of the port table from others, as [`PortEntry::is_same`] does: ifindex, framing, session, and
+/// the session's other station.
+pub(super) type PortKey = (u32, u32, u32, [u8; 6]);
 
 /// The device that a port's frames come in on, and the tags that they have there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,7 @@ impl Ground {
             .filter(|link| link.misfit().is_none())?;
         let (mut bottom, mut vlans) = (top, Vec::new());
         while let Some(vlan) = bottom.vlan_of {
-            // A parent in another network namespace cannot be reached: the VLAN device is a device like any
-            // other, then.
+            // A parent that is not listed cannot be reached: the VLAN device is a device like any other, then.
             let Some(parent) = net.links.get(&vlan.parent).filter(|_| vlans.len() < 2) else {
                 break;
             };
@@ -302,7 +302,12 @@ fn tags_on(ports: &[Port<'_>], ifindex: u32) -> Tags {
 }
 
 fn key(entry: &PortEntry) -> PortKey {
-    (entry.ifindex, entry.framing, entry.session)
+    (entry.ifindex, entry.framing, entry.session, entry.peer)
+}
+
+/// The key of a port without a session.
+fn plain_key(ifindex: u32, tags: Framing) -> PortKey {
+    (ifindex, tags.key(), 0, PortEntry::ANY)
 }
 
 /// Makes the entry of a device whose ports are told apart by their framing, or marks that of the port that
@@ -311,18 +316,20 @@ fn key(entry: &PortEntry) -> PortKey {
 /// The kernel names the device itself when it is asked for the way to a host of a LAN port whose tags it has
 /// no VLAN device for: then its entry says what that port's does, but nothing untagged comes in by it.
 fn trunk(entries: &mut BTreeMap<PortKey, (String, PortEntry)>, ground: &Ground) {
-    let own = entries.get(&(ground.ifindex, ground.kernel_tags().key(), 0));
+    let own = entries.get(&plain_key(ground.ifindex, ground.kernel_tags()));
     let own = own.map(|(_, entry)| *entry);
     let own = own.filter(|entry| entry.is_lan() && entry.is_framed());
-    let (_, entry) = entries.entry((ground.ifindex, 0, 0)).or_insert_with(|| {
-        let entry = PortEntry {
-            ifindex: ground.ifindex,
-            slot: NO_SLOT,
-            flags: PORT_KERNEL,
-            ..PortEntry::default()
-        };
-        (ground.device.clone(), entry)
-    });
+    let (_, entry) = entries
+        .entry(plain_key(ground.ifindex, Framing::PLAIN))
+        .or_insert_with(|| {
+            let entry = PortEntry {
+                ifindex: ground.ifindex,
+                slot: NO_SLOT,
+                flags: PORT_KERNEL,
+                ..PortEntry::default()
+            };
+            (ground.device.clone(), entry)
+        });
     if let Some(own) = own.filter(|_| entry.slot == NO_SLOT) {
         *entry = PortEntry {
             framing: 0,

@@ -9,6 +9,7 @@ use crate::{
     domains::Known,
     health::HealthSettings,
     policy::Rule,
+    pppoe::Session,
     quality::quota::Ledger,
     ranking::Member,
     suspicion::SuspicionSettings,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub translation: Translation,
     /// The rules, with the groups' ids and the LAN ports' numbers.
     pub rules: Arc<[Rule]>,
+    /// The PPPoE sessions that there are.
+    pub sessions: Vec<Session>,
     /// What an earlier controller has learned of domains.
     pub known: Vec<Known>,
     /// Hosts of the LAN that forwards lead to.

@@ -152,8 +152,8 @@ pub enum DataplaneError {
     Offloads(#[from] OffloadError),
     /// More devices have colliding numbers than the port table can tell apart.
     #[error(
-        "{device}: no room in the port table for ifindex {ifindex}; too many of the devices have \
-         ifindexes that are equal modulo 1024"
+        "{device}: no room in the port table for ifindex {ifindex}: too many devices, VLANs and sessions \
+         have the same place in it; a device that is made anew has another ifindex and other places"
     )]
     PortTable {
         /// The device.

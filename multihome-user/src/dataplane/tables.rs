@@ -161,7 +161,7 @@ impl Dataplane {
     /// When all places where the port may stand are taken by others.
     pub fn set_port(&mut self, device: &str, entry: PortEntry) -> Result<(), DataplaneError> {
         let mut free = None;
-        for place in port::places(entry.ifindex, entry.framing) {
+        for place in port::places(&entry) {
             let found = self.ports.get(&place, 0).map_err(refused(abi::PORTS))?;
             if found.is_same(&entry) {
                 free = Some(place);

@@ -206,7 +206,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
         vlan_of: None,
         hardware: u16_at(header, 2)?,
     };
-    let (mut below, mut vlan) = (None, None);
+    let (mut below, mut vlan, mut elsewhere) = (None, None, false);
     for attribute in attributes(&payload[LINK_HEADER_LEN..]) {
         match attribute? {
             (libc::IFLA_IFNAME, value) => {
@@ -216,6 +216,8 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
             (libc::IFLA_ADDRESS, value) => link.mac = Some(value.try_into().ok()),
             (libc::IFLA_MTU, value) => link.mtu = Some(u32_at(value, 0)?),
             (libc::IFLA_LINK, value) => below = Some(u32_at(value, 0)?),
+            // Then the number of the one below is of another network namespace.
+            (libc::IFLA_LINK_NETNSID, _) => elsewhere = true,
             (libc::IFLA_LINKINFO, value) => vlan = Some(vlan_tag(value)),
             (libc::IFLA_OPERSTATE, value) => {
                 carrying = CARRYING.contains(value.first().ok_or(Malformed)?);
@@ -226,7 +228,7 @@ fn link(payload: &[u8]) -> Result<Option<LinkChange>, Malformed> {
     link.carrier = link.admin_up && has(libc::IFF_LOWER_UP) && carrying;
     // Short messages leave the kind out; then nothing is known anew.
     link.vlan_of = vlan.map(|vlan| {
-        let ((kind, id), parent) = (vlan?, below?);
+        let ((kind, id), parent) = (vlan?, below.filter(|_| !elsewhere)?);
         Some(VlanOf { parent, id, kind })
     });
     Ok(Some(link))

@@ -76,6 +76,7 @@ pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
             });
         }
     }
+    check_frames(config, net)?;
     check_vlans(config, net)?;
     for sentence in narrowed(config, net) {
         tracing::warn!("{sentence}");
@@ -102,6 +103,42 @@ pub fn check_kinds(config: &Config) -> Result<(), RunError> {
                 origin: config.device_origin(device),
                 device: device.clone(),
                 misfit,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fails when two ports have the same frames, or a port's tags are those of a VLAN device that is not named: what
+/// comes in could only be one's.
+fn check_frames(config: &Config, net: &NetState) -> Result<(), RunError> {
+    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
+    let uplinks = config.uplinks.iter();
+    let uplinks = uplinks.map(|uplink| (&uplink.device, uplink.vlan));
+    let ports: Vec<(&String, Ground)> = lan
+        .chain(uplinks)
+        .filter_map(|(device, tags)| Some((device, Ground::find(net, device, tags)?)))
+        .collect();
+    let devices = net.links.values().filter(|link| link.vlan_of.is_some());
+    let devices: Vec<(&String, Ground)> = devices
+        .filter_map(|link| {
+            let ground = Ground::find(net, &link.name, Framing::PLAIN)?;
+            Some((&link.name, ground))
+        })
+        .collect();
+    for (at, (device, ground)) in ports.iter().enumerate() {
+        let has_same = |other: &&(&String, Ground)| {
+            other.1.ifindex == ground.ifindex && other.1.tags == ground.tags
+        };
+        let named = ports[..at].iter().find(has_same);
+        let unnamed = devices.iter().filter(|other| other.0 != *device);
+        let mut unnamed = unnamed.filter(|_| !ground.vlan_device);
+        if let Some((other, _)) = named.or_else(|| unnamed.find(has_same)) {
+            return Err(RunError::SameFrames {
+                origin: config.device_origin(device),
+                device: (*device).clone(),
+                tags: ground.tags,
+                other: (*other).clone(),
             });
         }
     }
@@ -170,5 +207,70 @@ fn check_authorities(config: &Config) -> Result<(), RunError> {
             target: target.label(),
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        exit,
+        netlink::{ETHERNET, Link, NetEvent, VlanOf},
+    };
+
+    /// `eth0` with a VLAN device of this tag, and `eth1`.
+    fn net(name: &str, kind: u16, id: u16) -> NetState {
+        let link = |ifindex, name: &str, vlan_of| Link {
+            ifindex,
+            name: name.to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            admin_up: true,
+            carrier: true,
+            vlan_of,
+            hardware: ETHERNET,
+        };
+        let parent = 1;
+        let mut net = NetState::default();
+        for link in [
+            link(parent, "eth0", None),
+            link(2, "eth1", None),
+            link(3, name, Some(VlanOf { parent, id, kind })),
+        ] {
+            net.apply(&NetEvent::Link(link));
+        }
+        net
+    }
+
+    fn checked(lan: &str, uplink: &str, net: &NetState) -> Result<(), String> {
+        let text = format!("lan = [{lan}]\n[[uplink]]\nname = \"a\"\n{uplink}\n");
+        let config = Config::from_toml(Path::new("gw.toml"), &text).expect("it is right");
+        check_frames(&config, net).map_err(|error| exit::message(&error))
+    }
+
+    #[test]
+    fn frames_that_two_devices_would_have_are_refused() {
+        let guest = net("guest", 0x8100, 20);
+        let lan = "{ device = \"eth0\", vlan = 20 }";
+        let said = checked(lan, "device = \"eth1\"", &guest).expect_err("guest has them");
+        for words in [
+            "gw.toml:1:",
+            "frames of VLAN 20 that come in for eth0 are those of guest",
+            "name the VLAN device alone",
+        ] {
+            assert!(said.contains(words), "{words:?} is not in: {said}");
+        }
+        let said = checked("\"guest\"", "device = \"eth0\"\nvlan = 20", &guest);
+        assert!(said.expect_err("twice").contains("are those of guest"));
+        // Another id, another kind of tag, and the VLAN device itself are in nobody's way.
+        for (lan, uplink, net) in [
+            (lan, "device = \"eth1\"", net("guest", 0x8100, 21)),
+            (lan, "device = \"eth1\"", net("guest", 0x88a8, 20)),
+            ("\"guest\"", "device = \"eth0\"", guest),
+        ] {
+            assert_eq!(checked(lan, uplink, &net), Ok(()), "{lan} {uplink}");
+        }
     }
 }

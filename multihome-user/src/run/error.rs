@@ -2,6 +2,8 @@
 
 use std::io;
 
+use multihome_common::framing::Framing;
+
 use crate::{
     bfd::BfdError,
     config::{ConfigError, Origin},
@@ -97,6 +99,18 @@ pub enum RunError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
+    /// A port has the frames of another device.
+    #[error("{origin}: frames of {tags} that come in for {device} are those of {other}")]
+    SameFrames {
+        /// Where the port was named.
+        origin: Origin,
+        /// Its device.
+        device: String,
+        /// Its tags.
+        tags: Framing,
+        /// The other device.
+        other: String,
+    },
     /// A device that was named does not exist.
     #[error("{origin}: there is no device {device:?}; `ip link` lists those there are")]
     UnknownDevice {
@@ -176,6 +190,7 @@ impl Classify for RunError {
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }
             | Self::VlanOnVlan { .. }
+            | Self::SameFrames { .. }
             | Self::Segments(_)
             | Self::NoPorts
             | Self::NoAuthorities { .. }
@@ -210,6 +225,9 @@ impl Classify for RunError {
             Self::VlanOnVlan { .. } => Some(
                 "name the device below and leave vlan= to say all tags, or make a VLAN device for all of them"
                     .into(),
+            ),
+            Self::SameFrames { .. } => Some(
+                "name the VLAN device alone, without vlan=, or take it away".into(),
             ),
             Self::UnknownDevice { .. }
             | Self::NotEthernet { .. }

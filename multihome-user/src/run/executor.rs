@@ -192,6 +192,7 @@ impl Executor {
             Action::DropPort(entry) => self.dataplane.retain_ports(|kept| !kept.is_same(&entry))?,
             Action::SetPort(device, entry) => self.dataplane.set_port(&device, entry)?,
             Action::RemovePort(ifindex) => {
+                self.waiting.retain(|_, waiting| waiting.ifindex != ifindex);
                 self.dataplane
                     .retain_ports(|kept| kept.ifindex != ifindex)?;
                 if let Err(error) = self.dataplane.release(ifindex) {
@@ -285,7 +286,10 @@ impl Executor {
         let before = self.dataplane.attached()?;
         for attachment in std::mem::take(&mut self.waiting).into_values() {
             if let Err(error) = self.attach(&attachment) {
-                for ifindex in self.dataplane.attached()? {
+                // What it got before it failed too, such as the filter that tags the kernel's frames.
+                let mut anew = self.dataplane.attached()?;
+                anew.push(attachment.ifindex);
+                for ifindex in anew {
                     if !before.contains(&ifindex) {
                         self.dataplane.release(ifindex)?;
                     }

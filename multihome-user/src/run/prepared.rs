@@ -158,6 +158,7 @@ impl Prepared {
             draining: BTreeMap::new(),
             groups: self.groups.clone(),
             rules: self.rules(config).into(),
+            sessions: Vec::new(),
             known: Vec::new(),
             forwards: config
                 .forwards

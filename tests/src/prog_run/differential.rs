@@ -140,7 +140,7 @@ fn on_host(
     let mut frame = Frame::new(packet);
     if row.world.framing_of(side) != Wire::PLAIN {
         tables.add_port(port);
-        tables.add_port(row.world.trunk());
+        tables.add_port(row.world.trunk(row.side));
         let decision = way::from_trunk(&mut frame, tables, IFINDEX);
         return (decision, frame);
     }

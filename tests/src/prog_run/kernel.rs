@@ -450,9 +450,9 @@ impl Kernel {
             self.ports.set(place, PortEntry::default(), 0)?;
         }
         self.trunk = world.framing_of(side) != Wire::PLAIN;
-        let trunk = self.trunk.then(|| world.trunk());
+        let trunk = self.trunk.then(|| world.trunk(side));
         for entry in [world.port_of(side)].into_iter().chain(trunk) {
-            let place = port::places(IFINDEX, entry.framing)
+            let place = port::places(&entry)
                 .find(|place| !self.places.contains(place))
                 .context("no place")?;
             self.ports.set(place, entry, 0)?;

@@ -307,10 +307,13 @@ impl World {
     }
 
     /// The entry of the device that a port with a framing stands on.
-    pub fn trunk(&self) -> PortEntry {
+    pub fn trunk(&self, side: Side) -> PortEntry {
+        let wire = self.framing_of(side);
+        let own = !self.vlan_devices && wire.session.is_none();
         PortEntry {
             slot: NO_SLOT,
             flags: PORT_TRUNK | PORT_KERNEL,
+            kernel_tags: if own { wire.framing().key() } else { 0 },
             ..self.port
         }
     }
@@ -416,7 +419,7 @@ impl World {
         self.set_faults(&tables.faults);
         tables.add_port(self.port_of(side));
         if self.framing_of(side) != Wire::PLAIN {
-            tables.add_port(self.trunk());
+            tables.add_port(self.trunk(side));
         }
         for slot in SLOTS {
             tables.framings[slot as usize] = self.framing_of_slot(slot);

@@ -349,6 +349,87 @@ fn a_session_is_followed_through_its_reconnection() {
     assert!(path.is_usable(), "{:?}", path.obstacle());
 }
 
+/// The next session may have the same id with another concentrator: then the entry of the one before goes.
+#[test]
+fn a_session_of_the_same_id_with_another_station_takes_the_place_of_the_first() {
+    let net = net(&[link(1, "lan0", true), link(2, "wan0", true), ppp(10)]);
+    let uplink = UplinkConfig {
+        pppoe: Some("ppp0".into()),
+        ..uplink_config("dsl", "wan0", 1)
+    };
+    let (mut controller, _) = begin(net, LanConfig::plain("lan0"), uplink);
+    let now = Instant::now();
+    let first = controller.handle(Event::Sessions(vec![session(1, 1)]), now);
+    let of = |actions: &[Action]| {
+        let found = entries(actions).into_iter();
+        found.filter(|it| it.session == 1).collect::<Vec<_>>()
+    };
+    let first = of(&first)[0];
+    let actions = controller.handle(Event::Sessions(vec![session(1, 2)]), now);
+    assert!(actions.contains(&Action::DropPort(first)), "{actions:?}");
+    let second = of(&actions)[0];
+    assert_eq!(second.peer, session(1, 2).peer);
+    assert!(controller.knows_port(&second) && !controller.knows_port(&first));
+}
+
+/// What an earlier controller left goes on: a session that is there when the next one begins is served at once.
+#[test]
+fn a_session_that_is_there_at_the_start_is_not_taken_out() {
+    let mut net = net(&[link(1, "lan0", true), link(2, "wan0", true), ppp(10)]);
+    net.apply(&NetEvent::AddressAdded(10, addressed(2)));
+    let uplink = UplinkConfig {
+        pppoe: Some("ppp0".into()),
+        ..uplink_config("dsl", "wan0", 1)
+    };
+    let settings = Settings {
+        sessions: vec![session(1, 1)],
+        adopted: Some(Adopted {
+            known: 1,
+            alive: [1; 2],
+            ..Adopted::default()
+        }),
+        ..settings(vec![uplink])
+    };
+    let now = Instant::now();
+    let mut controller = Controller::new(settings, net, now);
+    let actions = controller.begin(now);
+    let is_of_none = |action: &Action| {
+        matches!(
+            action,
+            Action::SetEligible(_, IPV4, 0) | Action::SetAlive(IPV4, 0)
+        )
+    };
+    let taken_out = actions.iter().any(is_of_none);
+    assert!(!taken_out, "{actions:?}");
+    let path = &controller.uplinks()[0].paths[IPV4];
+    assert!(path.is_usable(), "{:?}", path.obstacle());
+}
+
+/// A VLAN device that is made anew with another id moves its port: frames of the old id are the kernel's.
+#[test]
+fn a_vlan_device_with_another_id_is_another_port_of_the_trunk() {
+    let with = |id| {
+        net(&[
+            link(1, "lan0", true),
+            link(2, "wan0", true),
+            vlan(3, "guest", 1, TAG, id),
+        ])
+    };
+    let guest = |id| Framing::PLAIN.tagged(TAG, id);
+    let lan = LanConfig::plain("guest");
+    let (mut controller, actions) = begin(with(20), lan, uplink_config("a", "wan0", 1));
+    let old = entry(&actions, 1, guest(20));
+    let other = Event::Net(NetEvent::Resynced(with(30).into()));
+    let actions = controller.handle(other, Instant::now());
+    assert!(actions.contains(&Action::DropPort(old)), "{actions:?}");
+    assert_eq!(entry(&actions, 1, guest(30)).slot, 64);
+    assert_eq!(framings(&actions), [(64, guest(30))]);
+    // In an order in which nothing is sent with the old tag by the new entry.
+    let first = |what: fn(&Action) -> bool| actions.iter().position(what);
+    let framing = first(|action| matches!(action, Action::SetFraming(..)));
+    assert!(framing < first(|action| matches!(action, Action::SetPort(..))));
+}
+
 /// Behind a tag without a VLAN device pppd runs over the plain device, and gets its frames without the tag.
 #[test]
 fn a_session_behind_a_tag_leaves_the_rest_of_the_vlan_to_pppd() {

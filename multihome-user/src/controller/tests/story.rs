@@ -199,6 +199,7 @@ pub(super) fn settings(uplinks: Vec<UplinkConfig>) -> Settings {
         },
         forwards: Vec::new(),
         rules: [].into(),
+        sessions: Vec::new(),
         known: Vec::new(),
     }
 }

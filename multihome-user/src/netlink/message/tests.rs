@@ -90,21 +90,20 @@ fn a_link_is_read() {
 #[test]
 fn a_vlan_device_names_the_device_below() {
     use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkInfo, VlanProtocol};
-    let of = |kind| {
-        let message = link_message(
-            RUNNING,
-            vec![
-                LinkAttribute::IfName("wan0.100".into()),
-                LinkAttribute::Link(3),
-                LinkAttribute::LinkInfo(vec![
-                    LinkInfo::Kind(kind),
-                    LinkInfo::Data(InfoData::Vlan(vec![
-                        InfoVlan::Id(100),
-                        InfoVlan::Protocol(VlanProtocol::Ieee8021Ad),
-                    ])),
-                ]),
-            ],
-        );
+    let of = |kind, elsewhere: Option<i32>| {
+        let mut attributes = vec![
+            LinkAttribute::IfName("wan0.100".into()),
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(kind),
+                LinkInfo::Data(InfoData::Vlan(vec![
+                    InfoVlan::Id(100),
+                    InfoVlan::Protocol(VlanProtocol::Ieee8021Ad),
+                ])),
+            ]),
+        ];
+        attributes.extend(elsewhere.map(LinkAttribute::LinkNetNsId));
+        let message = link_message(RUNNING, attributes);
         match decode(RouteNetlinkMessage::NewLink(message)) {
             Some(Change::Link(change)) => change.vlan_of,
             other => panic!("{other:?}"),
@@ -115,9 +114,11 @@ fn a_vlan_device_names_the_device_below() {
         id: 100,
         kind: 0x88a8,
     };
-    assert_eq!(of(InfoKind::Vlan), Some(Some(expected)));
+    assert_eq!(of(InfoKind::Vlan, None), Some(Some(expected)));
     // A veth pair's link is its peer.
-    assert_eq!(of(InfoKind::Veth), Some(None));
+    assert_eq!(of(InfoKind::Veth, None), Some(None));
+    // In another network namespace: another device has that number here.
+    assert_eq!(of(InfoKind::Vlan, Some(0)), Some(None));
 }
 
 #[test]

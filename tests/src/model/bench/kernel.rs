@@ -271,7 +271,7 @@ impl InKernel {
                 self.ports.set(place, PortEntry::default(), 0)?;
             }
             for entry in self.links.entries(port, entry, frame) {
-                let place = port::places(IFINDEX, entry.framing)
+                let place = port::places(&entry)
                     .find(|place| !self.places.contains(place))
                     .context("no place")?;
                 self.ports.set(place, entry, 0)?;

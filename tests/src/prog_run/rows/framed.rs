@@ -3,7 +3,10 @@
 
 use std::iter;
 
-use multihome_common::verdict::{Disposition, Verdict};
+use multihome_common::{
+    port::PORT_TRUNK,
+    verdict::{Disposition, Verdict},
+};
 
 use super::{in4, out4, out6};
 use crate::prog_run::{
@@ -141,6 +144,8 @@ fn to_the_kernel() -> Vec<Row> {
             rows.push(Row::unchanged(&shows, Side::Lan, on_wire, verdict).within(edit(true)));
         }
     }
+    rows.extend(untagged());
+    rows.extend(in_between());
     let packet = ipv4((SERVER4, OUTSIDE), 64, 1, &icmp(8, b"ping"), |_| {});
     let frame = ethernet(GATEWAY, next_hop(0, 0), &[], IPV4, &packet);
     for (wire, left) in [(PPPOE, PPPOE), (TAGGED_PPPOE, Wire::session(&[], 1))] {
@@ -159,6 +164,55 @@ fn to_the_kernel() -> Vec<Row> {
         );
     }
     rows
+}
+
+/// What comes in without a tag, or with a priority alone, where the kernel would take it for the VLAN's: by its
+/// addresses, which stand on the device itself.
+fn untagged() -> Vec<Row> {
+    let ping = ipv4((HOST4, GATEWAY4), 64, 1, &icmp(8, b"ping"), |_| {});
+    let mut rows = Vec::new();
+    for wire in [TAG, QINQ, OLD_QINQ] {
+        let edit = move |world: &mut World| world.framings = [wire, wire];
+        for side in [Side::Lan, Side::Uplink] {
+            for (what, ethertype, tags) in [
+                ("IPv4", IPV4, &[][..]),
+                ("IPv6", IPV6, &[]),
+                ("ARP", 0x0806, &[]),
+                ("PPPoE discovery", 0x8863, &[]),
+                ("PPPoE", 0x8864, &[]),
+                ("IPv4 with a priority", IPV4, &[(0x8100, 0xe000)]),
+            ] {
+                let frame = ethernet(GATEWAY, HOST, tags, ethertype, &ping);
+                let shows = format!("{what} without the tags of {} is dropped", wire.framing());
+                rows.push(Row::unchanged(&shows, side, frame, Verdict::DropUntagged).within(edit));
+            }
+        }
+    }
+    rows
+}
+
+/// While a device changes between one port and several, its table and its program are of two minds: what comes in
+/// without a tag is still its own port's, and goes its way, and a tag is another link's.
+fn in_between() -> Vec<Row> {
+    let edit = |world: &mut World| world.port.flags |= PORT_TRUNK;
+    let plain = out4(17, &udp((1000, 2000), b"out"));
+    let sent = crate::prog_run::frames::forwarded(&plain, next_hop(0, 0), uplink_mac(0));
+    let answer = in4(17, &udp((2000, 1000), b"in"));
+    let delivered = crate::prog_run::frames::forwarded(&answer, HOST, LAN_PORT);
+    let shows = "a device whose entry says that it has several ports still serves its own";
+    vec![
+        Row::changed(shows, Side::Lan, plain.clone(), Verdict::Forwarded, sent)
+            .within(edit)
+            .to_uplink(0),
+        Row::changed(shows, Side::Uplink, answer, Verdict::Forwarded, delivered).within(edit),
+        Row::unchanged(
+            "its tagged frames are the kernel's meanwhile",
+            Side::Lan,
+            TAG.wrap(&plain, true),
+            Verdict::PassVlanDevice,
+        )
+        .within(edit),
+    ]
 }
 
 /// Packets as large as the links take: tags come on top, a session leaves 1492 bytes.
