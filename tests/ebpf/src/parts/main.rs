@@ -16,7 +16,7 @@ mod counters;
 mod feed;
 #[path = "../../../../multihome-ebpf/src/flows.rs"]
 mod flows;
-#[path = "../../../../multihome-ebpf/src/maps.rs"]
+#[path = "../../../../multihome-ebpf/src/maps/mod.rs"]
 mod maps;
 #[path = "../../../../multihome-ebpf/src/packet.rs"]
 mod packet;
