@@ -198,7 +198,7 @@ static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
 #[inline(always)]
 pub fn go_on(context: &XdpContext, program: u32) {
     // SAFETY: the programs are XDP programs, which the kernel has checked when they were entered.
-    let _ = unsafe { PROGRAMS.tail_call(context, program) };
+    unsafe { PROGRAMS.tail_call(context, program) };
 }
 
 /// Sends the packet out of the device of this slot.
