@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod checks;
+mod edge;
 #[cfg(test)]
 mod talks;
 #[cfg(test)]
@@ -114,6 +115,7 @@ impl Default for Exercise {
         tables.rows[..8192].fill(RankRow::new([0, 1]));
         *tables.addresses4 = AddressTable::new(&classes4()).expect("it has room");
         *tables.addresses6 = AddressTable::new(&classes6()).expect("it has room");
+        edge::enter_ports(&mut tables);
         let host = HostEntry {
             hop: Hop::new(STATION, GATEWAY),
             mtu: 1500,
@@ -308,6 +310,7 @@ impl Exercise {
         if arrival.mends() {
             checks::mend_header(&mut bytes);
         }
+        edge::check(&self.tables, &bytes);
         let slot = arrival.slot();
         let port = PortEntry {
             ifindex: 1,
