@@ -29,10 +29,10 @@ pub fn enter_ports(tables: &mut SimTables) {
         flags: PORT_FRAMED | flags,
         ..PortEntry::default()
     };
-    let session = |entry| PortEntry {
+    let session = |ifindex, tags: Framing, slot, flags| PortEntry {
         session: 1,
         peer: STATION,
-        ..entry
+        ..port(ifindex, tags.in_session(1), slot, flags)
     };
     let trunk = |ifindex, kernel_tags: Framing| PortEntry {
         ifindex,
@@ -44,11 +44,11 @@ pub fn enter_ports(tables: &mut SimTables) {
     for entry in [
         trunk(OWN, one),
         port(OWN, one, 0, PORT_KERNEL),
-        session(port(OWN, one, 0, 0)),
+        session(OWN, one, 0, 0),
         trunk(KNOWN, Framing::PLAIN),
         port(KNOWN, one, 64, PORT_RESTORE),
         port(KNOWN, two, 1, PORT_RESTORE),
-        session(port(KNOWN, two, 2, PORT_RESTORE)),
+        session(KNOWN, two, 2, PORT_RESTORE),
     ] {
         assert!(tables.add_port(entry), "there is room");
     }
@@ -78,7 +78,7 @@ pub fn check(tables: &SimTables, bytes: &[u8]) {
 
         // Sent on the link that it came by, it is the same port's.
         let is_ip = parse::link(&frame).is_ok_and(|link| [IPV4, IPV6].contains(&link.ethertype));
-        let tags = Framing(port.framing.into());
+        let tags = Framing(port.framing.into()).tags();
         let framing = match port.session {
             0 => tags,
             id => tags.in_session(id as u16),
