@@ -231,6 +231,29 @@ fn a_guest_vlan_gets_the_cheap_line() -> Result<()> {
     Ok(())
 }
 
+/// A device that takes tags off before the programs see them is refused, with the command that sets it right;
+/// nothing is attached, and nothing about the device is changed without leave.
+#[test]
+fn a_device_that_hides_tags_is_refused_without_leave() -> Result<()> {
+    let (lab, _tags, mut settings) = lab_with_tags(false)?;
+    settings.options.retain(|option| option != "--fix-offloads");
+    let hides = || lab.gateway.output(&["ethtool", "-k", "wan0"]);
+    let before = hides()?;
+    let refused = Gateway::start(&lab, settings).err();
+    let said = format!("{:#}", refused.context("it is not refused")?);
+    for words in [
+        "takes VLAN tags off frames",
+        "ethtool -K wan0 rx-vlan-hw-parse off rx-vlan-stag-hw-parse off",
+        "--fix-offloads",
+    ] {
+        ensure!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    ensure!(hides()? == before, "offloads were changed");
+    let shown = lab.gateway.output(&["ip", "link", "show"])?;
+    ensure!(!shown.contains("prog/xdp"), "{shown}");
+    Ok(())
+}
+
 /// Where the device has no room for a second tag, larger packets are not lost but answered.
 #[test]
 fn packets_that_two_tags_make_too_large_are_answered() -> Result<()> {
