@@ -22,7 +22,7 @@ use crate::{
     domains::{Answer, Domains},
     events::Occurrence,
     netlink::{Link, NeighbourState, NetEvent, NetState},
-    policy::{Own, Rule},
+    policy::Rule,
     pppoe::Session,
     probe::{ProbeEvent, ProbePlan, TargetId},
     segments::Segments,
@@ -237,8 +237,8 @@ struct Applied {
     hosts: HashMap<IpAddr, HostEntry>,
     plans: Vec<ProbePlan>,
     sessions: Vec<BfdPlan>,
-    /// The rules, and prefixes that are uplinks' own; `None` before the rules were told.
-    rules: Option<(Arc<[Rule]>, Vec<Own>)>,
+    /// What the rules were told with; `None` before they were told.
+    rules: Option<rules::Basis>,
 }
 
 impl Controller {

@@ -97,9 +97,14 @@ pub fn resolve(rules: &[RuleConfig], groups: &[(&str, u8)], lan: &[(&str, u8)]) 
         .collect()
 }
 
+/// Whether any rule asks for the tags of LAN ports.
+pub fn asks_vlans(rules: &[Rule]) -> bool {
+    rules.iter().any(|rule| rule.vlans.is_some())
+}
+
 /// The rules with LAN ports for tags: `lan` has the tags of each port by the number that [`Rule::lan`] gives it.
 pub fn place(rules: &Arc<[Rule]>, lan: &[(u8, Framing)]) -> Arc<[Rule]> {
-    if rules.iter().all(|rule| rule.vlans.is_none()) {
+    if !asks_vlans(rules) {
         return rules.clone();
     }
     let placed = |rule: &Rule| {

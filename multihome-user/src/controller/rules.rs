@@ -8,6 +8,15 @@ use crate::{
     policy::{self, Own},
 };
 
+/// What the rules in force are made of, besides the configuration.
+#[derive(Debug)]
+pub(super) struct Basis {
+    /// The tags of LAN ports, by their numbers in rules.
+    tags: Vec<(u8, Framing)>,
+    /// Prefixes that are uplinks' own.
+    own: Vec<Own>,
+}
+
 impl Controller {
     /// Compares the own prefixes of uplinks and the tags of LAN ports with what was told; the rules are told
     /// once in any case.
@@ -16,13 +25,20 @@ impl Controller {
         let own: Vec<Own> = uplinks
             .filter_map(|uplink| Some((uplink.own_prefix()?, uplink.id)))
             .collect();
-        let rules = policy::place(&self.rules, &self.lan_tags());
-        let told = Some((rules, own));
-        if self.applied.rules == told {
+        let tags = self.lan_tags();
+        // Rules are not placed to be compared: this stands before the words that move flows.
+        if let Some(told) = &self.applied.rules
+            && told.own == own
+            && (told.tags == tags || !policy::asks_vlans(&self.rules))
+        {
             return None;
         }
-        self.applied.rules.clone_from(&told);
-        told.map(|(rules, own)| Action::SetRules(rules, own))
+        let rules = policy::place(&self.rules, &tags);
+        self.applied.rules = Some(Basis {
+            tags,
+            own: own.clone(),
+        });
+        Some(Action::SetRules(rules, own))
     }
 
     /// The tags of each LAN port, by its number in rules: those that it had last, if it is gone.
