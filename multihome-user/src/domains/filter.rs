@@ -6,16 +6,12 @@
 
 use socket2::SockFilter;
 
-use crate::probe::filter::{LOAD_BYTE, LOAD_HALF, LOAD_HALF_INDEXED, LOAD_WORD};
+use crate::probe::filter::{
+    ACCEPT, JUMP_ANY_BIT, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, LOAD_HALF_INDEXED, LOAD_HEADER_LEN,
+    LOAD_WORD, PACKET_TYPE, RETURN,
+};
 
-/// Where the kernel answers with the packet's type instead of packet bytes (linux/filter.h).
-const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
-const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JUMP_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-/// X = four times the low nibble: the length of an IPv4 header.
-const LOAD_HEADER_LEN: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 const UDP: u32 = libc::IPPROTO_UDP as u32;
 /// The port of DNS servers.
@@ -57,7 +53,7 @@ fn of_port(at: u32) -> Vec<SockFilter> {
         SockFilter::new(JUMP_EQUAL, 0, 3, UDP),
         SockFilter::new(LOAD_HALF, 0, 0, 40 + at),
         SockFilter::new(JUMP_EQUAL, 0, 1, PORT),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, ACCEPT),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 }

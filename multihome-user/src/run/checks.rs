@@ -50,10 +50,7 @@ pub fn tell_of_other_sizes(wanted: Sizes, dataplane: &Dataplane) {
 /// # Errors
 /// The first such device.
 pub fn check_devices(config: &Config, net: &NetState) -> Result<(), RunError> {
-    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
-    let uplinks = config.uplinks.iter();
-    let uplinks = uplinks.map(|uplink| (&uplink.device, uplink.vlan));
-    for (device, tags) in lan.chain(uplinks) {
+    for (device, tags) in ports_of(config) {
         let origin = || config.device_origin(device);
         let Some(link) = net.link_by_name(device) else {
             return Err(RunError::UnknownDevice {
@@ -112,11 +109,7 @@ pub fn check_kinds(config: &Config) -> Result<(), RunError> {
 /// Fails when two ports have the same frames, or a port's tags are those of a VLAN device that is not named: what
 /// comes in could only be one's.
 fn check_frames(config: &Config, net: &NetState) -> Result<(), RunError> {
-    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
-    let uplinks = config.uplinks.iter();
-    let uplinks = uplinks.map(|uplink| (&uplink.device, uplink.vlan));
-    let ports: Vec<(&String, Ground)> = lan
-        .chain(uplinks)
+    let ports: Vec<(&String, Ground)> = ports_of(config)
         .filter_map(|(device, tags)| Some((device, Ground::find(net, device, tags)?)))
         .collect();
     let devices = net.links.values().filter(|link| link.vlan_of.is_some());
@@ -170,6 +163,13 @@ fn check_vlans(config: &Config, net: &NetState) -> Result<(), ConfigError> {
         }));
     }
     Ok(())
+}
+
+/// The device of each port, and the tags that are configured for it.
+fn ports_of(config: &Config) -> impl Iterator<Item = (&String, Framing)> {
+    let lan = config.lan.iter().map(|port| (&port.device, port.vlan));
+    let uplinks = config.uplinks.iter();
+    lan.chain(uplinks.map(|uplink| (&uplink.device, uplink.vlan)))
 }
 
 /// Ports that cannot have packets as large as their devices say, because two tags come on top.
