@@ -88,20 +88,7 @@ fn place(gateway: &Gateway<'_>, name: &str) -> Result<usize> {
 fn tagged_and_plain_hosts_reach_server_gateway_and_each_other() -> Result<()> {
     let (lab, _tags, settings) = lab_with_tags(false)?;
     let _gateway = Gateway::start(&lab, settings)?;
-    for host in 0..2 {
-        let addresses = lab.hosts[host].addresses;
-        for family in BOTH {
-            ping::ping(&lab, host, family.server(), &[])?;
-            // As large as the LAN takes.
-            let size = match family {
-                Family::V4 => "1472",
-                Family::V6 => "1452",
-            };
-            ping::ping(&lab, host, family.server(), &["-M", "do", "-s", size])?;
-        }
-        ping::ping(&lab, host, addresses.gateway4.into(), &[])?;
-        ping::ping(&lab, host, addresses.gateway6.into(), &[])?;
-    }
+    ping::reach(&lab)?;
     ping::ping(&lab, 0, lab.hosts[1].addresses.host4.into(), &[])?;
     ping::ping(&lab, 1, lab.hosts[0].addresses.host6.into(), &[])?;
     Ok(())

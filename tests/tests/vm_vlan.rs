@@ -18,8 +18,6 @@ use multihome_tests::{
     },
 };
 
-const BOTH: [Family; 2] = [Family::V4, Family::V6];
-
 /// A lab in which `wan0` is a trunk with the first uplink, behind two tags, and the second host's LAN, and
 /// `lan0` one with the first host's LAN.
 fn lab_with_vlan_devices() -> Result<(GatewayLab, Settings)> {
@@ -94,19 +92,7 @@ fn lab_with_vlan_devices() -> Result<(GatewayLab, Settings)> {
 fn vlan_devices_on_trunks_are_lan_ports_and_uplinks() -> Result<()> {
     let (lab, settings) = lab_with_vlan_devices()?;
     let gateway = Gateway::start(&lab, settings)?;
-    for host in 0..2 {
-        let addresses = lab.hosts[host].addresses;
-        for family in BOTH {
-            ping::ping(&lab, host, family.server(), &[])?;
-            let size = match family {
-                Family::V4 => "1472",
-                Family::V6 => "1452",
-            };
-            ping::ping(&lab, host, family.server(), &["-M", "do", "-s", size])?;
-        }
-        ping::ping(&lab, host, addresses.gateway4.into(), &[])?;
-        ping::ping(&lab, host, addresses.gateway6.into(), &[])?;
-    }
+    ping::reach(&lab)?;
     ping::ping(&lab, 0, lab.hosts[1].addresses.host4.into(), &[])?;
     // The programs stand on the devices below, and on none of the VLAN devices.
     for (device, has_program) in [

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
+use super::flows::Family;
 use crate::lab::{Process, patience, topology::GatewayLab};
 
 /// What ping has counted.
@@ -56,6 +57,20 @@ pub fn ping(lab: &GatewayLab, host: usize, to: IpAddr, options: &[&str]) -> Resu
         count.sent == count.received,
         "host {host}: ping {to} {options:?}: {count:?}"
     );
+    Ok(())
+}
+
+/// Pings the server and the gateway from each host, by both families; the server also with packets as large as
+/// the LAN takes.
+pub fn reach(lab: &GatewayLab) -> Result<()> {
+    for (number, host) in lab.hosts.iter().enumerate() {
+        for (family, size) in [(Family::V4, "1472"), (Family::V6, "1452")] {
+            ping(lab, number, family.server(), &[])?;
+            ping(lab, number, family.server(), &["-M", "do", "-s", size])?;
+        }
+        ping(lab, number, host.addresses.gateway4.into(), &[])?;
+        ping(lab, number, host.addresses.gateway6.into(), &[])?;
+    }
     Ok(())
 }
 
